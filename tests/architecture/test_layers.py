@@ -13,7 +13,11 @@ PLANTED = [
     ("nexus_allocator/domain/planted.py", "import nexus_allocator.services", "The allocator's layers"),
     ("nexus_allocator/services/planted.py", "import nexus_allocator.api", "The allocator's layers"),
     ("nexus_allocator/hub/planted.py", "import nexus_allocator.store", "What JupyterHub loads knows"),
-    ("nexus_allocator/services/planted.py", "import nexus_allocator.config", "Settings are read by main and cli"),
+    (
+        "nexus_allocator/services/planted.py",
+        "import nexus_allocator.config",
+        "Settings are read by main and cli",
+    ),
     ("nexus_allocator/services/planted.py", "import nexus_pipeline", "Allocator and pipeline are strangers"),
     ("nexus_pipeline/steps/planted.py", "import galsim", "Only the simulator imports GalSim"),
     ("nexus_pipeline/simulate/planted.py", "import nexus_pipeline.steps", "Simulator and steps never"),

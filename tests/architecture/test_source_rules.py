@@ -57,7 +57,13 @@ def test_what_is_allowed_is_let_through(path: str, source: str) -> None:
 
 def test_no_tracked_file_names_a_registry_or_a_secret() -> None:
     # Split so that this file does not find itself.
-    hosts = ["pypi" + ".org", "python" + "hosted.org", "npmjs" + ".org", "npmjs" + ".com", "deb.debian" + ".org"]
+    hosts = [
+        "pypi" + ".org",
+        "python" + "hosted.org",
+        "npmjs" + ".org",
+        "npmjs" + ".com",
+        "deb.debian" + ".org",
+    ]
     pattern = re.compile("|".join(re.escape(host) for host in hosts) + "|BEGIN [A-Z ]*PRIVATE KEY")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
