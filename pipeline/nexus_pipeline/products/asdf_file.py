@@ -1,0 +1,86 @@
+"""The one place that opens and writes ASDF: clear refusals in, complete validated files out."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any, Final
+
+import asdf
+import yaml
+
+from nexus_pipeline.errors import UnreadableProductError, WrongProductError
+from nexus_pipeline.products import store
+
+# Small blocks let a reader take a part of an array; they cost 0.25 % of size (measured on L1 ramps).
+COMPRESSION_BLOCK_BYTES: Final = 327_680
+KINDS: Final = {
+    "WfiScienceRaw": "an L1 ramp",
+    "WfiImage": "an L2 image",
+    "WfiMosaic": "an L3 mosaic",
+    "Ramp": "an intermediate ramp",
+    "ImageSourceCatalog": "an L4 catalogue",
+}
+# What asdf, yaml, numpy and lz4 raise on bytes that are not what they seemed.
+_BROKEN: Final = (
+    ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, struct.error, yaml.YAMLError,
+    asdf.exceptions.ValidationError,
+)  # fmt: skip
+
+
+@contextmanager
+def opened(url: str, *, expected: str) -> Iterator[Any]:
+    """Give the ``roman`` node of ``url`` while the file is open.
+
+    ``expected`` is the node's class in roman_datamodels. Raises UnreadableProductError for a file that
+    is absent, truncated or no ASDF, WrongProductError for one that holds something else. What is taken
+    out must be copied: arrays die with the file.
+    """
+    with _opened_file(url) as file:
+        if "roman" not in file.tree:
+            raise WrongProductError(
+                f"{url}: an ASDF file, but not one of the Roman mission (no 'roman' tree)", url=url
+            )
+        node = file.tree["roman"]
+        found = type(node).__name__
+        if found != expected:
+            what = KINDS.get(found, f"{found!r}")
+            raise WrongProductError(
+                f"{url}: holds {what}, not {KINDS.get(expected, expected)}", url=url, found=found
+            )
+        with _reading(url):
+            yield node
+
+
+@contextmanager
+def _opened_file(url: str) -> Iterator[asdf.AsdfFile]:
+    with store.open_for_reading(url) as handle:
+        with _reading(url):
+            file = asdf.open(handle, lazy_load=True, memmap=False)
+        with file:
+            yield file
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[None]:
+    """Turn what broken bytes raise into UnreadableProductError."""
+    try:
+        yield
+    except _BROKEN as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableProductError(
+            f"{url}: not an ASDF file, or a truncated or corrupt one ({reason})", url=url
+        ) from error
+    except OSError as error:
+        raise UnreadableProductError(f"{url}: truncated or unreadable ({error})", url=url) from error
+
+
+def write(url: str, tree: Mapping[str, Any], *, compression: str | None = "lz4") -> None:
+    """Validate ``tree`` against its schemas and put it at ``url``, whole or not at all."""
+
+    def fill(handle: IO[bytes]) -> None:
+        arguments = {"compression_block_size": COMPRESSION_BLOCK_BYTES} if compression else {}
+        asdf.AsdfFile(dict(tree)).write_to(
+            handle, all_array_compression=compression, compression_kwargs=arguments
+        )
+
+    store.save(url, fill)

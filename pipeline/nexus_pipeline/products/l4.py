@@ -1,0 +1,102 @@
+"""L4: source catalogues (``_cat.parquet``, the mission's columns with their units)."""
+
+import ast
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow
+import pyarrow.parquet
+from astropy.table import Table
+from roman_datamodels import datamodels
+
+from nexus_pipeline.errors import UnreadableProductError, WrongProductError
+from nexus_pipeline.products import store, tree
+from nexus_pipeline.products.l2 import read_photometry, write_photometry
+from nexus_pipeline.products.model import Catalog
+
+_PREFIX = "roman.meta."
+
+
+def write_catalog(catalog: Catalog, url: str) -> None:
+    """Put ``catalog`` at ``url``; raises asdf's ValidationError if a column breaks the mission's schema."""
+    model = datamodels.ImageSourceCatalogModel.create_fake_data()
+    name = store.file_name(url)
+    skeleton = tree.plain(model._instance["meta"])
+    meta = tree.write_meta(skeleton, catalog.meta, file_name=name, provenance=catalog.provenance)
+    meta["product_type"], meta["photometry"] = "cat", write_photometry(catalog.photometry)
+    if catalog.extra:
+        meta[tree.OWN_KEY] = tree.merged(meta.get(tree.OWN_KEY, {}), catalog.extra)
+    model._instance["meta"], model._instance["source_catalog"] = meta, catalog.table
+
+    def fill(handle: IO[bytes]) -> None:
+        # roman_datamodels writes the name of the file it is given into the product.
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            model.to_parquet(path)
+            with path.open("rb") as written:
+                shutil.copyfileobj(written, handle)
+
+    store.save(url, fill)
+
+
+def read_catalog(url: str) -> Catalog:
+    """Return the catalogue at ``url``; UnreadableProductError or WrongProductError for another file."""
+    with store.open_for_reading(url) as handle:
+        try:
+            content = pyarrow.parquet.read_table(handle)
+        except pyarrow.ArrowException as error:
+            raise UnreadableProductError(
+                f"{url}: not a Parquet file, or a truncated one ({error})", url=url
+            ) from error
+    meta = _unflattened(
+        {key.decode(): value.decode() for key, value in (content.schema.metadata or {}).items()}
+    )
+    if not meta:
+        raise WrongProductError(f"{url}: a Parquet table, but not a catalogue of the Roman mission", url=url)
+    return Catalog(
+        meta=tree.read_meta(meta, url=url),
+        table=_table(content),
+        photometry=read_photometry(meta),
+        extra=meta.get(tree.OWN_KEY, {}),
+    )
+
+
+def _table(content: pyarrow.Table) -> Table:
+    table = Table({name: content[name].to_numpy() for name in content.column_names})
+    for field in content.schema:
+        unit = (field.metadata or {}).get(b"unit", b"None").decode()
+        if unit not in ("None", "none", ""):
+            table[field.name].unit = unit
+    return table
+
+
+def _unflattened(flat: Mapping[str, str]) -> dict[str, Any]:
+    """Undo what roman_datamodels does to the tree: dotted keys, every value as a string."""
+    tree_: dict[str, Any] = {}
+    for key, value in flat.items():
+        if key.startswith(_PREFIX):
+            *branches, leaf = key.removeprefix(_PREFIX).split(".")
+            node = tree_
+            for branch in branches:
+                node = node.setdefault(branch, {})
+            node[leaf] = _value(value)
+    whole: dict[str, Any] = _with_lists(tree_)
+    return whole
+
+
+def _with_lists(node: Any) -> Any:
+    """Return ``node`` with mappings of 0, 1, 2 … as the lists they were."""
+    if not isinstance(node, dict):
+        return node
+    values = {key: _with_lists(value) for key, value in node.items()}
+    return list(values.values()) if values and all(key.isdigit() for key in values) else values
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,68 @@
+"""The mission's identifiers and file names: ``rPPPPPCCAAASSSOOOVVV_EEEE_wfiNN_fNNN_<suffix>``."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from nexus_pipeline.errors import InputError
+
+SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat"}
+_PATTERN: Final = re.compile(
+    r"r(\d{5})(\d{2})(\d{3})(\d{3})(\d{3})(\d{3})_(\d{4})_(wfi\d{2})_(f\d{3}|grism|prism)_([a-z]+)"
+)
+
+
+@dataclass(frozen=True)
+class ExposureId:
+    """Where an exposure stands in the programme: program → execution plan → pass → … → exposure."""
+
+    program: int = 1
+    execution_plan: int = 1
+    pass_number: int = 1
+    segment: int = 1
+    observation: int = 1
+    visit: int = 1
+    exposure: int = 1
+
+    @property
+    def visit_id(self) -> str:
+        """The 19 digits of the visit."""
+        return (
+            f"{self.program:05d}{self.execution_plan:02d}{self.pass_number:03d}"
+            f"{self.segment:03d}{self.observation:03d}{self.visit:03d}"
+        )
+
+    @property
+    def observation_id(self) -> str:
+        return f"{self.visit_id}{self.exposure:04d}"
+
+
+def stem(exposure_id: ExposureId, detector: str, filter_name: str) -> str:
+    """Return the name of a product without suffix and ending."""
+    return f"r{exposure_id.visit_id}_{exposure_id.exposure:04d}_{detector.lower()}_{filter_name.lower()}"
+
+
+def file_name(exposure_id: ExposureId, detector: str, filter_name: str, *, level: str) -> str:
+    """Return the mission's file name of the product of ``level`` (L1, L2 or L4)."""
+    ending = "parquet" if level == "L4" else "asdf"
+    return f"{stem(exposure_id, detector, filter_name)}_{SUFFIXES[level]}.{ending}"
+
+
+def parse_file_name(name: str) -> tuple[ExposureId, str, str, str]:
+    """Return (id, detector, filter, suffix) of a product's file name; InputError if it isn't one."""
+    match = _PATTERN.match(name)
+    if match is None:
+        raise InputError(
+            f"{name!r} is not the name of a product (rPPPPPCCAAASSSOOOVVV_EEEE_wfiNN_fNNN_suffix)"
+        )
+    numbers = (int(part) for part in match.groups()[:7])
+    return ExposureId(*numbers), match[8].upper(), match[9].upper(), match[10]
+
+
+def derived_name(name: str, *, level: str) -> str:
+    """Return ``name`` with the suffix and ending of ``level`` in place of a product's own."""
+    base = name.rsplit(".", 1)[0]
+    for suffix in SUFFIXES.values():
+        base = base.removesuffix(f"_{suffix}")
+    ending = "parquet" if level == "L4" else "asdf"
+    return f"{base}_{SUFFIXES[level]}.{ending}"
