@@ -38,7 +38,12 @@ def copy_of_the_packages(folder: Path) -> Path:
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     # The folder comes first on the path, so that the copy and not the installed package is read.
-    code = f"import sys; sys.path.insert(0, {str(folder)!r}); from importlinter.cli import lint_imports_command as c; c()"
+    code = f"""
+import sys
+sys.path.insert(0, {str(folder)!r})
+from importlinter.cli import lint_imports_command
+lint_imports_command()
+"""
     return subprocess.run(
         [sys.executable, "-c", code, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""A person at a keyboard: a real Chromium in which everything is reached by Tab and pressed by Enter or Space."""
+"""A person at a keyboard: a real Chromium in which everything is reached by Tab and pressed by a key."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The whole Nexus as a person starts it: `make up` in a process of its own, on free ports, with a state of its own."""
+"""The whole Nexus as a person starts it: `make up`, on free ports, with a state of its own."""
 
 import os
 import re
