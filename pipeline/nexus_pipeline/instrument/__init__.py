@@ -10,4 +10,11 @@ A flat-fielded L2 image is therefore *surface brightness*: an evenly lit sky is 
 * star:  flux [Jy] = Σ rate × A_rel × conversion_megajanskys × NOMINAL_PIXEL_AREA_SR × 1e6,
 
 each pixel being weighed with its own area. Source: romanisim 0.14 ``image.flat_to_qe``, rad 1.1.
+
+The signal convention of every ramp
+-----------------------------------
+A resultant of a light-sensitive pixel is  L⁻¹(q₀ + q) + d,  that of a reference pixel  d + read noise:
+q is the charge since the reset and q₀ that of the reset (both in linear DN), L⁻¹ the inverse
+linearity polynomial, d the offset and drift of the electronics, common to the pixels of a channel.
+``refpix`` therefore subtracts the whole of d before ``linearity`` applies L.
 """

@@ -2,27 +2,29 @@
 
 Counts for AB = 0 (3631 Jy) in electrons per second and detector come from the effective areas of
 the Roman Technical Information repository (2024-03-01) as integrated by romanisim 0.14
-(``models.bandpass.get_abflux``); the wavelengths are the filter centres of that repository's
+(``models.bandpass.get_abflux``); the band edges are those of that repository's
 ``filter_parameters.ecsv`` (2024-07-25).
 """
 
+import math
 from typing import Final
 
 from nexus_pipeline.instrument.wfi import NOMINAL_PIXEL_AREA_SR
 
-CENTRAL_WAVELENGTH_UM: Final = {
-    "F062": 0.620,
-    "F087": 0.869,
-    "F106": 1.060,
-    "F129": 1.293,
-    "F146": 1.464,
-    "F158": 1.577,
-    "F184": 1.842,
-    "F213": 2.125,
+BAND_UM: Final = {
+    "F062": (0.480, 0.760),
+    "F087": (0.760, 0.977),
+    "F106": (0.927, 1.192),
+    "F129": (1.131, 1.454),
+    "F146": (0.927, 2.000),
+    "F158": (1.380, 1.774),
+    "F184": (1.683, 2.000),
+    "F213": (1.950, 2.300),
 }
-IMAGING_FILTERS: Final = tuple(CENTRAL_WAVELENGTH_UM)
+IMAGING_FILTERS: Final = tuple(BAND_UM)
 SPECTRAL_ELEMENTS: Final = ("GRISM", "PRISM")
 AB_ZERO_JY: Final = 3631.0
+PLANCK_J_S: Final = 6.62607015e-34
 
 # fmt: off
 _ZERO_POINT_1E10_E_S: Final = {
@@ -57,3 +59,15 @@ def ab_zero_point(detector: str, filter_name: str) -> float:
 def megajanskys_per_sr(detector: str, filter_name: str) -> float:
     """Return the surface brightness (MJy/sr) that gives one electron per second in a nominal pixel."""
     return AB_ZERO_JY * 1e-6 / ab_zero_point(detector, filter_name) / NOMINAL_PIXEL_AREA_SR
+
+
+def central_wavelength_um(filter_name: str) -> float:
+    """Return the middle of the band."""
+    return sum(BAND_UM[filter_name]) / 2
+
+
+def mean_effective_area_m2(detector: str, filter_name: str) -> float:
+    """Return the effective area of a top hat over the band that gives the filter's zero point."""
+    shortest, longest = BAND_UM[filter_name]
+    photons_per_m2 = AB_ZERO_JY * 1e-26 / PLANCK_J_S * math.log(longest / shortest)
+    return ab_zero_point(detector, filter_name) / photons_per_m2

@@ -1,0 +1,1 @@
+"""Dated calibration inputs in rad's schemas: typed, found by rule, synthetic where none exist."""

@@ -1,0 +1,165 @@
+"""References as files: rad's schemas on disk, our dataclasses in memory, one codec for each kind."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final, cast
+
+import numpy as np
+from astropy.time import Time
+from numpy.typing import NDArray
+from roman_datamodels import datamodels
+
+from nexus_pipeline.products import asdf_file
+from nexus_pipeline.products.tree import OWN_KEY, plain
+from nexus_pipeline.references import kinds
+from nexus_pipeline.references.kinds import PhotomEntry, Reference
+
+# What a reference that holds for every filter says where rad's schema wants an element.
+ANY_ELEMENT: Final = "DARK"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one kind lies in a file: the datamodel, the arrays by (field, key), what else is there."""
+
+    model: type[datamodels.DataModel]
+    arrays: Mapping[str, str]
+    write_rest: Callable[[Any, dict[str, Any]], None] | None = None
+    read_rest: Callable[[Any], dict[str, Any]] | None = None
+
+
+def write_reference(reference: Reference, url: str) -> None:
+    """Put ``reference`` at ``url`` in rad's schema of its kind, where romancal and romanisim read it."""
+    codec = CODECS[reference.kind]
+    node = codec.model.create_fake_data()._instance
+    tree = plain(node["meta"])
+    tree |= {"pedigree": "DUMMY", "author": "nexus_pipeline", "origin": "NEXUS"}
+    tree["description"] = reference.description or f"{reference.kind} of {reference.detector}"
+    tree["useafter"] = Time(reference.useafter.astimezone(UTC).replace(tzinfo=None))
+    tree["instrument"]["detector"] = reference.detector
+    if "optical_element" in tree["instrument"]:
+        tree["instrument"]["optical_element"] = reference.filter_name or ANY_ELEMENT
+    node["meta"] = tree
+    for name, key in codec.arrays.items():
+        node[key] = getattr(reference, name)
+    if codec.write_rest is not None:
+        codec.write_rest(reference, node)
+    asdf_file.write(url, {"roman": node})
+
+
+def read_reference(kind: str, url: str) -> Reference:
+    """Return the reference of ``kind`` at ``url``; refuses other files as ``asdf_file.opened`` does."""
+    codec = CODECS[kind]
+    with asdf_file.opened(url, expected=_node_name(codec.model)) as node:
+        meta = node["meta"]
+        element = meta["instrument"].get("optical_element")
+        fields: dict[str, Any] = {name: _array(node[key]) for name, key in codec.arrays.items()}
+        if codec.read_rest is not None:
+            fields |= codec.read_rest(node)
+        return kinds.KINDS[kind](
+            detector=str(meta["instrument"]["detector"]),
+            filter_name=None if element in (None, ANY_ELEMENT) else str(element),
+            useafter=Time(meta["useafter"]).to_datetime(timezone=UTC),
+            description=str(meta["description"]),
+            **fields,
+        )
+
+
+def _node_name(model: type[datamodels.DataModel]) -> str:
+    return str(model._node_type.__name__)
+
+
+def _array(node: Any) -> NDArray[Any]:
+    # Native byte order and contiguous, as the kernels want it; also outlives the file.
+    array = np.array(node)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _write_distortion(reference: kinds.DistortionReference, node: dict[str, Any]) -> None:
+    node["coordinate_distortion_transform"] = reference.transform
+
+
+def _read_distortion(node: Any) -> dict[str, Any]:
+    return {"transform": node["coordinate_distortion_transform"]}
+
+
+def _write_photom(reference: kinds.PhotomReference, node: dict[str, Any]) -> None:
+    node["phot_table"] = {
+        name: {
+            "photmjsr": entry.conversion_megajanskys,
+            "uncertainty": entry.uncertainty,
+            "pixelareasr": entry.pixel_area_sr,
+            "collecting_area": entry.collecting_area_m2,
+            "wavelength": entry.wavelength_um,
+            "effective_area": entry.effective_area_m2,
+        }
+        for name, entry in reference.table.items()
+    }
+
+
+def _read_photom(node: Any) -> dict[str, Any]:
+    rows = {name: row for name, row in node["phot_table"].items() if row["photmjsr"] is not None}
+    return {"table": {str(name): _photom_entry(row) for name, row in rows.items()}}
+
+
+def _photom_entry(row: Mapping[str, Any]) -> PhotomEntry:
+    return PhotomEntry(
+        conversion_megajanskys=float(row["photmjsr"]),
+        uncertainty=float(row["uncertainty"]),
+        pixel_area_sr=float(row["pixelareasr"]),
+        collecting_area_m2=float(row["collecting_area"]),
+        wavelength_um=_array(row["wavelength"]),
+        effective_area_m2=_array(row["effective_area"]),
+    )
+
+
+def _write_epsf(reference: kinds.EpsfReference, node: dict[str, Any]) -> None:
+    node["meta"] |= {
+        "oversample": reference.oversample,
+        "spectral_type": list(reference.spectral_types),
+        "defocus": list(reference.defocus),
+        "pixel_x": list(reference.pixel_x),
+        "pixel_y": list(reference.pixel_y),
+        "jitter_major": reference.jitter_major_mas,
+        "jitter_minor": reference.jitter_minor_mas,
+        "jitter_position_angle": reference.jitter_angle_deg,
+        OWN_KEY: {"includes": list(reference.includes), "total": reference.total},
+    }
+
+
+def _read_epsf(node: Any) -> dict[str, Any]:
+    meta = plain(node["meta"])
+    # The mission's files carry no such block: their stamps are effective PSFs that sum to oversample².
+    own = meta.get(OWN_KEY, {"includes": ["pixel"], "total": meta["oversample"] ** 2})
+    return {
+        "oversample": meta["oversample"],
+        "spectral_types": tuple(meta["spectral_type"]),
+        "defocus": tuple(meta["defocus"]),
+        "pixel_x": tuple(float(x) for x in meta["pixel_x"]),
+        "pixel_y": tuple(float(y) for y in meta["pixel_y"]),
+        "jitter_major_mas": meta["jitter_major"],
+        "jitter_minor_mas": meta["jitter_minor"],
+        "jitter_angle_deg": meta["jitter_position_angle"],
+        "includes": tuple(own["includes"]),
+        "total": float(own["total"]),
+    }
+
+
+_PLANE_DQ: Final = {"dq": "dq"}
+_POLYNOMIAL: Final = {"coefficients": "coeffs", "dq": "dq"}
+CODECS: Final[Mapping[str, Codec]] = {
+    "mask": Codec(datamodels.MaskRefModel, _PLANE_DQ),
+    "saturation": Codec(datamodels.SaturationRefModel, {"threshold": "data", "dq": "dq"}),
+    "linearity": Codec(datamodels.LinearityRefModel, _POLYNOMIAL),
+    "inverselinearity": Codec(datamodels.InverselinearityRefModel, _POLYNOMIAL),
+    "readnoise": Codec(datamodels.ReadnoiseRefModel, {"read_noise": "data"}),
+    "gain": Codec(datamodels.GainRefModel, {"gain": "data"}),
+    "dark": Codec(
+        datamodels.DarkRefModel, {"rate": "dark_slope", "rate_error": "dark_slope_error", "dq": "dq"}
+    ),
+    "flat": Codec(datamodels.FlatRefModel, {"flat": "data", "error": "err", "dq": "dq"}),
+    "distortion": Codec(datamodels.DistortionRefModel, {}, cast("Any", _write_distortion), _read_distortion),
+    "photom": Codec(datamodels.WfiImgPhotomRefModel, {}, cast("Any", _write_photom), _read_photom),
+    "epsf": Codec(datamodels.EpsfRefModel, {"psf": "psf"}, cast("Any", _write_epsf), _read_epsf),
+}

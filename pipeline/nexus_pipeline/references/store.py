@@ -1,0 +1,144 @@
+"""A folder or S3 prefix of references, and the rule file that says which one fits an exposure."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import IO, Final, TypeVar
+
+from nexus_pipeline.errors import MismatchedReferenceError, MissingReferenceError
+from nexus_pipeline.products import store
+from nexus_pipeline.references.files import read_reference, write_reference
+from nexus_pipeline.references.kinds import Reference
+
+RULES_FILE: Final = "rules.json"
+R = TypeVar("R", bound=Reference)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``file`` holds for ``detector`` and ``filter_name`` (None: any) from ``useafter`` on."""
+
+    kind: str
+    detector: str | None
+    filter_name: str | None
+    useafter: datetime
+    file: str
+    description: str = ""
+
+    def fits(self, detector: str, filter_name: str, date: datetime) -> bool:
+        return (
+            self.detector in (None, detector)
+            and self.filter_name in (None, filter_name)
+            and self.useafter <= date
+        )
+
+    @property
+    def rank(self) -> tuple[datetime, bool, bool]:
+        """The latest wins; of two of one date, the more particular."""
+        return self.useafter, self.filter_name is not None, self.detector is not None
+
+
+@dataclass(frozen=True)
+class ReferenceStore:
+    """References at ``url`` with the rules read once; ``add`` returns a store that knows the new ones."""
+
+    url: str
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def context(self) -> str:
+        """A name that changes with any rule, recorded in every product as CRDS's context is."""
+        lines = sorted(json.dumps(_encoded(rule), sort_keys=True) for rule in self.rules)
+        return f"nexus_{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:12]}"
+
+    def find(self, kind: str, *, detector: str, filter_name: str, date: datetime) -> Rule:
+        """Return the rule for an exposure; MissingReferenceError if none fits."""
+        of_kind = (rule for rule in self.rules if rule.kind == kind)
+        fitting = [rule for rule in of_kind if rule.fits(detector, filter_name, date)]
+        if not fitting:
+            raise MissingReferenceError(
+                f"{self.url} has no {kind} reference for {detector} {filter_name} of {date:%Y-%m-%d}; "
+                "`wfi references make` writes a synthetic set, --references names another store",
+                kind=kind,
+                detector=detector,
+                filter_name=filter_name,
+            )
+        return max(fitting, key=lambda rule: rule.rank)
+
+    def load(self, cls: type[R], *, detector: str, filter_name: str, date: datetime) -> R:
+        """Find and read a reference of class ``cls``; MismatchedReferenceError if the file is another's."""
+        rule = self.find(cls.kind, detector=detector, filter_name=filter_name, date=date)
+        return self.read(cls, rule)
+
+    def read(self, cls: type[R], rule: Rule) -> R:
+        """Read the file of ``rule``; MismatchedReferenceError if it does not hold what the rule says."""
+        url = store.join(self.url, rule.file)
+        reference = read_reference(rule.kind, url)
+        if not isinstance(reference, cls):
+            raise MismatchedReferenceError(f"{url}: a {reference.kind} reference, not {cls.kind}", url=url)
+        if rule.detector is not None and reference.detector != rule.detector:
+            raise MismatchedReferenceError(
+                f"{url}: made for {reference.detector}, but the rules give it to {rule.detector}", url=url
+            )
+        return reference
+
+    def add(self, references: Iterable[Reference]) -> "ReferenceStore":
+        """Write ``references`` and then the rules, so that no rule ever names a file that is not there."""
+        rules = {rule.file: rule for rule in self.rules}
+        for reference in references:
+            rule = _rule_for(reference)
+            write_reference(reference, store.join(self.url, rule.file))
+            rules[rule.file] = rule
+        grown = ReferenceStore(self.url, tuple(rules[name] for name in sorted(rules)))
+        content = json.dumps({"rules": [_encoded(rule) for rule in grown.rules]}, indent=1).encode()
+        store.save(store.join(self.url, RULES_FILE), partial(_write, content))
+        return grown
+
+
+def open_store(url: str) -> ReferenceStore:
+    """Return the store at ``url``; MissingReferenceError if there is no (readable) rule file."""
+    path = store.join(url, RULES_FILE)
+    if not store.exists(path):
+        raise MissingReferenceError(
+            f"{url} is no reference store (no {RULES_FILE}); `wfi references make {url}` makes one", url=url
+        )
+    with store.open_for_reading(path) as handle:
+        try:
+            rows = json.load(handle)["rules"]
+            return ReferenceStore(url, tuple(_decoded(row) for row in rows))
+        except (ValueError, KeyError, TypeError) as error:
+            raise MissingReferenceError(f"{path}: not a rule file ({error})", url=path) from error
+
+
+def _write(content: bytes, handle: IO[bytes]) -> None:
+    handle.write(content)
+
+
+def _rule_for(reference: Reference) -> Rule:
+    parts = [
+        "nexus",
+        reference.detector,
+        reference.filter_name,
+        reference.kind,
+        f"{reference.useafter:%Y%m%d}",
+    ]
+    name = "_".join(part.lower() for part in parts if part is not None)
+    return Rule(
+        kind=reference.kind,
+        detector=reference.detector,
+        filter_name=reference.filter_name,
+        useafter=reference.useafter.astimezone(UTC),
+        file=f"{name}.asdf",
+        description=reference.description,
+    )
+
+
+def _encoded(rule: Rule) -> dict[str, str | None]:
+    return {**asdict(rule), "useafter": rule.useafter.isoformat()}
+
+
+def _decoded(row: dict[str, str]) -> Rule:
+    return Rule(**{**row, "useafter": datetime.fromisoformat(row["useafter"])})  # type: ignore[arg-type]
