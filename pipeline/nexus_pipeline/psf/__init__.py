@@ -1,0 +1,1 @@
+"""Effective PSFs: a grid over the detector, sampled and fitted at sub-pixel positions."""

@@ -1,0 +1,1 @@
+"""The simulator: a source catalogue to the ramps the spacecraft would send."""
