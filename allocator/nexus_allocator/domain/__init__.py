@@ -1,0 +1,1 @@
+"""Rules on plain values; the standard library only."""

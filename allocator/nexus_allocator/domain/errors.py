@@ -1,0 +1,130 @@
+"""Refusals: each a slug, a status and facts; `wording.sentence` makes the text at the edge."""
+
+# ruff: noqa: N818 - refusals carry the glossary's names, such as QuotaExceeded
+
+from typing import Any, ClassVar
+
+
+class AllocatorError(Exception):
+    """A refusal that is the asker's to mend. A bug is any other exception."""
+
+    slug: ClassVar[str]
+    status: ClassVar[int]
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(self.slug, facts)
+        self.facts = facts
+
+
+class InvalidToken(AllocatorError):
+    slug, status = "invalid_token", 401
+
+
+class NotAllowed(AllocatorError):
+    slug, status = "not_allowed", 403
+
+
+class AgreementRequired(AllocatorError):
+    slug, status = "agreement_required", 403
+
+
+class Suspended(AllocatorError):
+    slug, status = "suspended", 403
+
+
+class AllocationExpired(AllocatorError):
+    slug, status = "allocation_expired", 403
+
+
+class UnknownPerson(AllocatorError):
+    slug, status = "unknown_person", 404
+
+
+class UnknownAccount(AllocatorError):
+    slug, status = "unknown_account", 404
+
+
+class UnknownTeam(AllocatorError):
+    slug, status = "unknown_team", 404
+
+
+class UnknownHold(AllocatorError):
+    slug, status = "unknown_hold", 404
+
+
+class UnknownServer(AllocatorError):
+    slug, status = "unknown_server", 404
+
+
+class UnknownRequest(AllocatorError):
+    slug, status = "unknown_request", 404
+
+
+class AgreementOutdated(AllocatorError):
+    slug, status = "agreement_outdated", 409
+
+
+class ServerLimit(AllocatorError):
+    slug, status = "server_limit", 409
+
+
+class RequestOpen(AllocatorError):
+    slug, status = "request_open", 409
+
+
+class RequestDecided(AllocatorError):
+    slug, status = "request_decided", 409
+
+
+class NameTaken(AllocatorError):
+    slug, status = "name_taken", 409
+
+
+class QuotaExceeded(AllocatorError):
+    slug, status = "quota_exceeded", 402
+
+
+class InvalidRequest(AllocatorError):
+    slug, status = "invalid_request", 422
+
+
+class UnknownSize(AllocatorError):
+    slug, status = "unknown_size", 422
+
+
+class SizeNotAllowed(AllocatorError):
+    slug, status = "size_not_allowed", 422
+
+
+class UnknownImage(AllocatorError):
+    slug, status = "unknown_image", 422
+
+
+class BadHours(AllocatorError):
+    slug, status = "bad_hours", 422
+
+
+class BadAmount(AllocatorError):
+    slug, status = "bad_amount", 422
+
+
+class BadDate(AllocatorError):
+    slug, status = "bad_date", 422
+
+
+class BadReason(AllocatorError):
+    slug, status = "bad_reason", 422
+
+
+class BadName(AllocatorError):
+    slug, status = "bad_name", 422
+
+
+class TierNotRequestable(AllocatorError):
+    slug, status = "tier_not_requestable", 422
+
+
+class HubUnavailable(AllocatorError):
+    """The hub did not answer, or not in full; nothing is concluded from that."""
+
+    slug, status = "hub_unavailable", 503

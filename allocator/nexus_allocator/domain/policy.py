@@ -1,0 +1,121 @@
+"""What the platform offers: tiers, server sizes, rate card, images and the user agreement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from nexus_allocator.domain.errors import UnknownImage, UnknownSize
+from nexus_allocator.domain.states import AccountKind, TierSlug
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Size:
+    """One server size; what it reserves is what is charged, used or not."""
+
+    slug: str
+    label: str
+    cpu: int
+    memory_gib: int
+    gpu: int = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.memory_gib * GIB
+
+
+@dataclass(frozen=True)
+class RateCard:
+    """Micro-credits per reserved unit and hour. Holds keep their rate when a new card comes."""
+
+    version: int
+    vcpu_hour_micro: int
+    gib_hour_micro: int
+    gpu_hour_micro: int
+
+    def per_hour_micro(self, size: Size) -> int:
+        return (
+            size.cpu * self.vcpu_hour_micro
+            + size.memory_gib * self.gib_hour_micro
+            + size.gpu * self.gpu_hour_micro
+        )
+
+
+@dataclass(frozen=True)
+class Tier:
+    """``credits_micro`` None: as awarded. ``live_servers`` None: no ceiling but the credits."""
+
+    slug: TierSlug
+    label: str
+    sizes: tuple[str, ...]
+    credits_micro: int | None
+    length: timedelta
+    live_servers: int | None
+    requestable_by: tuple[AccountKind, ...]
+
+
+@dataclass(frozen=True)
+class Image:
+    slug: str
+    label: str
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class HoursRange:
+    """Planned hours a person may ask for, all in minutes."""
+
+    min_minutes: int
+    max_minutes: int
+    step_minutes: int
+    default_minutes: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    version: str
+    title: str
+    text_html: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    version: int
+    rate_card: RateCard
+    sizes: Mapping[str, Size]
+    tiers: Mapping[TierSlug, Tier]
+    images: tuple[Image, ...]
+    hours: HoursRange
+    agreement: Agreement
+
+    def size(self, slug: str) -> Size:
+        """Return the size called ``slug``. Raises UnknownSize with the sizes there are."""
+        if slug not in self.sizes:
+            raise UnknownSize(size=slug, known=sorted(self.sizes))
+        return self.sizes[slug]
+
+    def image(self, slug: str) -> Image:
+        """Return the image called ``slug``. Raises UnknownImage with the images there are."""
+        for image in self.images:
+            if image.slug == slug:
+                return image
+        raise UnknownImage(image=slug, known=[image.slug for image in self.images])
+
+    def sizes_of(self, tier: TierSlug) -> list[Size]:
+        """Return the tier's sizes, cheapest first."""
+        return sorted(
+            (self.sizes[slug] for slug in self.tiers[tier].sizes), key=self.rate_card.per_hour_micro
+        )
+
+    def requestable(self, kind: AccountKind, tier: TierSlug) -> list[Tier]:
+        """Return the tiers above ``tier`` that an account of this kind may ask for."""
+        order = list(TierSlug)
+        return [
+            self.tiers[slug]
+            for slug in order[order.index(tier) + 1 :]
+            if kind in self.tiers[slug].requestable_by
+        ]
+
+    def rate_micro(self, size: Size) -> int:
+        return self.rate_card.per_hour_micro(size)

@@ -1,0 +1,120 @@
+"""Text for people: one sentence per refusal and per reason a server stopped. Called at the edges only."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from nexus_allocator.domain.credits import shown, shown_need
+from nexus_allocator.domain.errors import AllocatorError
+from nexus_allocator.domain.states import StopReason
+
+Facts = Mapping[str, Any]
+
+
+def hours(value: float) -> str:
+    return f"{value:g} h"
+
+
+def _quota(facts: Facts) -> str:
+    need, left = shown_need(facts["requested_micro"]), shown(facts["available_micro"])
+    fits = facts["fits"]
+    if fits is None:
+        instead = "nothing smaller would fit; ask for more credits"
+    else:
+        instead = f"a {fits['label']} server for {hours(fits['hours'])} would fit"
+    return f"This server needs {need} credits, {left} left; {instead}."
+
+
+def _bad_hours(facts: Facts) -> str:
+    return (
+        f"Planned hours must be a number from {facts['min']:g} to {facts['max']:g} "
+        f"in steps of {facts['step']:g}; got {facts['hours']}."
+    )
+
+
+def _limit(facts: Facts) -> str:
+    plural = "server" if facts["limit"] == 1 else "servers"
+    return (
+        f"{facts['account']} may run {facts['limit']} {plural} at once and has {facts['live']}. "
+        "Stop one first."
+    )
+
+
+def _listed(facts: Facts, key: str) -> str:
+    return ", ".join(facts[key]) or "none"
+
+
+SENTENCES: dict[str, Callable[[Facts], str]] = {
+    "invalid_token": lambda f: "The token is missing or not the right one.",
+    "not_allowed": lambda f: "This is for administrators.",
+    "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
+    "suspended": lambda f: "This person is suspended; please write to the help desk.",
+    "allocation_expired": lambda f: f"The allocation of {f['account']} ended on {f['expired_at']}.",
+    "unknown_person": lambda f: f"Nobody is known as {f['person']}.",
+    "unknown_account": lambda f: f"There is no account {f['account']} that you may charge.",
+    "unknown_team": lambda f: f"There is no team {f['team']}.",
+    "unknown_hold": lambda f: f"There is no hold {f['hold_id']}.",
+    "unknown_server": lambda f: f"{f['person']} has no running server called {f['server']}.",
+    "unknown_request": lambda f: f"There is no request {f['request_id']}.",
+    "agreement_outdated": lambda f: (
+        f"Version {f['given']} is not in force; please read and accept version {f['version']}."
+    ),
+    "server_limit": _limit,
+    "request_open": lambda f: "A request for this account is already waiting for a decision.",
+    "request_decided": lambda f: f"This request was already {f['state']}.",
+    "name_taken": lambda f: f"The name {f['name']} is taken; names are never given twice.",
+    "quota_exceeded": _quota,
+    "invalid_request": lambda f: f"The request can't be read: {f['problem']}.",
+    "unknown_size": lambda f: f"There is no server size {f['size']}; choose one of {_listed(f, 'known')}.",
+    "size_not_allowed": lambda f: (
+        f"{f['account']} ({f['tier']}) may not use size {f['size']}; it may use {_listed(f, 'allowed')}."
+    ),
+    "unknown_image": lambda f: f"There is no image {f['image']}; choose one of {_listed(f, 'known')}.",
+    "bad_hours": _bad_hours,
+    "bad_amount": lambda f: f"The amount {f['amount']} must be {f['must_be']}.",
+    "bad_date": lambda f: f"The date {f['date']} must be {f['must_be']}.",
+    "bad_reason": lambda f: f"Please give a reason of {f['min']} to {f['max']} characters.",
+    "bad_name": lambda f: f"{f['name']!r} can't be a name: use {f['must_be']}.",
+    "tier_not_requestable": lambda f: (
+        f"{f['tier']} can't be requested for this account; it may ask for {_listed(f, 'requestable')}."
+    ),
+    "hub_unavailable": lambda f: f"The hub did not answer ({f['problem']}); please try again in a moment.",
+}
+
+
+def sentence(error: AllocatorError) -> str:
+    """Return what to tell a person about this refusal: what was wrong and what to do."""
+    return SENTENCES[error.slug](error.facts)
+
+
+STOPS: dict[str, str] = {
+    StopReason.OWN_HAND: "You stopped it.",
+    StopReason.IDLE: "It was idle for too long.",
+    StopReason.MAX_AGE: "It reached the longest time a server may run.",
+    StopReason.PLANNED_HOURS: "Its planned hours and the time to save were over.",
+    StopReason.START_FAILED: "JupyterLab did not answer after the start, so the server was ended.",
+    StopReason.OUT_OF_MEMORY: "It used more memory than the server has.",
+    StopReason.QUOTA: "The account ran out of credits.",
+    StopReason.ADMINISTRATOR: "An administrator stopped it.",
+    StopReason.SUSPENDED: "The person was suspended.",
+    StopReason.SHUTDOWN: "The platform was shut down.",
+    StopReason.NEVER_STARTED: "It never started; nothing was charged.",
+    StopReason.REPLACED: "It never started, and a new launch took its place; nothing was charged.",
+    StopReason.UNKNOWN: "It ended while nobody was watching; the reason is not known.",
+}
+
+
+def stop_sentence(reason: str, *, exit_signal: int | None, exit_code: int | None) -> str:
+    """Return why a server stopped, for people."""
+    if reason == StopReason.SIGNAL:
+        hint = " That is often a sign of too little memory." if exit_signal == 9 else ""
+        return f"Its process was ended by signal {exit_signal}.{hint}"
+    if reason == StopReason.EXIT:
+        return f"Its process ended by itself with exit code {exit_code}."
+    return STOPS.get(reason, f"It was stopped: {reason}.")
+
+
+def length(span: timedelta) -> str:
+    """Return a duration as hours and minutes."""
+    minutes = int(span.total_seconds()) // 60
+    return f"{minutes // 60} h {minutes % 60:02d} min"

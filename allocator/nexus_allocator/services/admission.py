@@ -1,0 +1,178 @@
+"""Admission: may this server start, and on whose credits. Yes places a hold; no says why, with arithmetic."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.errors import (
+    AgreementRequired,
+    AllocationExpired,
+    QuotaExceeded,
+    ServerLimit,
+    SizeNotAllowed,
+)
+from nexus_allocator.domain.launches import Price, planned_minutes, what_fits
+from nexus_allocator.domain.policy import Image, Policy, Size
+from nexus_allocator.domain.states import HoldState, StopReason
+from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.services import holds as lifecycle
+from nexus_allocator.services.rights import account_to_charge, in_good_standing, person_called
+from nexus_allocator.store import accounts, holds, ledger, people
+from nexus_allocator.store.session import announce
+from nexus_allocator.store.tables import Account, Allocation, Hold, Person
+
+UMASK = "0027"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launch asks for, as the hub sent it; nothing in it is trusted but the person."""
+
+    hub_name: str
+    server_name: str
+    account: str
+    size: str
+    image: str
+    hours: object
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A yes: the hold, and everything the spawner needs to start the server."""
+
+    hold_id: UUID
+    account: str
+    size: Size
+    image: str
+    until: datetime
+    rate_micro_per_hour: int
+    home: str
+    uid: int
+    gid: int
+    supplemental_gids: list[int]
+    teams: list[str]
+    umask: str = UMASK
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A launch whose words were checked against the policy."""
+
+    person: Person
+    account: Account
+    server_name: str
+    size: Size
+    image: Image
+    price: Price
+
+
+def admit(
+    session: Session, launch: Launch, *, policy: Policy, grace_minutes: int, now: datetime
+) -> Admission:
+    """Set aside what the launch may cost, or refuse.
+
+    The allocation stays locked until the transaction ends, so of two servers started together only
+    one can take the last hour. Raises the AllocatorError that says why not.
+    """
+    order = _checked(session, launch, policy=policy, grace_minutes=grace_minutes)
+    allocation = _lock_after_earlier(session, order, now=now)
+    _require_room(session, policy, order, allocation, now=now)
+    hold = _place(session, policy, order, allocation, now=now)
+    return _admission(session, order, hold)
+
+
+def _checked(session: Session, launch: Launch, *, policy: Policy, grace_minutes: int) -> _Order:
+    person = in_good_standing(people.lock(session, person_called(session, launch.hub_name).id))
+    if not people.has_accepted(session, person.id, policy.agreement.version):
+        raise AgreementRequired(version=policy.agreement.version)
+    account = account_to_charge(session, person, launch.account)
+    size, image = policy.size(launch.size), policy.image(launch.image)
+    minutes = planned_minutes(launch.hours, policy.hours)
+    price = Price(policy.rate_micro(size), minutes, grace_minutes)
+    return _Order(person, account, launch.server_name, size, image, price)
+
+
+def _lock_after_earlier(session: Session, order: _Order, *, now: datetime) -> Allocation:
+    """Return the allocation to charge, locked, after ending what is left of the server's earlier run.
+
+    The hub starts a server only when it knows it is not running, so an earlier hold has ended.
+    """
+    earlier = holds.open_of_server(session, order.person.id, order.server_name)
+    wanted = order.account.allocation.id
+    locked = accounts.lock(session, {wanted} | ({earlier.allocation_id} if earlier else set()))
+    if earlier is not None:
+        replaced = StopReason.REPLACED if earlier.state == HoldState.PLACED else None
+        lifecycle.settle(session, earlier.id, Evidence(), reason=replaced, now=now)
+    return locked[wanted]
+
+
+def _require_room(
+    session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime
+) -> None:
+    slug, tier = order.account.slug, policy.tiers[allocation.tier]
+    if now >= allocation.expires_at:
+        raise AllocationExpired(account=slug, expired_at=allocation.expires_at.date().isoformat())
+    if order.size.slug not in tier.sizes:
+        raise SizeNotAllowed(account=slug, tier=tier.label, size=order.size.slug, allowed=list(tier.sizes))
+    live = holds.count_open(session, allocation.id)
+    if tier.live_servers is not None and live >= tier.live_servers:
+        raise ServerLimit(account=slug, limit=tier.live_servers, live=live)
+    available = ledger.balance(session, allocation.id) - ledger.held(session, allocation.id)
+    if order.price.amount_micro > available:
+        raise _quota_exceeded(policy, order, allocation, available)
+
+
+def _quota_exceeded(
+    policy: Policy, order: _Order, allocation: Allocation, available_micro: int
+) -> QuotaExceeded:
+    fit = what_fits(
+        policy,
+        policy.sizes_of(allocation.tier),
+        wanted=order.size,
+        minutes=order.price.planned_minutes,
+        grace_minutes=order.price.grace_minutes,
+        available_micro=available_micro,
+    )
+    return QuotaExceeded(
+        requested_micro=order.price.amount_micro,
+        available_micro=available_micro,
+        fits=fit.facts() if fit else None,
+    )
+
+
+def _place(session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime) -> Hold:
+    price, size = order.price, order.size
+    hold = Hold(
+        allocation_id=allocation.id, person_id=order.person.id, server_name=order.server_name,
+        state=HoldState.PLACED, size=size.slug, cpu=size.cpu, memory_bytes=size.memory_bytes, gpu=size.gpu,
+        image=order.image.slug, planned_minutes=price.planned_minutes, grace_minutes=price.grace_minutes,
+        rate_micro_per_hour=price.rate_micro_per_hour, rate_card_version=policy.rate_card.version,
+        amount_micro=price.amount_micro, placed_at=now,
+        until=now + timedelta(minutes=price.planned_minutes + price.grace_minutes),
+    )  # fmt: skip
+    session.add(hold)
+    session.flush()
+    announce(
+        session, "admitted", hold_id=hold.id, allocation_id=allocation.id, size=size.slug,
+        minutes=price.planned_minutes, amount_micro=hold.amount_micro,
+    )  # fmt: skip
+    return hold
+
+
+def _admission(session: Session, order: _Order, hold: Hold) -> Admission:
+    teams = accounts.teams_of(session, order.person.id)
+    return Admission(
+        hold_id=hold.id,
+        account=order.account.slug,
+        size=order.size,
+        image=order.image.slug,
+        until=hold.until,
+        rate_micro_per_hour=hold.rate_micro_per_hour,
+        home=order.person.hub_name,
+        uid=order.person.uid,
+        gid=order.person.uid,
+        supplemental_gids=[team.gid for team in teams],
+        teams=[team.slug for team in teams],
+    )

@@ -1,0 +1,114 @@
+"""What the launch page shows: who may pay, for which sizes, what it costs and what is left."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
+from nexus_allocator.domain.policy import Policy, Size
+from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.services.rights import person_called
+from nexus_allocator.store import accounts, holds, ledger, people, requests
+from nexus_allocator.store.tables import Account, Allocation, Hold
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an allocation stands, in micro-credits.
+
+    ``balance_micro`` is the ledger's sum less what running servers have used and not yet posted;
+    ``available_micro`` is what a new launch may set aside.
+    """
+
+    balance_micro: int
+    held_micro: int
+    available_micro: int
+    burn: Burn
+
+
+@dataclass(frozen=True)
+class AccountChoice:
+    slug: str
+    label: str
+    kind: AccountKind
+    tier: TierSlug
+    expires_at: datetime
+    standing: Standing
+    sizes: list[Size]
+
+
+@dataclass(frozen=True)
+class LastStop:
+    reason: str
+    actor: str | None
+    at: datetime
+    exit_signal: int | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True)
+class LaunchPage:
+    accepted: bool
+    accounts: list[AccountChoice]
+    last_stop: LastStop | None
+    can_request: bool
+
+
+def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetime) -> LaunchPage:
+    """Return what a person may launch; nothing but the agreement before it is accepted."""
+    person = person_called(session, hub_name)
+    if not people.has_accepted(session, person.id, policy.agreement.version):
+        return LaunchPage(accepted=False, accounts=[], last_stop=None, can_request=False)
+    chargeable = accounts.chargeable_by(session, person.id)
+    return LaunchPage(
+        accepted=True,
+        accounts=[_choice(session, policy, account, now) for account in chargeable],
+        last_stop=last_stop(session, person.id),
+        can_request=any(_can_request(session, policy, account) for account in chargeable),
+    )
+
+
+def standing(session: Session, allocation: Allocation, *, now: datetime) -> Standing:
+    """Return the allocation's balance, held and available amounts and its pace."""
+    posted, held = ledger.balance(session, allocation.id), ledger.held(session, allocation.id)
+    unposted = ledger.unposted(session, allocation.id)
+    began = max(allocation.starts_at, now - timedelta(days=PACE_DAYS))
+    spent = sum(ledger.spent_by_day(session, allocation.id, since=began).values()) + unposted
+    days = max((now - began) / timedelta(days=1), 1.0)
+    left = posted - unposted
+    pace = burn(spent_micro=spent, days=days, balance_micro=left, now=now, expires_at=allocation.expires_at)
+    return Standing(left, held - unposted, posted - held, pace)
+
+
+def last_stop(session: Session, person_id: UUID) -> LastStop | None:
+    """Return why the person's latest server stopped; None when none ever ran."""
+    for hold in holds.settled_of_person(session, person_id, limit=1):
+        return _stop_of(hold)
+    return None
+
+
+def _stop_of(hold: Hold) -> LastStop | None:
+    if hold.stop_reason is None or hold.settled_at is None:
+        return None
+    at = hold.stopped_at or hold.last_seen_at or hold.settled_at
+    return LastStop(hold.stop_reason, hold.stop_actor, at, hold.exit_signal, hold.exit_code)
+
+
+def _choice(session: Session, policy: Policy, account: Account, now: datetime) -> AccountChoice:
+    allocation = account.allocation
+    return AccountChoice(
+        slug=account.slug,
+        label=account.label,
+        kind=account.kind,
+        tier=allocation.tier,
+        expires_at=allocation.expires_at,
+        standing=standing(session, allocation, now=now),
+        sizes=policy.sizes_of(allocation.tier) if now < allocation.expires_at else [],
+    )
+
+
+def _can_request(session: Session, policy: Policy, account: Account) -> bool:
+    above = policy.requestable(account.kind, account.allocation.tier)
+    return bool(above) and requests.open_of_account(session, account.id) is None

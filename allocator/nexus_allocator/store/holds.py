@@ -1,0 +1,72 @@
+"""Holds, and the intents to stop their servers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from nexus_allocator.domain.states import LIVE, HoldState
+from nexus_allocator.store import accounts
+from nexus_allocator.store.tables import Allocation, Hold, StopIntent
+
+WITH_OWNERS = (joinedload(Hold.person), joinedload(Hold.allocation).joinedload(Allocation.account))
+
+
+def lock(session: Session, hold_id: UUID) -> Hold | None:
+    """Return the hold with its allocation locked, which is the order every transaction locks in."""
+    allocation_id = session.scalar(select(Hold.allocation_id).where(Hold.id == hold_id))
+    if allocation_id is None:
+        return None
+    accounts.lock(session, [allocation_id])
+    found = select(Hold).where(Hold.id == hold_id).with_for_update()
+    return session.scalars(found.execution_options(populate_existing=True)).one()
+
+
+def open_of_server(session: Session, person_id: UUID, server_name: str) -> Hold | None:
+    found = select(Hold).where(Hold.person_id == person_id, Hold.server_name == server_name)
+    return session.scalar(
+        found.where(Hold.state.in_(LIVE)).options(*WITH_OWNERS).execution_options(populate_existing=True)
+    )
+
+
+def every_open(session: Session) -> Sequence[Hold]:
+    found = select(Hold).where(Hold.state.in_(LIVE)).options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)
+    return session.scalars(found).all()
+
+
+def open_of_person(session: Session, person_id: UUID) -> Sequence[Hold]:
+    found = select(Hold).where(Hold.person_id == person_id, Hold.state.in_(LIVE))
+    return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
+
+
+def count_open(session: Session, allocation_id: UUID) -> int:
+    found = select(func.count()).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
+    return session.scalars(found).one()
+
+
+def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
+    """Return the person's ended servers, the latest first; launches that never started are left out."""
+    found = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)
+    ran = found.where(Hold.process_started_at.is_not(None)).options(*WITH_OWNERS)
+    return session.scalars(ran.order_by(Hold.settled_at.desc(), Hold.id).limit(limit)).all()
+
+
+def every_hold_id(session: Session) -> Sequence[UUID]:
+    return session.scalars(select(Hold.id).order_by(Hold.id)).all()
+
+
+def by_id(session: Session, hold_id: UUID) -> Hold | None:
+    return session.get(Hold, hold_id)
+
+
+def add_intent(
+    session: Session, hold_id: UUID, *, reason: str, actor: str, note: str | None, now: datetime
+) -> None:
+    session.add(StopIntent(hold_id=hold_id, reason=reason, actor=actor, note=note, at=now))
+
+
+def latest_intent(session: Session, hold_id: UUID, *, since: datetime) -> StopIntent | None:
+    found = select(StopIntent).where(StopIntent.hold_id == hold_id, StopIntent.at >= since)
+    return session.scalar(found.order_by(StopIntent.at.desc(), StopIntent.id).limit(1))

@@ -1,0 +1,68 @@
+"""People, their names and numbers, agreements and homes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from nexus_allocator.store.tables import Acceptance, Counter, Home, Person, TakenName
+
+
+def by_identity(session: Session, issuer: str, subject: str) -> Person | None:
+    return session.scalar(select(Person).where(Person.issuer == issuer, Person.subject == subject))
+
+
+def by_hub_name(session: Session, hub_name: str) -> Person | None:
+    return session.scalar(select(Person).where(Person.hub_name == hub_name))
+
+
+def by_id(session: Session, person_id: UUID) -> Person | None:
+    return session.get(Person, person_id)
+
+
+def lock(session: Session, person_id: UUID) -> Person:
+    """Return the person's row, locked, so that two launches of one person follow each other."""
+    found = select(Person).where(Person.id == person_id).with_for_update()
+    return session.scalars(found.execution_options(populate_existing=True)).one()
+
+
+def page(session: Session, *, limit: int, offset: int) -> Sequence[Person]:
+    return session.scalars(select(Person).order_by(Person.hub_name).limit(limit).offset(offset)).all()
+
+
+def count(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Person)) or 0
+
+
+def next_number(session: Session, counter: str) -> int:
+    """Return the counter's next number and move it on; a number is never given twice."""
+    moved = (
+        update(Counter)
+        .where(Counter.name == counter)
+        .values(next_value=Counter.next_value + 1)
+        .returning(Counter.next_value)
+    )
+    return session.scalars(moved.execution_options(synchronize_session=False)).one() - 1
+
+
+def is_taken(session: Session, name: str) -> bool:
+    return session.get(TakenName, name) is not None
+
+
+def take_name(session: Session, name: str, *, now: datetime) -> None:
+    session.add(TakenName(name=name, taken_at=now))
+    session.flush()
+
+
+def has_accepted(session: Session, person_id: UUID, version: str) -> bool:
+    return session.get(Acceptance, (person_id, version)) is not None
+
+
+def accept(session: Session, person_id: UUID, version: str, *, now: datetime) -> None:
+    session.add(Acceptance(person_id=person_id, version=version, accepted_at=now))
+
+
+def home(session: Session, person_id: UUID) -> Home | None:
+    return session.get(Home, person_id)

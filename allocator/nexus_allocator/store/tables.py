@@ -1,0 +1,285 @@
+"""The tables. Entries of the ledger never change (triggers forbid it); holds stand beside it and do."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from nexus_allocator.domain.states import (
+    AccountKind,
+    BookKind,
+    EntryKind,
+    HoldState,
+    RequestState,
+    Role,
+    TierSlug,
+)
+from nexus_allocator.store.base import Base
+
+OPEN_HOLD = text("state IN ('placed', 'running')")
+
+
+class Counter(Base):
+    """The next number to give: uids and gids are never given twice."""
+
+    __tablename__ = "counter"
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    next_value: Mapped[int]
+
+
+class TakenName(Base):
+    """Every name ever given to a person, team or account; rows stay when their owner goes."""
+
+    __tablename__ = "taken_name"
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    taken_at: Mapped[datetime]
+
+
+class Person(Base):
+    __tablename__ = "person"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    issuer: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    hub_name: Mapped[str] = mapped_column(Text, unique=True)
+    preferred_username: Mapped[str] = mapped_column(Text)
+    display_name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Text)
+    uid: Mapped[int] = mapped_column(unique=True)
+    is_administrator: Mapped[bool]
+    suspended_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    signed_in_at: Mapped[datetime | None]
+
+
+class Acceptance(Base):
+    __tablename__ = "acceptance"
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    version: Mapped[str] = mapped_column(Text, primary_key=True)
+    accepted_at: Mapped[datetime]
+
+
+class Home(Base):
+    """A person's home: where it is and the identity that owns it."""
+
+    __tablename__ = "home"
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    created_at: Mapped[datetime]
+
+
+class Team(Base):
+    __tablename__ = "team"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    label: Mapped[str] = mapped_column(Text)
+    gid: Mapped[int] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+
+
+class Membership(Base):
+    __tablename__ = "membership"
+    team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"), primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True, index=True)
+    role: Mapped[Role] = mapped_column(Text)
+    joined_at: Mapped[datetime]
+
+
+class Account(Base):
+    __tablename__ = "account"
+    __table_args__ = (
+        CheckConstraint("(person_id IS NULL) <> (team_id IS NULL)", name="one_owner"),
+        UniqueConstraint("person_id"),
+        UniqueConstraint("team_id"),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    slug: Mapped[str] = mapped_column(Text, unique=True)
+    label: Mapped[str] = mapped_column(Text)
+    kind: Mapped[AccountKind] = mapped_column(Text)
+    person_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    team_id: Mapped[UUID | None] = mapped_column(ForeignKey("team.id"))
+    created_at: Mapped[datetime]
+    allocation: Mapped["Allocation"] = relationship(back_populates="account", lazy="raise_on_sql")
+
+
+class Allocation(Base):
+    """An account's right to resources between two dates. Locking this row serialises what spends it."""
+
+    __tablename__ = "allocation"
+    __table_args__ = (UniqueConstraint("account_id"),)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("account.id"))
+    tier: Mapped[TierSlug] = mapped_column(Text)
+    starts_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    policy_version: Mapped[int]
+    account: Mapped[Account] = relationship(back_populates="allocation", lazy="raise_on_sql")
+
+
+class Book(Base):
+    """One side of an entry: an allocation's book, or one of the platform's."""
+
+    __tablename__ = "book"
+    __table_args__ = (
+        CheckConstraint("(kind = 'allocation') = (allocation_id IS NOT NULL)", name="owner"),
+        UniqueConstraint("allocation_id"),
+        Index(
+            "ix_book_platform",
+            "kind",
+            unique=True,
+            sqlite_where=text("allocation_id IS NULL"),
+            postgresql_where=text("allocation_id IS NULL"),
+        ),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    kind: Mapped[BookKind] = mapped_column(Text)
+    allocation_id: Mapped[UUID | None] = mapped_column(ForeignKey("allocation.id"))
+
+
+class Entry(Base):
+    """One movement of credits from one book to another: double-entry in one row, so it can't be unbalanced.
+
+    ``key`` says what the entry is for; writing the same thing twice is refused by the database.
+    """
+
+    __tablename__ = "entry"
+    __table_args__ = (
+        CheckConstraint("amount_micro > 0", name="positive"),
+        CheckConstraint("from_book_id <> to_book_id", name="two_books"),
+        Index("ix_entry_from", "from_book_id", "at"),
+        Index("ix_entry_to", "to_book_id", "at"),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    kind: Mapped[EntryKind] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    from_book_id: Mapped[UUID] = mapped_column(ForeignKey("book.id"))
+    to_book_id: Mapped[UUID] = mapped_column(ForeignKey("book.id"))
+    amount_micro: Mapped[int]
+    at: Mapped[datetime]
+    hold_id: Mapped[UUID | None] = mapped_column(ForeignKey("hold.id"), index=True)
+    actor: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+
+
+class Hold(Base):
+    """Credits set aside for one server, and the running reading of what it has used."""
+
+    __tablename__ = "hold"
+    __table_args__ = (
+        Index(
+            "ix_hold_open_server",
+            "person_id",
+            "server_name",
+            unique=True,
+            sqlite_where=OPEN_HOLD,
+            postgresql_where=OPEN_HOLD,
+        ),
+        Index("ix_hold_allocation_state", "allocation_id", "state"),
+        CheckConstraint("posted_micro >= 0", name="posted"),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    allocation_id: Mapped[UUID] = mapped_column(ForeignKey("allocation.id"))
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
+    server_name: Mapped[str] = mapped_column(Text)
+    state: Mapped[HoldState] = mapped_column(Text, index=True)
+    size: Mapped[str] = mapped_column(Text)
+    cpu: Mapped[int]
+    memory_bytes: Mapped[int]
+    gpu: Mapped[int]
+    image: Mapped[str] = mapped_column(Text)
+    planned_minutes: Mapped[int]
+    grace_minutes: Mapped[int]
+    rate_micro_per_hour: Mapped[int]
+    rate_card_version: Mapped[int]
+    amount_micro: Mapped[int]
+    placed_at: Mapped[datetime]
+    until: Mapped[datetime]
+    process_started_at: Mapped[datetime | None]
+    last_seen_at: Mapped[datetime | None]
+    earlier_s: Mapped[float] = mapped_column(default=0.0)
+    usage_micro: Mapped[int] = mapped_column(default=0)
+    posted_micro: Mapped[int] = mapped_column(default=0)
+    posted_at: Mapped[datetime | None]
+    keep_alive_until: Mapped[datetime | None]
+    settled_at: Mapped[datetime | None]
+    stopped_at: Mapped[datetime | None]
+    stop_reason: Mapped[str | None] = mapped_column(Text)
+    stop_actor: Mapped[str | None] = mapped_column(Text)
+    stop_note: Mapped[str | None] = mapped_column(Text)
+    exit_signal: Mapped[int | None]
+    exit_code: Mapped[int | None]
+    allocation: Mapped[Allocation] = relationship(lazy="raise_on_sql")
+    person: Mapped[Person] = relationship(lazy="raise_on_sql")
+
+
+class StopIntent(Base):
+    """Who is about to stop a server, and why; recorded before the stop, because the hub never tells."""
+
+    __tablename__ = "stop_intent"
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    hold_id: Mapped[UUID] = mapped_column(ForeignKey("hold.id"), index=True)
+    reason: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(Text)
+    note: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class TierRequest(Base):
+    __tablename__ = "tier_request"
+    __table_args__ = (
+        Index(
+            "ix_tier_request_open",
+            "account_id",
+            unique=True,
+            sqlite_where=text("state = 'submitted'"),
+            postgresql_where=text("state = 'submitted'"),
+        ),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("account.id"))
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
+    tier: Mapped[TierSlug] = mapped_column(Text)
+    tier_before: Mapped[TierSlug] = mapped_column(Text)
+    justification: Mapped[str] = mapped_column(Text)
+    state: Mapped[RequestState] = mapped_column(Text)
+    submitted_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    decision_reason: Mapped[str | None] = mapped_column(Text)
+    awarded_micro: Mapped[int | None]
+    account: Mapped[Account] = relationship(lazy="raise_on_sql")
+    person: Mapped[Person] = relationship(lazy="raise_on_sql", foreign_keys=[person_id])
+
+
+class WebSession(Base):
+    """A portal session: the browser holds an opaque id, of which only the hash is kept here."""
+
+    __tablename__ = "web_session"
+    id_hash: Mapped[str] = mapped_column(Text, primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
+    hub_token: Mapped[str] = mapped_column(Text)
+    csrf_secret: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Lease(Base):
+    """A time-bound claim to a task that only one process may do at a time."""
+
+    __tablename__ = "lease"
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    holder: Mapped[str] = mapped_column(Text)
+    expires_at: Mapped[datetime]
+
+
+class MeterTick(Base):
+    """The last round of the meter, and whether the hub answered in full: one row."""
+
+    __tablename__ = "meter_tick"
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    at: Mapped[datetime]
+    complete_at: Mapped[datetime | None]
+    trouble: Mapped[str | None] = mapped_column(Text)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
