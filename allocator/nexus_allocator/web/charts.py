@@ -1,20 +1,12 @@
-"""Charts as plain geometry, drawn by a template as SVG: no script, and the same numbers stand in a table beside it."""
+"""Charts as plain geometry, drawn by a template as SVG without script; a table says the same."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 
+from nexus_allocator.services.portal_reading import DaySpend
 from nexus_allocator.web.formats import credits_exact, credits_text, day_text, short_day_text
 
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52.0, 8.0, 12.0, 28.0
-
-
-@dataclass(frozen=True)
-class DaySpend:
-    """What one UTC day cost, in micro-credits."""
-
-    day: date
-    micro: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,9 @@ def spend_chart(spend: Sequence[DaySpend], *, title: str, width: float, height: 
         for index, entry in enumerate(spend)
         if entry.micro > 0
     )
-    amounts = tuple(Tick(round(base - level * rise, 2), axis_text(level)) for level in range(0, top + 1, step))
+    amounts = tuple(
+        Tick(round(base - level * rise, 2), axis_text(level)) for level in range(0, top + 1, step)
+    )
     days = day_ticks(spend, slot=slot, count=max(2, int(width // 130)))
     return BarChart(
         width, height, MARGIN_LEFT, width - MARGIN_RIGHT, base, bars, amounts, days, title, describe(spend)
@@ -75,7 +69,7 @@ def spend_chart(spend: Sequence[DaySpend], *, title: str, width: float, height: 
 
 
 def amount_scale(highest: int) -> tuple[int, int]:
-    """Return (step, top) in micro-credits: 1, 2 or 5 times a power of ten, with two to five steps to the top."""
+    """Return (step, top) in micro-credits: a step of 1, 2 or 5 times a power of ten."""
     step = 1_000
     factors = (2.0, 2.5, 2.0)
     index = 0

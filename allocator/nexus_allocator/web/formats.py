@@ -27,7 +27,7 @@ def rate_text(micro_per_hour: int) -> str:
 
 
 def credits_field(micro: int) -> str:
-    """Return micro-credits as an input field holds them: plain digits, no trailing zeros, nothing rounded away."""
+    """Return micro-credits as an input field holds them: plain digits, nothing rounded away."""
     return f"{(Decimal(micro) / MICRO).normalize():f}"
 
 

@@ -20,11 +20,11 @@ STATE_AGE_S = 600
 HUB_SESSION_COOKIE = "jupyterhub-session-id"
 
 
-class HubUnreachable(Exception):
+class HubUnreachableError(Exception):
     """The hub did not answer, or answered with an error of its own."""
 
 
-class CodeRefused(Exception):
+class CodeRefusedError(Exception):
     """The hub would not exchange the code: it is wrong, old or used."""
 
 
@@ -66,14 +66,16 @@ class HubSignIn:
         return f"{self.hub.oauth_authorization_url}?{urlencode(query)}"
 
     def token_for_code(self, code: str) -> str:
-        """Exchange ``code``; raise CodeRefused or HubUnreachable."""
+        """Exchange ``code``; raise CodeRefusedError or HubUnreachableError."""
         try:
             token: str = self.hub.token_for_code(code)
         except HTTPError as error:
             # HubOAuth turns the hub's 4xx into a 500 of its own with this message, its 5xx into a 502.
-            if error.status_code == 500 and str(error.log_message).startswith("Failed to check authorization"):
-                raise CodeRefused(str(error.log_message)) from error
-            raise HubUnreachable(str(error.log_message)) from error
+            if error.status_code == 500 and str(error.log_message).startswith(
+                "Failed to check authorization"
+            ):
+                raise CodeRefusedError(str(error.log_message)) from error
+            raise HubUnreachableError(str(error.log_message)) from error
         return token
 
     def person_for_token(self, token: str, *, hub_session: str) -> HubPerson | None:
@@ -85,7 +87,7 @@ class HubSignIn:
         try:
             model: dict[str, Any] | None = self.hub.user_for_token(token, session_id=hub_session)
         except HTTPError as error:
-            raise HubUnreachable(str(error.log_message)) from error
+            raise HubUnreachableError(str(error.log_message)) from error
         if model is None:
             return None
         may_enter = model.get("kind") == "user" and bool(

@@ -1,0 +1,157 @@
+"""Queries that only the portal's pages ask: sums per account at once, days of spending, lists to search."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy.orm import Session, joinedload
+
+from nexus_allocator.domain.states import LIVE, HoldState, RequestState
+from nexus_allocator.store.holds import WITH_OWNERS
+from nexus_allocator.store.tables import (
+    Acceptance,
+    Account,
+    Book,
+    Entry,
+    Hold,
+    Membership,
+    Person,
+    StopIntent,
+    Team,
+    TierRequest,
+)
+
+Sums = Mapping[UUID, int]
+
+
+def balances(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
+    """Return the sum of entries per allocation, in micro-credits."""
+    signed = case((Entry.to_book_id == Book.id, Entry.amount_micro), else_=-Entry.amount_micro)
+    return _sums(session, _entries(allocation_ids).add_columns(func.sum(signed)))
+
+
+def granted(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
+    """Return what was granted or corrected per allocation: every entry that is not about a server."""
+    signed = case((Entry.to_book_id == Book.id, Entry.amount_micro), else_=-Entry.amount_micro)
+    counted = _entries(allocation_ids).where(Entry.hold_id.is_(None))
+    return _sums(session, counted.add_columns(func.sum(signed)))
+
+
+def held(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
+    """Return what open holds keep per allocation, as the ledger's own `held` counts it."""
+    kept = case((Hold.usage_micro > Hold.amount_micro, Hold.usage_micro), else_=Hold.amount_micro)
+    query = select(Hold.allocation_id, func.sum(kept - Hold.posted_micro))
+    open_holds = query.where(Hold.allocation_id.in_(allocation_ids), Hold.state.in_(LIVE))
+    return _sums(session, open_holds.group_by(Hold.allocation_id))
+
+
+def unposted(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
+    """Return per allocation what running servers have used and the ledger does not show yet."""
+    query = select(Hold.allocation_id, func.sum(Hold.usage_micro - Hold.posted_micro))
+    live = query.where(Hold.allocation_id.in_(allocation_ids), Hold.state.in_(LIVE))
+    return _sums(session, live.group_by(Hold.allocation_id))
+
+
+def other_entries(session: Session, allocation_id: UUID, *, limit: int) -> Sequence[tuple[Entry, bool]]:
+    """Return grants and corrections made by people, newest first, each with whether it adds."""
+    query = (
+        select(Entry, (Entry.to_book_id == Book.id).label("adds"))
+        .join(Book, or_(Book.id == Entry.to_book_id, Book.id == Entry.from_book_id))
+        .where(Book.allocation_id == allocation_id, Entry.hold_id.is_(None))
+        .order_by(Entry.at.desc(), Entry.id)
+        .limit(limit)
+    )
+    return [(entry, bool(adds)) for entry, adds in session.execute(query)]
+
+
+def holds_of_account(session: Session, allocation_id: UUID, *, limit: int) -> Sequence[Hold]:
+    """Return the servers charged to an allocation, newest first; launches that never started are left out."""
+    query = select(Hold).where(Hold.allocation_id == allocation_id, _ran())
+    return session.scalars(query.options(*WITH_OWNERS).order_by(Hold.placed_at.desc()).limit(limit)).all()
+
+
+def holds_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
+    """Return a person's servers, newest first; launches that never started are left out."""
+    query = select(Hold).where(Hold.person_id == person_id, _ran())
+    return session.scalars(query.options(*WITH_OWNERS).order_by(Hold.placed_at.desc()).limit(limit)).all()
+
+
+def last_ended(session: Session, person_id: UUID) -> Hold | None:
+    """Return the person's server that ended last, a launch that never came up included."""
+    query = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)
+    return session.scalar(query.options(*WITH_OWNERS).order_by(Hold.settled_at.desc(), Hold.id).limit(1))
+
+
+def announced_stops(session: Session, hold_ids: Sequence[UUID], *, since: datetime) -> set[UUID]:
+    """Return the holds of which a stop was announced since then."""
+    query = select(StopIntent.hold_id).where(StopIntent.hold_id.in_(hold_ids), StopIntent.at >= since)
+    return set(session.scalars(query))
+
+
+def search_people(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Person]]:
+    """Return how many people match and one page of them, by hub name."""
+    query = select(Person).where(_contains(text, Person.display_name, Person.hub_name, Person.email))
+    total = session.scalars(select(func.count()).select_from(query.subquery())).one()
+    return total, session.scalars(query.order_by(Person.hub_name).limit(limit).offset(offset)).all()
+
+
+def teams_of_people(session: Session, person_ids: Sequence[UUID]) -> Sequence[tuple[UUID, str]]:
+    query = select(Membership.person_id, Team.label).join(Team, Team.id == Membership.team_id)
+    rows = session.execute(query.where(Membership.person_id.in_(person_ids)).order_by(Team.label))
+    return [(row[0], row[1]) for row in rows]
+
+
+def accepted_by(session: Session, person_ids: Sequence[UUID], version: str) -> set[UUID]:
+    query = select(Acceptance.person_id).where(Acceptance.version == version)
+    return set(session.scalars(query.where(Acceptance.person_id.in_(person_ids))))
+
+
+def search_accounts(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Account]]:
+    """Return how many accounts match by name or owner and one page of them, by slug."""
+    owned = select(Account).outerjoin(Person, Person.id == Account.person_id)
+    query = owned.where(_contains(text, Account.slug, Account.label, Person.display_name))
+    total = session.scalars(select(func.count()).select_from(query.subquery())).one()
+    shown = query.options(joinedload(Account.allocation)).order_by(Account.slug)
+    return total, session.scalars(shown.limit(limit).offset(offset)).all()
+
+
+def owners(session: Session, accounts: Sequence[Account]) -> Mapping[UUID | None, Person]:
+    """Return the owners of personal accounts by their id; a team's account has none."""
+    person_ids = [account.person_id for account in accounts if account.person_id]
+    return {person.id: person for person in session.scalars(select(Person).where(Person.id.in_(person_ids)))}
+
+
+def request(session: Session, request_id: UUID) -> TierRequest | None:
+    return session.scalar(_requests().where(TierRequest.id == request_id))
+
+
+def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
+    """Return the last decisions, newest first."""
+    query = _requests().where(TierRequest.state != RequestState.SUBMITTED)
+    return session.scalars(query.order_by(TierRequest.decided_at.desc()).limit(limit)).all()
+
+
+def _requests() -> Select[tuple[TierRequest]]:
+    account = joinedload(TierRequest.account).joinedload(Account.allocation)
+    return select(TierRequest).options(account, joinedload(TierRequest.person))
+
+
+def _entries(allocation_ids: Sequence[UUID]) -> Select[Any]:
+    joined = select(Book.allocation_id).join(
+        Entry, or_(Entry.to_book_id == Book.id, Entry.from_book_id == Book.id)
+    )
+    return joined.where(Book.allocation_id.in_(allocation_ids)).group_by(Book.allocation_id)
+
+
+def _sums(session: Session, query: Select[Any]) -> Sums:
+    return {row[0]: int(row[1]) for row in session.execute(query)}
+
+
+def _ran() -> Any:
+    return or_(Hold.state.in_(LIVE), Hold.process_started_at.is_not(None))
+
+
+def _contains(text: str, *columns: Any) -> Any:
+    return or_(*(column.icontains(text, autoescape=True) for column in columns))

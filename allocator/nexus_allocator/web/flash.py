@@ -1,0 +1,51 @@
+"""A notice that survives the redirect after a POST: one of a fixed set, kept in a short-lived cookie.
+
+Only a key travels, never text, so that nobody can plant words in a page.
+"""
+
+from collections.abc import Callable
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+
+from nexus_allocator.web.context import Notice, Portal
+
+COOKIE = "nexus-notice"
+NOTICES: dict[str, Notice] = {
+    "stopping": Notice("good", "The server is being stopped. Its final cost appears here in a moment."),
+    "was-stopped": Notice("good", "That server had stopped already."),
+    "kept": Notice("good", "The server will not be stopped for being idle while it is kept alive."),
+    "not-kept": Notice("good", "The server may be stopped for being idle again."),
+    "requested": Notice(
+        "good", "Your request was sent. An administrator will answer it; you see the answer here."
+    ),
+    "awarded": Notice("good", "The request was approved; the next launch page offers the new sizes."),
+    "denied": Notice("good", "The request was denied, with your reason."),
+}
+
+
+def redirect(portal: Portal, path: str, notice: str) -> RedirectResponse:
+    """Send the browser to ``path`` below the prefix by GET and leave ``notice`` for the page there."""
+    response = RedirectResponse(f"{portal.prefix}{path}", 303)
+    response.set_cookie(
+        COOKIE,
+        notice,
+        max_age=60,
+        path=portal.prefix,
+        httponly=True,
+        samesite="lax",
+        secure=portal.secure_cookies,
+    )
+    return response
+
+
+def take_notice(request: Request) -> tuple[Notice | None, Callable[[Response], None]]:
+    """Return the notice left for this page and what removes it from the browser."""
+    key = request.cookies.get(COOKIE)
+
+    def forget(response: Response) -> None:
+        if key is not None:
+            portal: Portal = request.app.state.portal
+            response.delete_cookie(COOKIE, path=portal.prefix)
+
+    return (NOTICES.get(key) if key else None), forget

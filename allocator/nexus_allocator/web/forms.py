@@ -1,0 +1,105 @@
+"""What people type, checked field by field, so that a page can say everything that is wrong at once."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+
+from nexus_allocator.domain.credits import MICRO
+from nexus_allocator.services.allocations import LARGEST_MICRO, REASON_LENGTH
+from nexus_allocator.web.formats import day_text
+
+Errors = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    min: int
+    max: int
+
+
+# Longer than the rule asks for: a sentence or two is what an administrator can decide on.
+JUSTIFICATION = Limits(40, REASON_LENGTH[1])
+REASON = Limits(REASON_LENGTH[0], 500)
+LONGEST_AWARD = timedelta(days=5 * 366)
+
+
+@dataclass(frozen=True)
+class Ask:
+    account: str
+    tier: str
+    justification: str
+
+    def errors(self, accounts: set[str], tiers: set[str]) -> Errors:
+        errors: Errors = {}
+        if self.account not in accounts:
+            errors["account"] = "Choose one of your accounts."
+        if self.tier not in tiers:
+            errors["tier"] = "Choose a tier."
+        if problem := text_problem(self.justification, JUSTIFICATION, "a justification"):
+            errors["justification"] = problem
+        return errors
+
+
+@dataclass(frozen=True)
+class Award:
+    amount: str
+    ends_on: str
+    note: str
+
+    def errors(self, *, now: datetime) -> Errors:
+        errors: Errors = {}
+        if self.amount_micro() is None:
+            largest = f"{LARGEST_MICRO // MICRO:,}"
+            errors["amount"] = (
+                f"Give a number of credits above zero and at most {largest}, such as 500 or 12.5."
+            )
+        ends_on = self.last_day()
+        today = now.astimezone(UTC).date()
+        if ends_on is None:
+            errors["ends_on"] = "Give the last day as year-month-day, such as 2027-09-30."
+        elif not today < ends_on <= today + LONGEST_AWARD:
+            last = day_text(today + LONGEST_AWARD)
+            errors["ends_on"] = f"The last day must lie after today and not after {last}."
+        if len(self.note.strip()) not in {0, *range(REASON.min, REASON.max + 1)}:
+            errors["note"] = f"Leave the note empty, or write {REASON.min} to {REASON.max} characters."
+        return errors
+
+    def amount_micro(self) -> int | None:
+        """Return the amount in micro-credits; None for what is no amount one can grant."""
+        try:
+            amount = Decimal(self.amount.strip().replace(",", ""))
+        except InvalidOperation:
+            return None
+        if not amount.is_finite() or amount.adjusted() > 12 or amount * MICRO % 1:
+            return None
+        micro = int(amount * MICRO)
+        return micro if 0 < micro <= LARGEST_MICRO else None
+
+    def last_day(self) -> date | None:
+        try:
+            return date.fromisoformat(self.ends_on.strip())
+        except ValueError:
+            return None
+
+    def expires_at(self) -> datetime:
+        """Return the end of the last day. Only for an award without errors."""
+        last_day = self.last_day()
+        assert last_day is not None  # noqa: S101 - errors() has said so before
+        return datetime.combine(last_day + timedelta(days=1), time(), UTC)
+
+
+def text_problem(text: str, limits: Limits, what: str) -> str | None:
+    """Return what is wrong with a text of people, None when it is fine."""
+    length = len(text.strip())
+    if length == 0:
+        return f"Write {what} of at least {limits.min} characters."
+    if length < limits.min:
+        return f"Write {what} of at least {limits.min} characters; this has {length}."
+    if length > limits.max:
+        return f"Write {what} of at most {limits.max:,} characters; this has {length:,}."
+    return None
+
+
+def plain_newlines(text: str) -> str:
+    """Return the text as the browser counted it: forms send each line break as two characters."""
+    return text.replace("\r\n", "\n").replace("\x00", "")

@@ -1,0 +1,1 @@
+"""The portal's routes, one file per part of the portal."""

@@ -1,0 +1,54 @@
+"""My allocations, one account in detail, and what the Nexus offers."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from nexus_allocator.services import portal_lists, portal_reading
+from nexus_allocator.web import views
+from nexus_allocator.web.rendering import page
+from nexus_allocator.web.sessions import PortalHere, SignedIn
+
+router = APIRouter(default_response_class=HTMLResponse)
+
+
+@router.get("/")
+def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
+        choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
+    values = {
+        "accounts": [views.account_view(account, portal.policy) for account in home.accounts],
+        "charts": {account.slug: views.charts_of(account) for account in home.accounts},
+        "servers": [views.server_view(server, portal.policy, own=True) for server in home.servers],
+        "usage": [views.server_view(server, portal.policy, own=True) for server in home.usage],
+        "can_ask": {choice.slug for choice in choices if not choice.waiting},
+        "last_stop": views.last_stop(home.last_stop),
+    }
+    return page(request, "allocations.html", values, visitor=visitor, here="allocations")
+
+
+@router.get("/accounts/{slug}")
+def account(request: Request, slug: str, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        found = portal_reading.account_page(session, hub_name=visitor.hub_name, slug=slug, now=portal.clock())
+    values = {
+        "account": views.account_view(found.account, portal.policy),
+        "charts": views.charts_of(found.account),
+        "usage": [
+            views.server_view(server, portal.policy, own=server.hub_name == visitor.hub_name)
+            for server in found.usage
+        ],
+        "entries": found.entries,
+    }
+    return page(request, "account.html", values, visitor=visitor)
+
+
+@router.get("/policy")
+def policy(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
+    offered = portal.policy
+    values = {
+        "policy": offered,
+        "sizes": sorted(offered.sizes.values(), key=offered.rate_micro),
+        "tiers": views.tier_views(offered.tiers.values(), offered),
+    }
+    return page(request, "policy.html", values, visitor=visitor, here="policy")

@@ -1,0 +1,241 @@
+"""What administrators see and decide: requests, people, accounts, running servers."""
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.services import portal_lists, portal_reading, requests, stops
+from nexus_allocator.services.portal_lists import RequestRow
+from nexus_allocator.web import views
+from nexus_allocator.web.context import Portal, Visitor
+from nexus_allocator.web.flash import redirect
+from nexus_allocator.web.formats import credits_field
+from nexus_allocator.web.forms import REASON, Award, Errors, plain_newlines, text_problem
+from nexus_allocator.web.rendering import page
+from nexus_allocator.web.routes.servers import server_name
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+
+router = APIRouter(prefix="/admin", dependencies=[Depends(current_administrator)])
+
+Search = Annotated[str, Query(max_length=100)]
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+
+
+@router.get("")
+def administration(portal: PortalHere) -> RedirectResponse:
+    return RedirectResponse(f"{portal.prefix}admin/requests", 303)
+
+
+@router.get("/requests", response_class=HTMLResponse)
+def all_requests(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        waiting = portal_lists.waiting_requests(session)
+        decided = portal_lists.decided_requests(session)
+    values = {
+        "waiting": [views.request_view(row, portal.policy) for row in waiting],
+        "decided": [views.request_view(row, portal.policy) for row in decided],
+    }
+    return page(request, "admin_requests.html", values, visitor=visitor, here="admin")
+
+
+@router.get("/requests/{request_id}", response_class=HTMLResponse)
+def one_request(
+    request: Request, request_id: UUID, portal: PortalHere, visitor: Administrator
+) -> HTMLResponse:
+    return request_page(request, portal, visitor, request_id=request_id, errors={}, award=None, reason="")
+
+
+@router.post("/requests/{request_id}/approve", dependencies=[OwnForm])
+def approve(
+    *,
+    request: Request,
+    request_id: UUID,
+    portal: PortalHere,
+    visitor: Administrator,
+    amount: Annotated[str, Form()] = "",
+    ends_on: Annotated[str, Form()] = "",
+    note: Annotated[str, Form()] = "",
+) -> Response:
+    award, now = Award(amount, ends_on, plain_newlines(note)), portal.clock()
+    if errors := award.errors(now=now):
+        return request_page(
+            request, portal, visitor, request_id=request_id, errors=errors, award=award, reason=""
+        )
+    with portal.session_scope() as session:
+        requests.award(
+            session,
+            policy=portal.policy,
+            request_id=request_id,
+            administrator_id=visitor.person_id,
+            credits_micro=award.amount_micro(),
+            expires_at=award.expires_at(),
+            note=award.note.strip() or None,
+            now=now,
+        )
+    return redirect(portal, "admin/requests", "awarded")
+
+
+@router.post("/requests/{request_id}/deny", dependencies=[OwnForm])
+def deny(
+    *,
+    request: Request,
+    request_id: UUID,
+    portal: PortalHere,
+    visitor: Administrator,
+    reason: Annotated[str, Form()] = "",
+) -> Response:
+    reason = plain_newlines(reason)
+    if problem := text_problem(reason, REASON, "a reason"):
+        errors = {"reason": problem}
+        return request_page(
+            request, portal, visitor, request_id=request_id, errors=errors, award=None, reason=reason
+        )
+    with portal.session_scope() as session:
+        requests.deny(
+            session,
+            request_id=request_id,
+            administrator_id=visitor.person_id,
+            reason=reason,
+            now=portal.clock(),
+        )
+    return redirect(portal, "admin/requests", "denied")
+
+
+@router.get("/people", response_class=HTMLResponse)
+def all_people(
+    *,
+    request: Request,
+    portal: PortalHere,
+    visitor: Administrator,
+    q: Search = "",
+    page_number: PageNumber = 1,
+) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        listing = portal_lists.people(session, policy=portal.policy, query=q.strip(), number=page_number)
+    return page(request, "admin_people.html", {"listing": listing}, visitor=visitor, here="admin")
+
+
+@router.get("/accounts", response_class=HTMLResponse)
+def all_accounts(
+    *,
+    request: Request,
+    portal: PortalHere,
+    visitor: Administrator,
+    q: Search = "",
+    page_number: PageNumber = 1,
+) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        listing = portal_lists.accounts(session, query=q.strip(), number=page_number, now=portal.clock())
+    values = {
+        "listing": listing,
+        "accounts": [views.account_row_view(row, portal.policy) for row in listing.rows],
+    }
+    return page(request, "admin_accounts.html", values, visitor=visitor, here="admin")
+
+
+@router.get("/servers", response_class=HTMLResponse)
+def all_servers(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        servers = portal_lists.servers(session, now=portal.clock())
+    values = {
+        "servers": [views.server_view(server, portal.policy, own=False) for server in servers],
+        "rate_micro_per_hour": sum(server.rate_micro_per_hour for server in servers),
+    }
+    return page(request, "admin_servers.html", values, visitor=visitor, here="admin")
+
+
+@router.get("/servers/{hub_name}/{path_name}/stop", response_class=HTMLResponse)
+def stop_form(
+    *, request: Request, hub_name: str, path_name: str, portal: PortalHere, visitor: Administrator
+) -> HTMLResponse:
+    return stop_page(request, portal, visitor, hub_name=hub_name, path_name=path_name, errors={}, reason="")
+
+
+@router.post("/servers/{hub_name}/{path_name}/stop", dependencies=[OwnForm])
+def stop_any(
+    *,
+    request: Request,
+    hub_name: str,
+    path_name: str,
+    portal: PortalHere,
+    visitor: Administrator,
+    reason: Annotated[str, Form()] = "",
+) -> Response:
+    reason = plain_newlines(reason)
+    if problem := text_problem(reason, REASON, "a reason"):
+        errors = {"reason": problem}
+        return stop_page(
+            request, portal, visitor, hub_name=hub_name, path_name=path_name, errors=errors, reason=reason
+        )
+    with portal.session_scope() as session:
+        server = stops.stop_as_administrator(
+            session,
+            administrator_id=visitor.person_id,
+            hub_name=hub_name,
+            server_name=server_name(path_name),
+            note=reason.strip(),
+            now=portal.clock(),
+        )
+    stops.ask_hub(portal.hub, server)
+    return redirect(portal, "admin/servers", "stopping")
+
+
+def request_page(
+    request: Request,
+    portal: Portal,
+    visitor: Visitor,
+    *,
+    request_id: UUID,
+    errors: Errors,
+    award: Award | None,
+    reason: str,
+) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        row, account = portal_lists.request(session, request_id=request_id, now=portal.clock())
+    values = {
+        "request": views.request_view(row, portal.policy),
+        "account": views.account_view(account, portal.policy),
+        "award": award or usual_award(row, account, portal),
+        "reason": reason,
+        "errors": errors,
+        "limits": REASON,
+    }
+    status = 422 if errors else 200
+    return page(request, "admin_request.html", values, visitor=visitor, here="admin", status=status)
+
+
+def usual_award(row: RequestRow, account: portal_reading.AccountReading, portal: Portal) -> Award:
+    """Return the award as the tier states it, for the administrator to change."""
+    policy: Policy = portal.policy
+    terms = policy.tiers[row.tier]
+    ends_at = max(account.expires_at - timedelta(days=1), portal.clock() + terms.length)
+    amount = "" if terms.credits_micro is None else credits_field(terms.credits_micro)
+    return Award(amount, ends_at.date().isoformat(), "")
+
+
+def stop_page(
+    request: Request,
+    portal: Portal,
+    visitor: Visitor,
+    *,
+    hub_name: str,
+    path_name: str,
+    errors: Errors,
+    reason: str,
+) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        found = portal_reading.live_server(
+            session, hub_name=hub_name, server_name=server_name(path_name), now=portal.clock()
+        )
+    values = {
+        "server": views.server_view(found, portal.policy, own=False),
+        "errors": errors,
+        "reason": reason,
+        "limits": REASON,
+    }
+    status = 422 if errors else 200
+    return page(request, "admin_stop.html", values, visitor=visitor, here="admin", status=status)

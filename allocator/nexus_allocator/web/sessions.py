@@ -1,0 +1,82 @@
+"""Who is looking: the session cookie, checked against the hub, and the proof that a form is ours."""
+
+import secrets
+from typing import Annotated
+
+from fastapi import Depends, Form, Request, Response
+
+from nexus_allocator.services import web_sessions
+from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
+from nexus_allocator.web.oauth import HUB_SESSION_COOKIE
+
+COOKIE = "nexus-session"
+
+
+def portal_of(request: Request) -> Portal:
+    portal: Portal = request.app.state.portal
+    return portal
+
+
+PortalHere = Annotated[Portal, Depends(portal_of)]
+
+
+def hub_session_of(request: Request) -> str:
+    return request.cookies.get(HUB_SESSION_COOKIE, "")
+
+
+def current_visitor(request: Request, portal: PortalHere) -> Visitor:
+    """Return who is signed in; raise SignInNeededError where session or hub token has ended."""
+    session_id = request.cookies.get(COOKIE, "")
+    with portal.reading_scope() as session:
+        found = web_sessions.find_session(session, session_id, now=portal.clock()) if session_id else None
+    if found is None:
+        raise SignInNeededError
+    person = portal.sign_in.person_for_token(found.hub_token, hub_session=hub_session_of(request))
+    if person is None or not person.may_enter or person.hub_name != found.hub_name:
+        with portal.session_scope() as session:
+            web_sessions.close_session(session, session_id)
+        raise SignInNeededError
+    return Visitor(
+        person_id=found.person_id,
+        hub_name=found.hub_name,
+        display_name=found.display_name,
+        is_administrator=found.is_administrator,
+        csrf=found.csrf,
+    )
+
+
+SignedIn = Annotated[Visitor, Depends(current_visitor)]
+
+
+def current_administrator(visitor: SignedIn) -> Visitor:
+    if not visitor.is_administrator:
+        raise ForbiddenError("This page is for administrators of the Nexus.")
+    return visitor
+
+
+Administrator = Annotated[Visitor, Depends(current_administrator)]
+
+
+def own_form(visitor: SignedIn, csrf: Annotated[str, Form()] = "") -> None:
+    """Refuse a POST that does not come from a form this session was given."""
+    if not secrets.compare_digest(csrf.encode(), visitor.csrf.encode()):
+        raise ForbiddenError(
+            "This form was not made for your present session, so nothing was changed. "
+            "Open the page again and repeat what you wanted to do."
+        )
+
+
+OwnForm = Depends(own_form)
+
+
+def keep_session(response: Response, session_id: str, portal: Portal) -> None:
+    """Hand the session's id to the browser, for the portal's own pages only. Writes into ``response``."""
+    response.set_cookie(
+        COOKIE,
+        session_id,
+        max_age=int(web_sessions.SESSION_AGE.total_seconds()),
+        path=portal.prefix,
+        httponly=True,
+        samesite="lax",
+        secure=portal.secure_cookies,
+    )
