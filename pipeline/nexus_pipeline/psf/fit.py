@@ -9,22 +9,17 @@ a fit down by about 1 % at 10 σ.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import floor, sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.psf import kernels
+from nexus_pipeline.psf.fit_kernels import fit_block
 from nexus_pipeline.psf.grid import PsfGrid
 
 Floats = NDArray[np.float64]
 
-WINDOW_RADIUS: Final = 4
-"""Pixels about the source that are fitted: 81 of them, 90 % of the light."""
 _COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
-_MAX_STEPS: Final = 25
-_MAX_SHIFT: Final = 1.5
 _SUBTRACTION_RADIUS: Final = 20
 
 
@@ -51,6 +46,17 @@ class PsfFits:
     converged: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What all passes share."""
+
+    background: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+    psf: PsfGrid
+    noise: NoiseCurve
+    threads: int
+
+
 def fit_sources(
     image: NDArray[np.float32],
     background: NDArray[np.float32],
@@ -68,12 +74,12 @@ def fit_sources(
     Each pass fits every source on the image without its neighbours as the pass before had them.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     """
-    start = np.column_stack([np.zeros_like(x), x, y]).astype(np.float64)
-    fits = _fit_all(image, background, usable, psf, noise, start, threads)
+    task = _Task(background, usable, psf, noise, threads)
+    fits = _fit_all(task, image, np.column_stack([np.zeros_like(x), x, y]).astype(np.float64))
     for _ in range(passes - 1):
         residual = _without(image, psf, fits)
         start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
-        fits = _fit_all(residual, background, usable, psf, noise, start, threads)
+        fits = _fit_all(task, residual, start)
     return fits
 
 
@@ -85,25 +91,19 @@ def _without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits) -> NDArray
     return residual
 
 
-def _fit_all(
-    image: NDArray[np.float32],
-    background: NDArray[np.float32],
-    usable: NDArray[np.bool_],
-    psf: PsfGrid,
-    noise: NoiseCurve,
-    start: Floats,
-    threads: int,
-) -> PsfFits:
+def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
+    psf, noise = task.psf, task.noise
+
     def run(part: slice) -> Floats:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
-        _fit_block(
-            image, background, usable, psf.coefficients, psf.xs, psf.ys, psf.oversample,
+        fit_block(
+            image, task.background, task.usable, psf.coefficients, psf.xs, psf.ys, psf.oversample,
             noise.level, noise.variance, start[part], out,
         )  # fmt: skip
         return out
 
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        blocks = list(pool.map(run, _parts(len(start), threads)))
+    with ThreadPoolExecutor(max_workers=task.threads) as pool:
+        blocks = list(pool.map(run, _parts(len(start), task.threads)))
     table = np.concatenate(blocks) if blocks else np.empty((0, len(_COLUMNS)))
     columns = dict(zip(_COLUMNS, table.T, strict=True))
     n_used, converged = columns.pop("n_used"), columns.pop("converged")
@@ -113,183 +113,3 @@ def _fit_all(
 def _parts(n: int, threads: int) -> Iterator[slice]:
     step = max(1, -(-n // (4 * threads)))
     yield from (slice(low, low + step) for low in range(0, n, step))
-
-
-@kernels.compiled
-def _fit_block(
-    image: NDArray[np.float32],
-    background: NDArray[np.float32],
-    usable: NDArray[np.bool_],
-    stamps: NDArray[np.float32],
-    xs: Floats,
-    ys: Floats,
-    oversample: int,
-    level: Floats,
-    variance: Floats,
-    start: Floats,
-    out: Floats,
-) -> None:
-    corners, blend_weights = np.empty(4, np.int64), np.empty(4)
-    size = 2 * WINDOW_RADIUS + 1
-    data, weight = np.empty((size, size)), np.empty((size, size))
-    sky, value = np.empty((size, size)), np.empty((size, size))
-    dx, dy = np.empty((size, size)), np.empty((size, size))
-    for k in range(start.shape[0]):
-        column, row = int(floor(start[k, 1] + 0.5)), int(floor(start[k, 2] + 0.5))
-        kernels.corners_at(start[k, 1], start[k, 2], xs, ys, corners, blend_weights)
-        half_nodes = (WINDOW_RADIUS + 4) * oversample
-        coefficients = kernels.blend(stamps, corners, blend_weights, half_nodes)
-        n_used = _cut(image, background, usable, column, row, data, sky)
-        # A source whose own flux was taken off the image with the others' gets it back first.
-        flux, x, y = start[k, 0], start[k, 1] - column, start[k, 2] - row
-        if flux != 0.0:
-            kernels.sample(coefficients, oversample, x, y, value, dx, dy)
-            for j in range(size):
-                for i in range(size):
-                    data[j, i] += flux * value[j, i]
-        _fit_one(data, sky, coefficients, oversample, level, variance, flux, x, y, value, dx, dy, weight, out[k])
-        out[k, 1] += column
-        out[k, 2] += row
-        out[k, 7] = n_used
-
-
-@kernels.compiled
-def _cut(
-    image: NDArray[np.float32],
-    background: NDArray[np.float32],
-    usable: NDArray[np.bool_],
-    column: int,
-    row: int,
-    data: Floats,
-    sky: Floats,
-) -> int:
-    """Write the window into ``data`` and ``sky``, NaN where there is no usable pixel; return how many are."""
-    n_used, half = 0, data.shape[0] // 2
-    for j in range(data.shape[0]):
-        for i in range(data.shape[1]):
-            r, c = row + j - half, column + i - half
-            data[j, i], sky[j, i] = np.nan, 0.0
-            if r < 0 or c < 0 or r >= image.shape[0] or c >= image.shape[1]:
-                continue
-            if usable[r, c] and np.isfinite(image[r, c]):
-                data[j, i], sky[j, i] = image[r, c], background[r, c]
-                n_used += 1
-    return n_used
-
-
-@kernels.compiled
-def _interpolate(level: Floats, variance: Floats, at: float) -> float:
-    if at <= level[0]:
-        return variance[0]
-    i = min(np.searchsorted(level, at), level.size - 1)
-    slope = (variance[i] - variance[i - 1]) / (level[i] - level[i - 1])
-    return variance[i] + slope * (at - level[i])
-
-
-@kernels.compiled
-def _fit_one(
-    data: Floats,
-    sky: Floats,
-    coefficients: Floats,
-    oversample: int,
-    level: Floats,
-    variance: Floats,
-    flux: float,
-    x: float,
-    y: float,
-    value: Floats,
-    dx: Floats,
-    dy: Floats,
-    weight: Floats,
-    out: Floats,
-) -> None:
-    """Write flux, x, y, their errors, reduced χ², and whether it converged: damped Gauss-Newton."""
-    x0, y0 = x, y
-    converged = False
-    normal, right = np.zeros((3, 3)), np.zeros(3)
-    chi2, n = 0.0, 0
-    for step in range(_MAX_STEPS):
-        kernels.sample(coefficients, oversample, x, y, value, dx, dy)
-        if step == 0 and flux == 0.0:
-            flux = _linear_flux(data, sky, value, level, variance)
-        chi2, n = _normal_equations(data, sky, value, dx, dy, flux, level, variance, normal, right)
-        determinant = _solve(normal, right)
-        if n < 6 or not determinant > 0.0:
-            break
-        shift = max(abs(right[1]), abs(right[2]))
-        damp = 1.0 if shift < 0.5 else 0.5 / shift
-        flux, x, y = flux + right[0], x + damp * right[1], y + damp * right[2]
-        if abs(x - x0) > _MAX_SHIFT or abs(y - y0) > _MAX_SHIFT or not flux > 0.0:
-            break
-        if shift < 1e-4 and abs(right[0]) < 1e-4 * sqrt(max(normal[0, 0], 1e-300)) + 1e-5 * flux:
-            converged = True
-            break
-    out[0], out[1], out[2] = flux, x, y
-    for k in range(3):
-        out[3 + k] = sqrt(max(normal[k, k], 0.0)) if converged else np.nan
-    out[6] = chi2 / max(n - 3, 1)
-    out[8] = 1.0 if converged else 0.0
-
-
-@kernels.compiled
-def _linear_flux(data: Floats, sky: Floats, value: Floats, level: Floats, variance: Floats) -> float:
-    above, below = 0.0, 1e-300
-    for j in range(data.shape[0]):
-        for i in range(data.shape[1]):
-            if np.isfinite(data[j, i]):
-                w = value[j, i] / _interpolate(level, variance, sky[j, i])
-                above += w * data[j, i]
-                below += w * value[j, i]
-    return above / below
-
-
-@kernels.compiled
-def _normal_equations(
-    data: Floats,
-    sky: Floats,
-    value: Floats,
-    dx: Floats,
-    dy: Floats,
-    flux: float,
-    level: Floats,
-    variance: Floats,
-    normal: Floats,
-    right: Floats,
-) -> tuple[float, int]:
-    """Write the 3×3 normal matrix and right-hand side; return χ² and the number of pixels."""
-    normal[:], right[:] = 0.0, 0.0
-    chi2, n = 0.0, 0
-    slope = np.empty(3)
-    for j in range(data.shape[0]):
-        for i in range(data.shape[1]):
-            if not np.isfinite(data[j, i]):
-                continue
-            w = 1.0 / _interpolate(level, variance, sky[j, i] + max(flux * value[j, i], 0.0))
-            slope[0], slope[1], slope[2] = value[j, i], flux * dx[j, i], flux * dy[j, i]
-            rest = data[j, i] - flux * value[j, i]
-            chi2 += w * rest * rest
-            n += 1
-            for a in range(3):
-                right[a] += w * slope[a] * rest
-                for b in range(3):
-                    normal[a, b] += w * slope[a] * slope[b]
-    return chi2, n
-
-
-@kernels.compiled
-def _solve(normal: Floats, right: Floats) -> float:
-    """Put the covariance in place of ``normal`` and the step in place of ``right``; return the determinant."""
-    a, b, c = normal[0, 0], normal[0, 1], normal[0, 2]
-    d, e, f = normal[1, 1], normal[1, 2], normal[2, 2]
-    determinant = a * (d * f - e * e) - b * (b * f - c * e) + c * (b * e - c * d)
-    # Cauchy-Schwarz bounds it by the diagonal's product: relative to that, zero means singular.
-    if not determinant > 1e-12 * a * d * f:
-        return 0.0
-    inverse = np.empty((3, 3))
-    inverse[0, 0], inverse[0, 1], inverse[0, 2] = d * f - e * e, c * e - b * f, b * e - c * d
-    inverse[1, 1], inverse[1, 2], inverse[2, 2] = a * f - c * c, b * c - a * e, a * d - b * b
-    inverse[1, 0], inverse[2, 0], inverse[2, 1] = inverse[0, 1], inverse[0, 2], inverse[1, 2]
-    inverse /= determinant
-    step = inverse @ right
-    normal[:], right[:] = inverse, step
-    return determinant

@@ -5,7 +5,8 @@ offset is the share of a star's flux that falls into a pixel whose centre lies t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class PsfGrid:
     xs: Floats
     ys: Floats
     oversample: int
-    includes: tuple[str, ...] = field(default=("optics", "pixel"))
+    includes: tuple[str, ...] = ("pixel",)
 
     @property
     def radius(self) -> int:
@@ -54,8 +55,39 @@ class PsfGrid:
     def add_to(
         self, image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, *, radii: NDArray[np.int64]
     ) -> None:
-        """Add stars of total ``flux`` to ``image`` (4088² frame) in place, each out to its radius in pixels."""
+        """Add stars of total ``flux`` to ``image`` in place, each out to its radius (pixels)."""
         kernels.add_sources(image, x, y, flux, self.coefficients, self.xs, self.ys, self.oversample, radii)
+
+
+class Stamps(Protocol):
+    """What is read of an ePSF reference: stamps (defocus, spectral type, position, y, x) and their labels."""
+
+    @property
+    def psf(self) -> NDArray[np.float32]: ...
+    @property
+    def pixel_x(self) -> tuple[float, ...]: ...
+    @property
+    def pixel_y(self) -> tuple[float, ...]: ...
+    @property
+    def oversample(self) -> int: ...
+    @property
+    def includes(self) -> tuple[str, ...]: ...
+    @property
+    def spectral_types(self) -> tuple[str, ...]: ...
+
+
+def from_reference(reference: Stamps, *, spectral_type: str = "G2V") -> PsfGrid:
+    """Return the in-focus ePSF of one spectral type; MismatchedReferenceError if it holds none such."""
+    if spectral_type not in reference.spectral_types:
+        known = ", ".join(reference.spectral_types)
+        raise MismatchedReferenceError(f"the ePSF has no spectral type {spectral_type} (only {known})")
+    return from_stamps(
+        reference.psf[0, reference.spectral_types.index(spectral_type)],
+        reference.pixel_x,
+        reference.pixel_y,
+        oversample=reference.oversample,
+        includes=reference.includes,
+    )
 
 
 def from_stamps(
@@ -64,7 +96,7 @@ def from_stamps(
     pixel_y: Sequence[float],
     *,
     oversample: int,
-    includes: Sequence[str] = ("optics", "pixel"),
+    includes: Sequence[str] = ("pixel",),
 ) -> PsfGrid:
     """Return the grid of ePSF ``stamps`` (n, size, size), each summing to nearly oversample².
 
@@ -93,7 +125,7 @@ def _check_sum(stamps: NDArray[np.float32], oversample: int) -> None:
     shares = stamps.sum(axis=(1, 2), dtype=np.float64) / oversample**2
     if not np.all((shares > _MINIMUM_SHARE) & (shares < 1.001)):
         raise MismatchedReferenceError(
-            f"the ePSF sums to {shares.min() * oversample**2:.4g}, not to about {oversample**2} "
+            f"the ePSF sums to {float(np.min(shares)) * oversample**2:.4g}, not to about {oversample**2} "
             f"(oversample²): it is not an ePSF with the pixel response in it",
             shares=shares.tolist(),
         )
@@ -104,5 +136,7 @@ def _grid_order(x: Floats, y: Floats, xs: Floats, ys: Floats) -> NDArray[np.int6
     expected_x, expected_y = np.meshgrid(xs, ys)
     grid = x.size == expected_x.size
     if not grid or np.any(x[order] != expected_x.ravel()) or np.any(y[order] != expected_y.ravel()):
-        raise MismatchedReferenceError("the ePSF positions form no rectangular grid", x=x.tolist(), y=y.tolist())
+        raise MismatchedReferenceError(
+            "the ePSF positions form no rectangular grid", x=x.tolist(), y=y.tolist()
+        )
     return order

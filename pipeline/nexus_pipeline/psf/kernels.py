@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 - compiled code takes its arrays one by one
 """Compiled sampling of an oversampled ePSF kept as cubic B-spline coefficients.
 
 The spline reproduces a four-fold oversampled Roman ePSF between its nodes to 1e-4 of the peak;
@@ -57,7 +58,7 @@ def sample(
     # Pixels are whole node steps apart, so the fractions are the same for all of them.
     first_u = middle - (half + x) * oversample
     first_v = middle - (half + y) * oversample
-    column, row = int(floor(first_u)), int(floor(first_v))
+    column, row = floor(first_u), floor(first_v)
     basis(first_u - column, wx, sx)
     basis(first_v - row, wy, sy)
     for j in range(value.shape[0]):
@@ -96,8 +97,11 @@ def corners_at(
     x: float, y: float, xs: Floats, ys: Floats, corners: NDArray[np.int64], weights: Floats
 ) -> None:
     """Write the four grid nodes about (x, y) and their bilinear weights; outside, the edge holds."""
-    i = min(max(np.searchsorted(xs, x) - 1, 0), max(xs.size - 2, 0))
-    j = min(max(np.searchsorted(ys, y) - 1, 0), max(ys.size - 2, 0))
+    i, j = 0, 0
+    while i < xs.size - 2 and xs[i + 1] < x:
+        i += 1
+    while j < ys.size - 2 and ys[j + 1] < y:
+        j += 1
     i2, j2 = min(i + 1, xs.size - 1), min(j + 1, ys.size - 1)
     fx = min(max((x - xs[i]) / (xs[i2] - xs[i]), 0.0), 1.0) if i2 > i else 0.0
     fy = min(max((y - ys[j]) / (ys[j2] - ys[j]), 0.0), 1.0) if j2 > j else 0.0
@@ -122,7 +126,7 @@ def add_sources(
     """Add point sources (total ``flux``, ``radii`` pixels about each) to ``image`` in place."""
     corners, weights = np.empty(4, np.int64), np.empty(4)
     for k in range(x.size):
-        column, row = int(floor(x[k] + 0.5)), int(floor(y[k] + 0.5))
+        column, row = floor(x[k] + 0.5), floor(y[k] + 0.5)
         half = radii[k]
         corners_at(x[k], y[k], xs, ys, corners, weights)
         coefficients = blend(stamps, corners, weights, (half + 2) * oversample)

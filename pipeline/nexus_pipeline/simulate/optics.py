@@ -4,7 +4,6 @@ Takes a detector and filter; leaves oversampled stamps on a 3×3 grid of positio
 and a cool star. Source: GalSim's ``galsim.roman`` (Cycle 9 pupils and Zernike coefficients).
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import galsim
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.wfi import N_ACTIVE, PIXEL_SCALE_ARCSEC
+from nexus_pipeline.references.kinds import EpsfReference
 
 GALSIM_BANDS: Final = {
     "F062": "R062",
@@ -28,45 +28,40 @@ GALSIM_BANDS: Final = {
 SPECTRAL_TYPES: Final = {"A0V": 9700.0, "G2V": 5800.0, "M5V": 3000.0}
 """Black-body temperatures (K) that stand in for the stars' spectra when wavelengths are weighed."""
 
-JITTER_MAS: Final = galsim.roman.jitter_rms * 1e3
-GRID: Final = (4.0, (N_ACTIVE - 1) / 2, N_ACTIVE - 5.0)
+GRID: Final = (0.0, 0.5, 1.0)
+"""Positions of the stamps along an edge, as shares of it."""
 _N_WAVELENGTHS: Final = 5
 _PUPIL_BIN: Final = 8
 
 
-@dataclass(frozen=True)
-class EpsfStamps:
-    """What an ePSF reference holds: stamps (1, n_types, n_positions, size, size) and their positions.
+def epsf_reference(
+    detector: str, filter_name: str, *, oversample: int = 4, size: int = 361, active: int = N_ACTIVE
+) -> EpsfReference:
+    """Return effective PSFs: optics, jitter, charge diffusion and the pixel's response (no IPC).
 
-    Each stamp sums to oversample² where the pixel response is included, to 1 where it is not:
-    a flux is by definition what falls into the stamp's 90×90 pixels (98.5 % of all light).
+    Each stamp sums to oversample²: a star's flux is by definition what falls into its 90×90 pixels
+    (98.5 % of all light in F158). ``active`` is the edge of the L2 image.
     """
-
-    stamps: NDArray[np.float32]
-    pixel_x: tuple[float, ...]
-    pixel_y: tuple[float, ...]
-    oversample: int
-    spectral_types: tuple[str, ...]
-    jitter_mas: float
-    includes: tuple[str, ...]
-
-
-def epsf_stamps(
-    detector: str, filter_name: str, *, oversample: int = 4, size: int = 361
-) -> EpsfStamps:
-    """Return effective PSFs: optics, jitter, charge diffusion and the pixel's response (no IPC)."""
     pixel = galsim.Pixel(PIXEL_SCALE_ARCSEC)
     stamps = _stamps(detector, filter_name, pixel, oversample=oversample, size=size)
-    includes = ("optics", "jitter", "charge diffusion", "pixel")
-    return _labelled(stamps * oversample**2, oversample, includes)
+    return _labelled(
+        detector,
+        filter_name,
+        stamps * oversample**2,
+        oversample=oversample,
+        active=active,
+        includes=("jitter", "diffusion", "pixel"),
+    )
 
 
-def optical_stamps(
-    detector: str, filter_name: str, *, oversample: int = 4, size: int = 361
-) -> EpsfStamps:
-    """Return the same without the pixel, of unit sum: what romanisim 0.14 takes for an ePSF reference."""
+def optical_reference(
+    detector: str, filter_name: str, *, oversample: int = 4, size: int = 361, active: int = N_ACTIVE
+) -> EpsfReference:
+    """Return optics and jitter alone, of unit sum: romanisim 0.14 adds diffusion and pixel itself."""
     stamps = _stamps(detector, filter_name, None, oversample=oversample, size=size)
-    return _labelled(stamps, oversample, ("optics", "jitter", "charge diffusion"))
+    return _labelled(
+        detector, filter_name, stamps, oversample=oversample, active=active, includes=("jitter",)
+    )
 
 
 def galsim_band(filter_name: str) -> str:
@@ -83,15 +78,38 @@ def optics_at(detector: str, filter_name: str, x: float, y: float, *, kelvin: fl
     band = galsim_band(filter_name)
     wavelengths, weights = _spectrum(band, kelvin)
     position = galsim.PositionD(x + 0.5, y + 0.5)
-    parts = [_monochromatic(detector, band, position, w) * share for w, share in zip(wavelengths, weights, strict=True)]
-    return galsim.Convolve(galsim.Sum(parts), _blur())
+    parts = [
+        _monochromatic(detector, band, position, w) * share
+        for w, share in zip(wavelengths, weights, strict=True)
+    ]
+    return galsim.Convolve(galsim.Sum(parts), _jitter(), _diffusion())
 
 
-def _labelled(stamps: NDArray[np.float64], oversample: int, includes: tuple[str, ...]) -> EpsfStamps:
-    xs = tuple(x for _ in GRID for x in GRID)
-    ys = tuple(y for y in GRID for _ in GRID)
-    array = stamps[None].astype(np.float32)
-    return EpsfStamps(array, xs, ys, oversample, tuple(SPECTRAL_TYPES), JITTER_MAS, includes)
+def _labelled(
+    detector: str,
+    filter_name: str,
+    stamps: NDArray[np.float64],
+    *,
+    oversample: int,
+    active: int,
+    includes: tuple[str, ...],
+) -> EpsfReference:
+    grid = [share * (active - 1) for share in GRID]
+    jitter = galsim.roman.jitter_rms * 1e3
+    return EpsfReference(
+        detector=detector,
+        filter_name=filter_name,
+        psf=stamps[None].astype(np.float32),
+        pixel_x=tuple(x for _ in grid for x in grid),
+        pixel_y=tuple(y for y in grid for _ in grid),
+        oversample=oversample,
+        includes=includes,
+        total=float(oversample**2 if "pixel" in includes else 1),
+        spectral_types=tuple(SPECTRAL_TYPES),
+        jitter_major_mas=jitter,
+        jitter_minor_mas=jitter,
+        description="optics of galsim.roman (Cycle 9), black-body spectra",
+    )
 
 
 def _stamps(
@@ -100,10 +118,11 @@ def _stamps(
     """Return (n_types, n_positions, size, size), each of unit sum."""
     band = galsim_band(filter_name)
     spectra = [_spectrum(band, kelvin) for kelvin in SPECTRAL_TYPES.values()]
-    extra = [_blur()] if pixel is None else [_blur(), pixel]
+    extra = [_jitter()] if pixel is None else [_jitter(), _diffusion(), pixel]
     out = np.zeros((len(spectra), len(GRID) ** 2, size, size))
+    full = N_ACTIVE - 1
     for k, (y, x) in enumerate((y, x) for y in GRID for x in GRID):
-        position = galsim.PositionD(x + 0.5, y + 0.5)
+        position = galsim.PositionD(x * full + 0.5, y * full + 0.5)
         for w, wavelength in enumerate(spectra[0][0]):
             profile = galsim.Convolve(_monochromatic(detector, band, position, wavelength), *extra)
             image = profile.drawImage(
@@ -120,9 +139,12 @@ def _monochromatic(detector: str, band: str, position: Any, wavelength_nm: float
     )
 
 
-def _blur() -> Any:
-    jitter = galsim.Gaussian(sigma=galsim.roman.jitter_rms)
-    return galsim.Convolve(jitter, galsim.Gaussian(sigma=galsim.roman.charge_diffusion * PIXEL_SCALE_ARCSEC))
+def _jitter() -> Any:
+    return galsim.Gaussian(sigma=galsim.roman.jitter_rms)
+
+
+def _diffusion() -> Any:
+    return galsim.Gaussian(sigma=galsim.roman.charge_diffusion * PIXEL_SCALE_ARCSEC)
 
 
 def _spectrum(band: str, kelvin: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,6 +9,7 @@ import numpy as np
 from astropy.modeling import Model, models
 from astropy.modeling.fitting import LinearLSQFitter
 from numpy.typing import NDArray
+from scipy.interpolate import RectBivariateSpline
 
 from nexus_pipeline.instrument.wfi import N_ACTIVE, PIXEL_SCALE_ARCSEC
 from nexus_pipeline.sky.layout import Placement, placement
@@ -19,12 +20,17 @@ SCALE_GRADIENT_PER_PIXEL = 3.6e-6
 CUBIC_PER_PIXEL2 = 2.0e-11
 """Radial third-order term, 0.2 pixels at the corner."""
 
-_CENTRE_PIXEL = (N_ACTIVE - 1) / 2
 _INVERSE_DEGREE = 5
 
 
-def synthetic_distortion(detector: str) -> Model:
-    """Return pixel → (V2, V3) arcsec for ``detector`` with ``.inverse`` set (good to 1e-5 pixels).
+def geometry(detector: str, size: int = N_ACTIVE) -> tuple[Model, NDArray[np.float32]]:
+    """Return the synthetic distortion of a size² detector and each pixel's relative area."""
+    transform = synthetic_distortion(detector, size)
+    return transform, relative_pixel_area(transform, size)
+
+
+def synthetic_distortion(detector: str, size: int = N_ACTIVE) -> Model:
+    """Return pixel → (V2, V3) arcsec for ``detector`` with ``.inverse`` set (good to 1e-6 pixels).
 
     gwcs cannot invert numerically what astropy 8 hands it, and the mission's references carry
     an explicit inverse too.
@@ -32,9 +38,10 @@ def synthetic_distortion(detector: str) -> Model:
     place = placement(detector)
     forward_x, forward_y = _polynomials()
     affine = _affine(place)
-    centre = models.Shift(-_CENTRE_PIXEL) & models.Shift(-_CENTRE_PIXEL)
+    middle = (size - 1) / 2
+    centre = models.Shift(-middle) & models.Shift(-middle)
     transform = centre | models.Mapping((0, 1, 0, 1)) | (forward_x & forward_y) | affine
-    transform.inverse = _fitted_inverse(transform, affine)
+    transform.inverse = _fitted_inverse(transform, affine, size)
     transform.inputs, transform.outputs = ("x", "y"), ("v2", "v3")
     return transform
 
@@ -45,13 +52,11 @@ def relative_pixel_area(transform: Model, size: int = N_ACTIVE) -> NDArray[np.fl
     The Jacobian is taken by central differences on a coarse grid and interpolated: the map is a
     low polynomial, and the result is right to 1e-7.
     """
-    from scipy.interpolate import RectBivariateSpline  # noqa: PLC0415 - 0.3 s, needed by few
-
     nodes = np.linspace(0, size - 1, 33)
     x, y = np.meshgrid(nodes, nodes)
     area = pixel_area_at(transform, x, y)
     full = np.arange(size, dtype=np.float64)
-    return RectBivariateSpline(nodes, nodes, area)(full, full).astype(np.float32)
+    return np.asarray(RectBivariateSpline(nodes, nodes, area)(full, full), dtype=np.float32)
 
 
 def pixel_area_at(transform: Model, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -74,11 +79,11 @@ def _affine(place: Placement) -> Model:
     )
 
 
-def _fitted_inverse(transform: Model, affine: Model) -> Model:
-    grid = np.linspace(-60, N_ACTIVE + 60, 50)
+def _fitted_inverse(transform: Model, affine: Model, size: int) -> Model:
+    grid = np.linspace(-60, size + 60, 50)
     x, y = np.meshgrid(grid, grid)
     u, v = affine.inverse(*transform(x, y))
-    scale = float(N_ACTIVE)
+    scale = float(size)
     fit = LinearLSQFitter()
     fitted = [fit(models.Polynomial2D(_INVERSE_DEGREE), u / scale, v / scale, target) for target in (x, y)]
     shrink = models.Scale(1 / scale) & models.Scale(1 / scale)

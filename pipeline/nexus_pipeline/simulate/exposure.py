@@ -1,0 +1,204 @@
+"""One exposure of one detector: a source catalogue and a pointing to an L1 ramp and its truth.
+
+Takes sources, a reference store and where the telescope looks; leaves the ramp (uint16 DN, mission
+format) and a table of what was put in. One seed repeats everything bit for bit.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from io import StringIO
+from typing import IO, Any, Final
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from nexus_pipeline.errors import InputError
+from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+from nexus_pipeline.instrument.ma_table import IMAGING, MATable
+from nexus_pipeline.instrument.wfi import DETECTORS, active
+from nexus_pipeline.products import names, store
+from nexus_pipeline.products.model import ExposureMeta, Pointing, Ramp
+from nexus_pipeline.products.names import ExposureId
+from nexus_pipeline.psf.grid import PsfGrid, from_reference
+from nexus_pipeline.references import kinds
+from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.simulate import cosmic_rays, detector, scene
+from nexus_pipeline.simulate.background import background_mjysr
+from nexus_pipeline.simulate.catalog import Sources
+from nexus_pipeline.simulate.random import Effect, generator
+from nexus_pipeline.sky import distortion, wcs
+
+DEFAULT_START: Final = datetime(2027, 6, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What may be turned off, and the slow disturbances of the electronics."""
+
+    cosmic_rays: bool = True
+    background: bool = True
+    electronics: detector.Electronics = field(default_factory=detector.Electronics)
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A ramp and the table of what is in it (see ``scene.truth``)."""
+
+    ramp: Ramp
+    truth: Table
+
+
+@dataclass(frozen=True)
+class _Optics:
+    """What turns the sky into pixels."""
+
+    wcs: Any
+    area: NDArray[np.float32]
+    psf: PsfGrid
+    photom: kinds.PhotomEntry
+    flat: NDArray[np.float32]
+
+
+def exposure_meta(
+    detector_name: str,
+    filter_name: str,
+    *,
+    pointing: Pointing,
+    start_time: datetime = DEFAULT_START,
+    ma_table: MATable = IMAGING,
+    exposure_id: ExposureId | None = None,
+) -> ExposureMeta:
+    """Return the metadata of an exposure to come; InputError for an unknown detector or filter."""
+    if detector_name not in DETECTORS:
+        raise InputError(f"no detector {detector_name!r}: WFI01 to WFI18", detector=detector_name)
+    if filter_name not in IMAGING_FILTERS:
+        known = ", ".join(IMAGING_FILTERS)
+        raise InputError(f"no imaging filter {filter_name!r}: {known}", filter_name=filter_name)
+    exposure_id = exposure_id or ExposureId()
+    meta = ExposureMeta(detector_name, filter_name, start_time, ma_table, pointing, exposure_id)
+    name = names.file_name(exposure_id, detector_name, filter_name, level="L1")
+    return replace(meta, file_name=name)
+
+
+def aim(
+    references: ReferenceStore,
+    detector_name: str,
+    filter_name: str,
+    *,
+    ra_deg: float,
+    dec_deg: float,
+    roll_deg: float = 0.0,
+    start_time: datetime = DEFAULT_START,
+) -> Pointing:
+    """Return the pointing that puts (ra, dec) on the middle of a detector."""
+    where: dict[str, Any] = {"detector": detector_name, "filter_name": filter_name, "date": start_time}
+    transform = references.load(kinds.DistortionReference, **where).transform
+    size = references.load(kinds.FlatReference, **where).flat.shape[0]
+    return wcs.aim(transform, ra_deg, dec_deg, roll_deg=roll_deg, size=size)
+
+
+def simulate(
+    sources: Sources,
+    meta: ExposureMeta,
+    references: ReferenceStore,
+    *,
+    seed: int,
+    effects: Effects | None = None,
+    threads: int = 2,
+) -> Simulated:
+    """Return the L1 ramp of ``sources`` as ``meta`` describes the exposure."""
+    effects = effects or Effects()
+    optics = _optics(meta, references)
+    size = optics.flat.shape[0]
+    placed = scene.place(
+        sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
+    )
+    light = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
+    electrons, model = _detected(light, optics, meta, references, effects=effects)
+    data, amp33 = detector.expose(
+        electrons,
+        model,
+        meta.ma_table,
+        deposits=_deposits(effects, meta, seed, electrons.shape[0]),
+        electronics=effects.electronics,
+        seed=seed,
+        threads=threads,
+    )
+    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed))
+
+
+def write_truth(truth: Table, url: str) -> None:
+    """Put the truth table at ``url`` (ECSV)."""
+    text = StringIO()
+    truth.write(text, format="ascii.ecsv")
+
+    def fill(handle: IO[bytes]) -> None:
+        handle.write(text.getvalue().encode())
+
+    store.save(url, fill)
+
+
+def _where(meta: ExposureMeta) -> dict[str, Any]:
+    return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
+
+
+def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
+    where = _where(meta)
+    transform = references.load(kinds.DistortionReference, **where).transform
+    flat = references.load(kinds.FlatReference, **where).flat
+    return _Optics(
+        wcs=wcs.build(transform, meta.pointing, size=flat.shape[0]),
+        area=distortion.relative_pixel_area(transform, flat.shape[0]),
+        psf=from_reference(references.load(kinds.EpsfReference, **where)),
+        photom=references.load(kinds.PhotomReference, **where).table[meta.filter_name],
+        flat=flat,
+    )
+
+
+def _detected(
+    light: NDArray[np.float32],
+    optics: _Optics,
+    meta: ExposureMeta,
+    references: ReferenceStore,
+    *,
+    effects: Effects,
+) -> tuple[NDArray[np.float32], detector.DetectorModel]:
+    """Return expected electrons per second with the border, and the detector's planes.
+
+    Surface brightness × flat × gain is what the convention in ``instrument`` comes to.
+    """
+    where = _where(meta)
+    gain = references.load(kinds.GainReference, **where).gain
+    dark = references.load(kinds.DarkReference, **where).rate
+    light /= optics.area
+    light += np.float32(_background_dn_s(optics, meta) if effects.background else 0.0)
+    light *= optics.flat
+    rate = np.where(np.isfinite(dark), dark, 0.0).astype(np.float32)
+    rate[active(rate.shape)] += light
+    rate *= gain
+    model = detector.DetectorModel(
+        gain=gain,
+        read_noise=references.load(kinds.ReadNoiseReference, **where).read_noise,
+        saturation=references.load(kinds.SaturationReference, **where).threshold,
+        inverse_linearity=references.load(kinds.InverseLinearityReference, **where).coefficients,
+    )
+    return rate, model
+
+
+def _background_dn_s(optics: _Optics, meta: ExposureMeta) -> float:
+    brightness = background_mjysr(
+        meta.detector,
+        meta.filter_name,
+        ra_deg=meta.pointing.ra_deg,
+        dec_deg=meta.pointing.dec_deg,
+        date=meta.start_time,
+    )
+    return brightness / optics.photom.conversion_megajanskys
+
+
+def _deposits(effects: Effects, meta: ExposureMeta, seed: int, size: int) -> cosmic_rays.Deposits:
+    if not effects.cosmic_rays:
+        return cosmic_rays.no_deposits(size)
+    rng = generator(seed, Effect.COSMIC_RAYS)
+    return cosmic_rays.cosmic_rays(meta.ma_table, size=size, rng=rng)

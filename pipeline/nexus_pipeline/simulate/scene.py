@@ -1,0 +1,112 @@
+"""The scene: what light falls on each pixel of a detector before the detector does anything to it.
+
+Takes sources, world coordinates, the ePSF and the sky; leaves flux per pixel (stars and galaxies) and
+surface brightness, both in the units of an ideal L2 image (DN/s), and where each source fell.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from nexus_pipeline.instrument.wfi import NOMINAL_PIXEL_AREA_SR
+from nexus_pipeline.psf.grid import PsfGrid
+from nexus_pipeline.simulate import galaxies
+from nexus_pipeline.simulate.catalog import Sources
+from nexus_pipeline.sky.wcs import to_pixels
+
+Floats = NDArray[np.float64]
+
+MARGIN_PIXELS: Final = 50
+"""Sources this far off the detector still throw light onto it."""
+_FAINT_STAR_RADIUS: Final = 20
+_STAMP_ERROR_DN_S: Final = 1e-4
+"""A star's stamp ends, and a galaxy's light is cut, where less than about this is lost per pixel."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Sources that matter to a detector: which rows of the catalogue, pixel position, DN/s."""
+
+    row: NDArray[np.int64]
+    x: Floats
+    y: Floats
+    flux: Floats
+
+
+def place(sources: Sources, wcs: Any, *, conversion_megajanskys: float, size: int) -> Placed:
+    """Return the sources within the margin of a size² detector, flux as DN/s summed over pixels."""
+    x, y = to_pixels(wcs, sources.ra_deg, sources.dec_deg)
+    low, high = -MARGIN_PIXELS, size + MARGIN_PIXELS
+    near = (x > low) & (x < high) & (y > low) & (y < high)
+    # A polynomial goes astray far off the detector: only the sky near the detector may land on it.
+    ra, dec = wcs((size - 1) / 2, (size - 1) / 2)
+    near &= _separation_deg(sources.ra_deg, sources.dec_deg, float(ra), float(dec)) < 0.2
+    flux = sources.flux_jy / (conversion_megajanskys * 1e6 * NOMINAL_PIXEL_AREA_SR)
+    return Placed(np.flatnonzero(near), x[near], y[near], flux[near])
+
+
+def draw(
+    sources: Sources, placed: Placed, wcs: Any, psf: PsfGrid, *, size: int, threads: int = 2
+) -> NDArray[np.float32]:
+    """Return the light of stars and galaxies, DN/s per pixel (size²)."""
+    image = np.zeros((size, size), dtype=np.float32)
+    star = sources.is_star[placed.row]
+    radii = np.where(placed.flux[star] > 50.0, psf.radius - 1, _FAINT_STAR_RADIUS).astype(np.int64)
+    psf.add_to(image, placed.x[star], placed.y[star], placed.flux[star], radii=radii)
+    extended = _galaxies(sources, placed, wcs, ~star)
+    missing = np.clip(_STAMP_ERROR_DN_S * 100 / np.maximum(extended.flux, 1e-6), 1e-3, 2e-2)
+    galaxies.add_galaxies(image, extended, psf, missing=missing, threads=threads)
+    return image
+
+
+def truth(sources: Sources, placed: Placed) -> Table:
+    """Return what was put on the detector, one row per source, for comparison with what is found."""
+    row = placed.row
+    return Table(
+        {
+            "catalog_row": row,
+            "ra": sources.ra_deg[row],
+            "dec": sources.dec_deg[row],
+            "x": placed.x,
+            "y": placed.y,
+            "type": np.where(sources.is_star[row], "PSF", "SER"),
+            "flux_njy": sources.flux_jy[row] * 1e9,
+            "flux_dn_s": placed.flux,
+            "n": sources.sersic_n[row],
+            "half_light_radius": sources.half_light_radius_arcsec[row],
+        }
+    )
+
+
+def _galaxies(sources: Sources, placed: Placed, wcs: Any, chosen: NDArray[np.bool_]) -> galaxies.Galaxies:
+    row, x, y = placed.row[chosen], placed.x[chosen], placed.y[chosen]
+    jacobian = _pixels_per_arcsec(wcs, x, y)
+    angle = np.deg2rad(sources.position_angle_deg[row])
+    ratio = np.sqrt(sources.axis_ratio[row])
+    radius = sources.half_light_radius_arcsec[row]
+    # East and north of the long and the short axis; the position angle runs from north to east.
+    axes = np.empty((len(row), 2, 2))
+    axes[:, 0, 0], axes[:, 1, 0] = np.sin(angle) * radius / ratio, np.cos(angle) * radius / ratio
+    axes[:, 0, 1], axes[:, 1, 1] = np.cos(angle) * radius * ratio, -np.sin(angle) * radius * ratio
+    shape = np.einsum("nij,njk->nik", jacobian, axes)
+    return galaxies.Galaxies(x, y, placed.flux[chosen], sources.sersic_n[row], shape)
+
+
+def _pixels_per_arcsec(wcs: Any, x: Floats, y: Floats) -> Floats:
+    """Return ∂(x, y)/∂(east, north) at each position, shape (n, 2, 2)."""
+    if not x.size:
+        return np.empty((0, 2, 2))
+    ra, dec = wcs(x, y, with_bounding_box=False)
+    step = 0.5 / 3600
+    east = np.subtract(to_pixels(wcs, ra + step / np.cos(np.deg2rad(dec)), dec), (x, y)) / 0.5
+    north = np.subtract(to_pixels(wcs, ra, dec + step), (x, y)) / 0.5
+    return np.stack([east, north], axis=-1).transpose(1, 0, 2)
+
+
+def _separation_deg(ra: Floats, dec: Floats, ra0: float, dec0: float) -> Floats:
+    a, d, a0, d0 = np.deg2rad(ra), np.deg2rad(dec), np.deg2rad(ra0), np.deg2rad(dec0)
+    half = np.sin((d - d0) / 2) ** 2 + np.cos(d) * np.cos(d0) * np.sin((a - a0) / 2) ** 2
+    return np.asarray(np.rad2deg(2 * np.arcsin(np.sqrt(half))))
