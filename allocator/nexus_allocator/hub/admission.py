@@ -1,0 +1,202 @@
+"""What every spawner of the Nexus does around a server: ask, tell when it started, settle when it stopped.
+
+A mixin, to stand before LocalProcessSpawner on one machine and before KubeSpawner in a cluster.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from traitlets import Instance, default
+from traitlets.config import LoggingConfigurable
+
+from nexus_allocator.hub.launch_form import render_form
+from nexus_allocator.hub.options import read_form, read_options
+from nexus_allocator.hub.refusals import refusal, refusal_from
+from nexus_allocator.hub.service import Admission, AllocationService, Refused, ServiceUnavailable
+
+NO_LAUNCH_BY_LINK = "A link cannot start a server: check the choices below and press Start server."
+
+
+if TYPE_CHECKING:
+    Server: Any = None
+else:
+    # Not Spawner itself, whose every subclass must say how to start, poll and stop.
+    Server = LoggingConfigurable
+
+
+class AdmittedServer(Server):  # type: ignore[misc]
+    """State kept by the hub for each server: ``hold_id`` and ``process_started_at`` (UTC, ISO 8601).
+
+    ``exit_signal``, ``exit_code`` and ``alive_at_stop`` are for the spawner below to fill in.
+    """
+
+    service = Instance(AllocationService, config=True)
+
+    admission: Admission | None = None
+    hold_id: str | None = None
+    process_started_at: datetime | None = None
+    exit_signal: int | None = None
+    exit_code: int | None = None
+    alive_at_stop: bool | None = None
+    launch_model: dict[str, Any] | None = None
+    refused_options: dict[str, Any] | None = None
+    background: set[asyncio.Task[None]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.background = set()
+
+    # -- the launch page
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return type(self).render_launch_form
+
+    async def render_launch_form(self) -> str:
+        """Return the form for this person, fresh from the service; an outage is told in its place."""
+        try:
+            self.launch_model = await self.service.launch_model(self.user.name)
+        except (Refused, ServiceUnavailable) as error:
+            self.log.warning("No launch page for %s: %s", self.user.name, error)
+            self.launch_model = None
+        return render_form(self.launch_model, self.refused_options or self.orm_spawner.user_options or {})
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Any:
+        return read_form
+
+    def options_from_query(self, query_data: dict[str, list[str]]) -> dict[str, Any]:
+        """Starting costs credits, so it takes a form with an XSRF token, never a mere link."""
+        raise refused_link()
+
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> Any:
+        # The hub warns of options that nobody applies; ours are judged and applied by admission.
+        return lambda spawner, options: None
+
+    # -- asking
+
+    @default("pre_spawn_hook")
+    def _default_pre_spawn_hook(self) -> Any:
+        return type(self).ask_admission
+
+    async def ask_admission(self) -> None:
+        """Place the hold that pays for this server, or raise the refusal."""
+        try:
+            options = read_options(self.user_options)
+            admission = await self.service.admit(self.user.name, self.name, options)
+        except ValueError as error:
+            raise self._refused(refusal(self.handler, 422, str(error))) from error
+        except (Refused, ServiceUnavailable) as error:
+            self.log.info("Refused %s: %s", self._log_name, getattr(error, "code", "unavailable"))
+            raise self._refused(refusal_from(self.handler, error)) from error
+        self.refused_options = None
+        self.admission = admission
+        self.hold_id = admission.hold_id
+        self.cpu_guarantee = self.cpu_limit = admission.cpu
+        self.mem_guarantee = self.mem_limit = admission.memory_bytes
+        self.apply_admission(admission)
+        # Kept before the process exists, so that a hub killed in between still knows what to settle.
+        self.orm_spawner.state = self.get_state()
+
+    def _refused(self, error: Exception) -> Exception:
+        """Keep the refused choices for the next form only: the hub stored them as defaults for later launches."""
+        self.refused_options = dict(self.user_options)
+        self.orm_spawner.user_options = None
+        return error
+
+    def apply_admission(self, admission: Admission) -> None:
+        """Turn the resolved image, ids and environment into this spawner's own settings."""
+        raise NotImplementedError
+
+    # -- telling
+
+    def tell_started(self, process_started_at: datetime, pid: int) -> None:
+        """Report the start without holding it up: the metering sees the server in the hub's list, too."""
+        self.process_started_at = process_started_at
+        if self.hold_id is not None:
+            self._in_background(self.service.started(self.hold_id, process_started_at, pid))
+
+    def _in_background(self, call: Coroutine[Any, Any, None]) -> None:
+        async def attempt() -> None:
+            try:
+                await call
+            except (Refused, ServiceUnavailable) as error:
+                self.log.warning("Not told to the allocation service (%s): %s", self._log_name, error)
+
+        task = asyncio.ensure_future(attempt())
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+    @default("post_stop_hook")
+    def _default_post_stop_hook(self) -> Any:
+        return type(self).settle
+
+    async def settle(self) -> None:
+        """Settle the hold, if there is one; the hub runs this after a refusal, too.
+
+        When the service is away, its own reconciliation settles later from the hub's list of servers.
+        """
+        if self.hold_id is None:
+            return
+        if self.alive_at_stop is None and self.process_started_at is not None:
+            # Nobody called stop: the process was found gone.
+            self.alive_at_stop = False
+        evidence = {
+            "stopped_at": None,
+            "alive_at_stop": self.alive_at_stop,
+            "exit_signal": self.exit_signal,
+            "exit_code": self.exit_code,
+        }
+        try:
+            await self.service.stopped(self.hold_id, evidence)
+        except (Refused, ServiceUnavailable) as error:
+            self.log.warning("Not settled now (%s, hold %s): %s", self._log_name, self.hold_id, error)
+
+    async def announce_stop(self, reason: str, actor: str) -> None:
+        try:
+            await self.service.announce_stop(self.user.name, self.name, reason=reason, actor=actor)
+        except (Refused, ServiceUnavailable) as error:
+            self.log.warning("Reason %s not recorded for %s: %s", reason, self._log_name, error)
+
+    # -- what the hub keeps
+
+    def get_state(self) -> dict[str, Any]:
+        state = super().get_state()
+        if self.hold_id is not None:
+            state["hold_id"] = self.hold_id
+        if self.process_started_at is not None:
+            state["process_started_at"] = self.process_started_at.isoformat()
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.hold_id = state.get("hold_id")
+        started = state.get("process_started_at")
+        self.process_started_at = datetime.fromisoformat(started) if started else None
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self.hold_id = self.process_started_at = self.admission = None
+        self.exit_signal = self.exit_code = self.alive_at_stop = None
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Say what is happening while a server starts."""
+        yield {"progress": 10, "message": "Asking the allocation service"}
+        while self.admission is None:
+            await asyncio.sleep(0.2)
+        yield {
+            "progress": 40,
+            "message": f"Credits set aside on {self.admission.account}; starting your server",
+        }
+        while self.process_started_at is None:
+            await asyncio.sleep(0.2)
+        yield {"progress": 60, "message": "Server started; waiting for JupyterLab to answer"}
+
+
+def refused_link() -> Exception:
+    error = ValueError(NO_LAUNCH_BY_LINK)
+    error.jupyterhub_message = NO_LAUNCH_BY_LINK  # type: ignore[attr-defined]
+    return error

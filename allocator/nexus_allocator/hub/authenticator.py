@@ -1,0 +1,173 @@
+"""Who signs in: an OpenID provider's person, known by issuer and subject, under a hub name given once."""
+
+import asyncio
+from typing import Any
+
+from oauthenticator.generic import GenericOAuthenticator
+from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler
+from tornado import web
+from tornado.httpclient import HTTPClientError
+from traitlets import Instance, Unicode
+
+from nexus_allocator.hub.discovery import ForeignToken, Provider, ProviderUnavailable
+from nexus_allocator.hub.refusals import refusal
+from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
+from nexus_allocator.hub.sign_out import SignedOutHandler, SignOutHandler
+
+SUSPENDED = (
+    "Your access to the Nexus is suspended. Write to the administrators if you think this is a mistake."
+)
+SIGN_IN_AGAIN = (
+    "Your sign-in has ended, so nothing was started and nothing was charged. Sign in again, then launch."
+)
+# Parallel requests share one refresh: a rotated refresh token used twice ends the whole grant.
+REFRESH_SHARED_FOR_S = 5.0
+
+
+class DiscoveringLoginHandler(OAuthLoginHandler):  # type: ignore[misc]
+    async def get(self) -> None:
+        try:
+            await self.authenticator.discover()
+        except ProviderUnavailable as error:
+            raise web.HTTPError(
+                503, "The sign-in provider does not answer. Try again in a minute."
+            ) from error
+        super().get()
+
+
+class ReadableCallbackHandler(OAuthCallbackHandler):  # type: ignore[misc]
+    """Says what happened, and what to do, when the step back from the provider cannot be taken."""
+
+    def check_state(self) -> None:
+        try:
+            super().check_state()
+        except web.HTTPError as error:
+            message = "This sign-in was begun in another window, or too long ago. Please sign in again."
+            raise web.HTTPError(400, message) from error
+
+
+class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
+    issuer = Unicode(
+        config=True, help="The OpenID provider's issuer URL; everything else is discovered from it."
+    )
+    service = Instance(
+        AllocationService, config=True, help="The allocation service, which knows persons and groups."
+    )
+
+    login_handler = DiscoveringLoginHandler
+    callback_handler = ReadableCallbackHandler
+    logout_handler = SignOutHandler
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.provider = Provider(self.issuer)
+        self.auth_state_groups_key = self.ask_groups
+        self._refreshes: dict[str, asyncio.Task[Any]] = {}
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        return [*super().get_handlers(app), (r"/signed-out", SignedOutHandler)]
+
+    async def discover(self) -> None:
+        """Fill in the provider's addresses."""
+        endpoints = await self.provider.endpoints()
+        self.authorize_url = endpoints.authorize_url
+        self.token_url = endpoints.token_url
+        self.userdata_url = endpoints.userdata_url
+
+    async def authenticate(self, handler: Any, data: Any = None, **kwargs: Any) -> Any:
+        try:
+            await self.discover()
+            return await super().authenticate(handler, data, **kwargs)
+        except ServiceUnavailable as error:
+            message = "You are signed in, but the allocation service does not answer. Try again in a minute."
+            raise web.HTTPError(503, message) from error
+        except ProviderUnavailable as error:
+            raise web.HTTPError(
+                503, "The sign-in provider does not answer. Try again in a minute."
+            ) from error
+        except ForeignToken as error:
+            raise web.HTTPError(403, "The sign-in provider's answer could not be verified.") from error
+
+    async def get_token_info(self, handler: Any, params: dict[str, Any]) -> Any:
+        """As upstream, and the ID token that comes along is verified here, where every token comes in."""
+        token_info = await super().get_token_info(handler, params)
+        token_info["verified"] = await self.provider.verify(token_info["id_token"], self.client_id)
+        return token_info
+
+    async def token_to_user(self, token_info: dict[str, Any]) -> Any:
+        claims = await super().token_to_user(token_info)
+        if claims["sub"] != token_info["verified"]["sub"]:
+            raise ForeignToken("userinfo speaks of somebody else than the ID token")
+        return claims
+
+    async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
+        """Give the person their hub name; raise 403 for the suspended. Nobody administrates the hub itself."""
+        claims = auth_model["auth_state"][self.user_auth_state_key]
+        person = await self.service.put_person(self.issuer, claims)
+        if person.suspended:
+            raise web.HTTPError(403, SUSPENDED)
+        state = {
+            **auth_model["auth_state"],
+            "hub_name": person.hub_name,
+            "is_administrator": person.is_administrator,
+        }
+        return {**auth_model, "name": person.hub_name, "admin": False, "auth_state": state}
+
+    async def ask_groups(self, auth_state: dict[str, Any]) -> list[str]:
+        return await self.service.groups(auth_state["hub_name"])
+
+    async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
+        """Return a fresh model; False when the provider says the sign-in is over.
+
+        An outage of provider or service signs nobody out: it says nothing about the person,
+        and admission asks the service anyway.
+        """
+        try:
+            refreshed = await self._shared_refresh(user, handler)
+        except (ProviderUnavailable, ServiceUnavailable, OSError) as error:
+            self.log.warning("Cannot refresh %s, keeping the sign-in as it is: %s", user.name, error)
+            return True
+        except Refused as error:
+            self.log.warning("The service refuses %s: %s", user.name, error.code)
+            refreshed = False
+        if not refreshed and about_to_spawn(user):
+            raise refusal(handler, 403, SIGN_IN_AGAIN)
+        return refreshed
+
+    async def _shared_refresh(self, user: Any, handler: Any) -> Any:
+        task = self._refreshes.get(user.name)
+        if task is None:
+            task = self._refreshes[user.name] = asyncio.ensure_future(self._refresh(user, handler))
+            forget = lambda _: asyncio.get_running_loop().call_later(  # noqa: E731
+                REFRESH_SHARED_FOR_S, self._refreshes.pop, user.name, None
+            )
+            task.add_done_callback(forget)
+        return await asyncio.shield(task)
+
+    async def _refresh(self, user: Any, handler: Any) -> Any:
+        state = await user.get_auth_state()
+        if not state:
+            return False
+        await self.discover()
+        for renew in (None, state.get("refresh_token")):
+            try:
+                token_info = state["token_response"] if renew is None else await self._renew(handler, renew)
+                return await self._token_to_auth_model(token_info)
+            except HTTPClientError as error:
+                if not 400 <= error.code < 500:
+                    raise ProviderUnavailable(str(error)) from error
+                self.log.info(
+                    "%s: the %s token is no longer good", user.name, "refresh" if renew else "access"
+                )
+        return False
+
+    async def _renew(self, handler: Any, refresh_token: str) -> Any:
+        token_info = await self.get_token_info(
+            handler, self.build_refresh_token_request_params(refresh_token)
+        )
+        return {"refresh_token": refresh_token, **token_info}
+
+
+def about_to_spawn(user: Any) -> bool:
+    """Say whether the hub is refreshing this person in order to start a server."""
+    return any(spawner._spawn_pending and not spawner._start_pending for spawner in user.spawners.values())

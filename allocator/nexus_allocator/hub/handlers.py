@@ -1,0 +1,55 @@
+"""The hub's own small pages: accepting the agreement, stopping one's server, the pages' style and scripts."""
+
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers.static import CacheControlStaticFilesHandler
+from tornado import web
+
+from nexus_allocator.hub.refusals import OUT_OF_ORDER
+from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
+
+STATIC = Path(__file__).parent / "static"
+
+
+class AgreementHandler(BaseHandler):  # type: ignore[misc]
+    """Takes the acceptance from the launch page; the service opens account and allocation in one transaction."""
+
+    def initialize(self, service: AllocationService) -> None:
+        self.service = service
+
+    @web.authenticated
+    async def post(self) -> None:
+        if self.get_body_argument("accepted", "") != "yes":
+            raise web.HTTPError(422, "Tick the box to accept the agreement.")
+        version = self.get_body_argument("agreement_version")
+        try:
+            await self.service.accept_agreement(self.current_user.name, version)
+        except Refused as error:
+            raise web.HTTPError(error.status, error.message.replace("%", "%%")) from error
+        except ServiceUnavailable as error:
+            raise web.HTTPError(503, OUT_OF_ORDER) from error
+        self.redirect(self.hub.base_url + "spawn")
+
+
+class StopHandler(BaseHandler):  # type: ignore[misc]
+    """Stops the person's own server, from a plain form."""
+
+    @web.authenticated
+    async def post(self) -> None:
+        user = self.current_user
+        spawner = user.spawner
+        if spawner.ready:
+            await self.stop_single_user(user)
+        elif spawner.pending:
+            raise web.HTTPError(409, "Your server is starting or stopping just now. Try again in a moment.")
+        self.redirect(self.hub.base_url + "home")
+
+
+def handlers(service: AllocationService) -> list[tuple[Any, ...]]:
+    return [
+        (r"/nexus/agreement", AgreementHandler, {"service": service}),
+        (r"/nexus/stop", StopHandler),
+        (r"/nexus/static/(.*)", CacheControlStaticFilesHandler, {"path": str(STATIC)}),
+    ]

@@ -1,0 +1,131 @@
+"""Servers as processes of this machine, each with the ids and the size its admission gives it."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.spawner import LocalProcessSpawner
+from traitlets import Instance, Unicode, default
+
+from nexus_allocator.hub import confinement
+from nexus_allocator.hub.admission import AdmittedServer
+from nexus_allocator.hub.homes import Folders
+from nexus_allocator.hub.processes import Identity, began_at, enter, is_alive
+from nexus_allocator.hub.service import Admission
+
+SIGKILL = 9
+
+
+class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
+    folders = Instance(Folders, config=True)
+    controllers = Instance(confinement.Controllers, allow_none=True, config=True)
+    notebooks = Unicode(config=True, help="Folder of curated notebooks, copied into homes where missing.")
+    references = Unicode(config=True, help="URL of the reference files.")
+
+    group: confinement.Group | None = None
+
+    @default("cmd")
+    def _default_cmd(self) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "nexus_allocator.hub.start_lab",
+            sys.executable,
+            "-m",
+            "jupyterhub.singleuser",
+        ]
+
+    @default("default_url")
+    def _default_default_url(self) -> str:
+        return "/lab"
+
+    # -- starting
+
+    def apply_admission(self, admission: Admission) -> None:
+        self.folders.prepare(admission)
+        if self.controllers is not None:
+            self.group = confinement.make_group(
+                self.controllers, self.user.name, cpu=admission.cpu, memory_bytes=admission.memory_bytes
+            )
+
+    def make_preexec_fn(self, name: str) -> Any:
+        admission = self.require_admission()
+        identity = Identity(admission.uid, admission.gid, admission.supplemental_gids)
+        procs = self.group.procs if self.group else ()
+        return enter(identity if self.folders.separate else None, admission.umask, procs)
+
+    def user_env(self, env: dict[str, str]) -> dict[str, str]:
+        """Add the person's environment; passwd, where people of the Nexus do not stand, is not asked."""
+        admission = self.require_admission()
+        store = self.folders.store.as_uri()
+        return {
+            **env,
+            **admission.environment,
+            "USER": self.user.name,
+            "HOME": str(self.folders.home(admission)),
+            "SHELL": "/bin/bash",
+            "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}",
+            "PYTHONSAFEPATH": "1",
+            "NEXUS_ACCOUNT": admission.account,
+            "NEXUS_HOLD_ID": admission.hold_id,
+            "NEXUS_IMAGE": admission.image,
+            "NEXUS_NOTEBOOKS": self.notebooks,
+            "NEXUS_REFERENCES_URL": self.references,
+            "NEXUS_STORE_URL": store,
+            "NEXUS_ACCOUNT_STORE_URL": f"{store}/accounts/{admission.account}",
+            "NEXUS_TEAMS": str(self.folders.teams),
+            # Thread pools would otherwise size themselves by the machine, not by what was reserved.
+            "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),
+            "NUMBA_NUM_THREADS": str(max(1, int(admission.cpu))),
+        }
+
+    def require_admission(self) -> Admission:
+        if self.admission is None:
+            raise RuntimeError("a server is started without an admission")
+        return self.admission
+
+    async def start(self) -> Any:
+        address = await super().start()
+        began = began_at(self.pid) or datetime.now(UTC)
+        self.tell_started(began, self.pid)
+        self.orm_spawner.state = self.get_state()
+        return address
+
+    # -- watching and stopping
+
+    async def poll(self) -> int | None:
+        """Return None while the server lives, else its exit status (negative: a signal), 0 if nobody saw it."""
+        if self.proc is not None:
+            status: int | None = self.proc.poll()
+            if status is not None:
+                self.note_exit(status)
+            return status
+        alive = self.pid and self.process_started_at and is_alive(self.pid, self.process_started_at)
+        return None if alive else 0
+
+    def note_exit(self, status: int) -> None:
+        self.exit_signal = -status if status < 0 else None
+        self.exit_code = status if status >= 0 else None
+
+    async def stop(self, now: bool = False) -> None:
+        # The hub calls this only for a server it has just seen alive.
+        self.alive_at_stop = True
+        if self._waiting_for_response:
+            await self.announce_stop("start-failed", "hub")
+        await super().stop(now=now)
+
+    async def settle(self) -> None:
+        killed = self.exit_signal == SIGKILL and not self.alive_at_stop
+        if killed and self.group is not None and self.group.out_of_memory_kills():
+            await self.announce_stop("out-of-memory", "kernel")
+        await super().settle()
+        self.remove_group()
+
+    def remove_group(self) -> None:
+        if self.group is not None:
+            try:
+                self.group.remove()
+            except OSError as error:
+                self.log.info("Control group of %s is still in use: %s", self._log_name, error)
+            self.group = None

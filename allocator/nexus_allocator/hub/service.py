@@ -1,0 +1,150 @@
+"""The allocation service as the hub sees it: a few HTTP calls, each async and over within three seconds."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+
+DEADLINE_S = 3.0
+
+
+class Refused(Exception):  # noqa: N818 -- a refusal is an answer, not a fault
+    """The service answered no; ``code`` is its slug, ``message`` is meant for people."""
+
+    def __init__(self, code: str, status: int, message: str, facts: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.message = message
+        self.facts = facts
+
+
+class ServiceUnavailable(Exception):  # noqa: N818 -- names a state of the world
+    """The service did not answer in time, or answered with a fault of its own."""
+
+
+@dataclass(frozen=True)
+class Person:
+    hub_name: str
+    is_administrator: bool
+    suspended: bool
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A yes: the hold that pays for one server, and what the server may have."""
+
+    hold_id: str
+    cpu: float
+    memory_bytes: int
+    image: str
+    uid: int
+    gid: int
+    supplemental_gids: tuple[int, ...]
+    umask: int
+    home: str
+    teams: tuple[str, ...]
+    until: str
+    account: str
+    rate_micro_per_hour: int
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_answer(cls, answer: dict[str, Any]) -> "Admission":
+        known = {name: answer[name] for name in cls.__dataclass_fields__ if name in answer}
+        known["supplemental_gids"] = tuple(answer["supplemental_gids"])
+        known["teams"] = tuple(answer["teams"])
+        known["umask"] = int(answer["umask"], 8)
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class AllocationService:
+    """``url`` ends before ``/people``: {service}/services/nexus/api/hub."""
+
+    url: str
+    token: str
+    deadline_s: float = DEADLINE_S
+
+    async def put_person(self, issuer: str, claims: dict[str, Any]) -> Person:
+        """Make the person known, or fetch them: keyed by issuer and subject."""
+        username = claims.get("preferred_username") or claims["sub"]
+        answer = await self._call(
+            "PUT",
+            "/people",
+            {
+                "issuer": issuer,
+                "subject": claims["sub"],
+                "preferred_username": username,
+                "display_name": claims.get("name") or username,
+                "email": claims.get("email"),
+                "groups": claims.get("groups") or [],
+            },
+        )
+        return Person(answer["hub_name"], answer["is_administrator"], answer["suspended"])
+
+    async def groups(self, hub_name: str) -> list[str]:
+        answer = await self._call("GET", f"/people/{quote(hub_name)}/groups")
+        return list(answer["groups"])
+
+    async def launch_model(self, hub_name: str) -> dict[str, Any]:
+        return await self._call("GET", f"/people/{quote(hub_name)}/launch")
+
+    async def accept_agreement(self, hub_name: str, version: str) -> None:
+        await self._call("POST", f"/people/{quote(hub_name)}/agreement", {"version": version})
+
+    async def admit(self, hub_name: str, server_name: str, options: dict[str, Any]) -> Admission:
+        """Ask for a hold. ``options`` is {account, size, image, hours}; the service judges them."""
+        body = {"hub_name": hub_name, "server_name": server_name, **options}
+        return Admission.from_answer(await self._call("POST", "/admissions", body))
+
+    async def started(self, hold_id: str, process_started_at: datetime, pid: int) -> None:
+        body = {"process_started_at": process_started_at.isoformat(), "evidence": {"pid": pid}}
+        await self._call("POST", f"/holds/{quote(hold_id)}/started", body)
+
+    async def stopped(self, hold_id: str, evidence: dict[str, Any]) -> None:
+        """Settle a hold; safe to repeat. ``evidence``: stopped_at, alive_at_stop, exit_signal, exit_code."""
+        await self._call("POST", f"/holds/{quote(hold_id)}/stopped", evidence)
+
+    async def announce_stop(self, hub_name: str, server_name: str, *, reason: str, actor: str) -> None:
+        """Record why a server is about to be stopped, before it is."""
+        path = f"/servers/{quote(hub_name)}/{quote(server_name) or '-'}/stop-intent"
+        await self._call("POST", path, {"reason": reason, "actor": actor})
+
+    async def keep_alive_until(self, hub_name: str, server_name: str) -> datetime | None:
+        answer = await self._call("GET", f"/servers/{quote(hub_name)}/{quote(server_name) or '-'}/keep-alive")
+        until = answer["keep_alive_until"]
+        return datetime.fromisoformat(until) if until else None
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = HTTPRequest(
+            self.url + path,
+            method=method,
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+            body=None if body is None else json.dumps(body),
+            request_timeout=self.deadline_s,
+            connect_timeout=self.deadline_s,
+        )
+        try:
+            # The client's own time-outs do not cover waiting for a free connection.
+            response = await asyncio.wait_for(AsyncHTTPClient().fetch(request), self.deadline_s)
+        except HTTPClientError as error:
+            raise read_refusal(error) from error
+        except (TimeoutError, OSError) as error:
+            raise ServiceUnavailable(f"{method} {path}: {error or 'no answer in time'}") from error
+        return json.loads(response.body) if response.body else {}
+
+
+def read_refusal(error: HTTPClientError) -> Refused | ServiceUnavailable:
+    """Tell the service's no (4xx with a slug) from its faults (everything else)."""
+    if error.response is None or not 400 <= error.code < 500:
+        return ServiceUnavailable(f"HTTP {error.code}: {error.message}")
+    try:
+        answer = json.loads(error.response.body)
+        return Refused(answer["error"], error.code, answer["message"], answer.get("facts") or {})
+    except (ValueError, KeyError, TypeError):
+        return ServiceUnavailable(f"HTTP {error.code}: {error.message}")

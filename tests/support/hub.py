@@ -1,0 +1,237 @@
+"""A real hub with a real proxy and a real sign-in provider, before a stand-in of the allocation service."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from nexus_allocator.embedded import commands
+from nexus_allocator.embedded.children import Child
+from nexus_allocator.embedded.parent import is_ready
+from nexus_allocator.embedded.settings import OWN, Settings, read_settings
+from nexus_allocator.embedded.state import Secrets, make_folders, read_secrets
+from nexus_allocator.embedded.surroundings import notebook_servers
+from tests.support.nexus import ROOT, free_ports
+
+SMALL = {"account": "astronomer", "size": "small", "image": "nexus", "hours": "1"}
+TOO_LONG = {**SMALL, "hours": "24"}
+
+
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 40.0) -> Any:
+    """Return the first true answer of ``condition``; fail with ``what`` after the time-out."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if answer := condition():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"{what}: not within {timeout_s:.0f} s")
+
+
+@dataclass
+class HubUnderTest:
+    settings: Settings
+    secrets: Secrets
+    children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return self.settings.public_url
+
+    def start(self, command: commands.Command) -> None:
+        child = self.children.setdefault(command.name, Child(command, self.settings.state))
+        child.start()
+        until(lambda: self.ready(child), f"{command.name} ready")
+
+    def ready(self, child: Child) -> bool:
+        assert child.exit_status() is None, f"{child.command.name} ended:\n{child.last_words(60)}"
+        return is_ready(child)
+
+    def kill(self, name: str) -> None:
+        child = self.children[name]
+        assert child.process is not None
+        child.process.kill()
+        child.process.wait(10)
+
+    def restart(self, name: str) -> None:
+        self.start(self.children[name].command)
+
+    def log(self, name: str) -> str:
+        return self.children[name].last_words(100000)
+
+    # -- the stand-in
+
+    def control(self, **changes: Any) -> None:
+        httpx.post(f"{self.settings.service_url}/control", json=changes).raise_for_status()
+
+    def calls(self, method: str, pattern: str) -> list[dict[str, Any]]:
+        calls = httpx.get(f"{self.settings.service_url}/control/calls").json()
+        return [call for call in calls if call["method"] == method and re.fullmatch(pattern, call["path"])]
+
+    # -- people
+
+    def sign_in(self, subject: str = "astronomer", *, accept: bool = True) -> "Visitor":
+        visitor = Visitor(self.url)
+        visitor.sign_in(subject)
+        if accept:
+            visitor.accept_agreement()
+        return visitor
+
+    def server(self, name: str) -> dict[str, Any] | None:
+        """Return the hub's model of a person's default server, None when they have none."""
+        answer = httpx.get(
+            f"{self.settings.hub_url}/hub/api/users/{name}",
+            headers={"Authorization": f"token {self.secrets.parent}"},
+        )
+        return answer.raise_for_status().json()["servers"].get("")
+
+    def wait_until_ready(self, name: str = "astronomer") -> dict[str, Any]:
+        return until(lambda: (s := self.server(name)) and s["ready"] and s, f"{name}'s server ready", 90)
+
+    def wait_until_gone(self, name: str = "astronomer") -> None:
+        until(lambda: self.server(name) is None, f"{name}'s server gone")
+
+
+class Visitor:
+    """A person at a browser without scripts: follows redirects, fills in forms."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.Client(follow_redirects=True, timeout=60)
+
+    def get(self, path: str) -> httpx.Response:
+        return self.http.get(self.url + path)
+
+    def xsrf(self) -> str:
+        for cookie in self.http.cookies.jar:
+            if cookie.name == "_xsrf" and cookie.path == "/hub/":
+                return str(cookie.value)
+        raise AssertionError("no XSRF cookie")
+
+    def choose_person(self, page: httpx.Response, subject: str) -> httpx.Response:
+        assert "Who are you?" in page.text, page.text[:2000]
+        return self.http.post(page.url.join(form_action(page)), data={"subject": subject})
+
+    def sign_in(self, subject: str) -> httpx.Response:
+        page = self.get("/hub/login")
+        link = re.search(r'href="([^"]*oauth_login[^"]*)"', page.text)
+        assert link, page.text
+        page = self.choose_person(self.http.get(page.url.join(unescape(link[1]))), subject)
+        return page
+
+    def sign_out(self) -> httpx.Response:
+        page = self.get("/hub/logout")
+        fields = re.search(r'name="xsrf" value="([^"]+)"', page.text)
+        if fields:
+            page = self.http.post(
+                page.url.join(form_action(page)), data={"xsrf": fields[1], "logout": "yes"}
+            )
+        return page
+
+    def accept_agreement(self) -> httpx.Response:
+        page = self.get("/hub/spawn")
+        if 'name="agreement_version"' not in page.text:
+            return page
+        version = re.search(r'name="agreement_version" value="([^"]+)"', page.text)
+        assert version
+        answer = self.http.post(
+            page.url.join(form_action(page)), data={"agreement_version": version[1], "accepted": "yes"}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def launch_by_form(self, options: dict[str, str]) -> httpx.Response:
+        page = self.get("/hub/spawn")
+        assert page.status_code == 200, page.text
+        fields = {name: value for name, value in options.items() if name != "size"}
+        fields[f"size-{options['account']}"] = options["size"]
+        return self.http.post(page.url.join(form_action(page)), data=fields)
+
+    def api(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Call the hub's API as this person, with the browser's cookies."""
+        self.get("/hub/home")
+        headers = {"X-XSRFToken": self.xsrf(), "Referer": f"{self.url}/hub/home", "Sec-Fetch-Mode": "cors"}
+        return self.http.request(method, f"{self.url}/hub/api{path}", json=body, headers=headers)
+
+    def launch_by_api(self, options: dict[str, Any], name: str = "astronomer") -> httpx.Response:
+        return self.api("POST", f"/users/{name}/server", as_posted(options))
+
+    def stop(self) -> httpx.Response:
+        page = self.get("/hub/home")
+        action = re.search(r'action="([^"]*nexus/stop[^"]*)"', page.text)
+        assert action, page.text
+        return self.http.post(page.url.join(unescape(action[1])))
+
+
+def as_posted(options: dict[str, Any]) -> dict[str, Any]:
+    """JupyterHub 6 wants the options below ``user_options``."""
+    import jupyterhub
+
+    return {"user_options": options} if jupyterhub.version_info[0] >= 6 else options
+
+
+def form_action(page: httpx.Response) -> str:
+    found = re.search(r'<form[^>]*action="([^"]+)"', page.text)
+    assert found, page.text
+    return unescape(found[1])
+
+
+def stand_in(settings: Settings, secrets: Secrets) -> commands.Command:
+    arguments = (
+        *(sys.executable, "-m", "uvicorn", "tests.support.fake_allocator:app", "--app-dir", str(ROOT)),
+        *("--host", "127.0.0.1", "--port", str(settings.port + 3), "--log-level", "warning"),
+    )
+    environment = {**commands.plain_environment(), "NEXUS_INTERNAL_TOKEN": secrets.internal}
+    health = f"{settings.service_api_url}/health"
+    return commands.Command("allocation service", arguments, environment, health)
+
+
+def hub_command(settings: Settings, own: dict[str, str]) -> commands.Command:
+    command = commands.hub(settings)
+    return commands.Command(
+        command.name, command.arguments, {**command.environment, **own}, command.health_url
+    )
+
+
+@contextmanager
+def running_hub(**changes: str) -> Iterator[HubUnderTest]:
+    """Yield a hub ready for people; end it and every server it started."""
+    # Not pytest's tmp_path: people's servers run with their own uids and must be able to enter.
+    state = Path(tempfile.mkdtemp(prefix="nexus-hub-"))
+    own = {"NEXUS_STATE": str(state), "NEXUS_PORT": str(free_ports(8)), "NEXUS_POLL_INTERVAL_S": "1", **changes}
+    settings = read_settings({**{k: v for k, v in os.environ.items() if k not in OWN}, **own})
+    make_folders(settings)
+    hub = HubUnderTest(settings, read_secrets(settings))
+    try:
+        hub.start(commands.provider(settings, hub.secrets))
+        hub.start(commands.proxy(settings, hub.secrets))
+        hub.start(stand_in(settings, hub.secrets))
+        hub.start(hub_command(settings, own))
+        yield hub
+    finally:
+        for child in reversed(hub.children.values()):
+            child.stop()
+        for pid in notebook_servers(settings):
+            psutil.Process(pid).send_signal(signal.SIGKILL)
+        if os.environ.get("NEXUS_KEEP_TEST_STATE"):
+            print(f"state kept in {state}")
+        else:
+            shutil.rmtree(state, ignore_errors=True)
+
+
+def people_file(folder: Path, people: list[dict[str, Any]]) -> Path:
+    path = folder / "people.json"
+    path.write_text(json.dumps(people))
+    return path
