@@ -56,6 +56,12 @@ class Database:
         with self._reading() as session:
             yield session
 
+    @contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """Yield a connection for changing the schema; everything on it commits together, or not at all."""
+        with self._queue, self.engine.execution_options(nexus_writes=True).begin() as connection:
+            yield connection
+
 
 def announce(session: Session, event_name: str, **facts: Any) -> None:
     """Note a decision, to be logged as one line of JSON when it is committed. Ids and figures only."""

@@ -16,7 +16,7 @@ from nexus_allocator.domain.states import (
     Role,
     TierSlug,
 )
-from nexus_allocator.store.base import Base
+from nexus_allocator.store.base import Base, Word
 
 OPEN_HOLD = text("state IN ('placed', 'running')")
 
@@ -83,7 +83,7 @@ class Membership(Base):
     __tablename__ = "membership"
     team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"), primary_key=True)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True, index=True)
-    role: Mapped[Role] = mapped_column(Text)
+    role: Mapped[Role] = mapped_column(Word(Role))
     joined_at: Mapped[datetime]
 
 
@@ -97,7 +97,7 @@ class Account(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     slug: Mapped[str] = mapped_column(Text, unique=True)
     label: Mapped[str] = mapped_column(Text)
-    kind: Mapped[AccountKind] = mapped_column(Text)
+    kind: Mapped[AccountKind] = mapped_column(Word(AccountKind))
     person_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
     team_id: Mapped[UUID | None] = mapped_column(ForeignKey("team.id"))
     created_at: Mapped[datetime]
@@ -111,7 +111,7 @@ class Allocation(Base):
     __table_args__ = (UniqueConstraint("account_id"),)
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     account_id: Mapped[UUID] = mapped_column(ForeignKey("account.id"))
-    tier: Mapped[TierSlug] = mapped_column(Text)
+    tier: Mapped[TierSlug] = mapped_column(Word(TierSlug))
     starts_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     policy_version: Mapped[int]
@@ -134,7 +134,7 @@ class Book(Base):
         ),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    kind: Mapped[BookKind] = mapped_column(Text)
+    kind: Mapped[BookKind] = mapped_column(Word(BookKind))
     allocation_id: Mapped[UUID | None] = mapped_column(ForeignKey("allocation.id"))
 
 
@@ -152,7 +152,7 @@ class Entry(Base):
         Index("ix_entry_to", "to_book_id", "at"),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    kind: Mapped[EntryKind] = mapped_column(Text)
+    kind: Mapped[EntryKind] = mapped_column(Word(EntryKind))
     key: Mapped[str] = mapped_column(Text, unique=True)
     from_book_id: Mapped[UUID] = mapped_column(ForeignKey("book.id"))
     to_book_id: Mapped[UUID] = mapped_column(ForeignKey("book.id"))
@@ -183,7 +183,7 @@ class Hold(Base):
     allocation_id: Mapped[UUID] = mapped_column(ForeignKey("allocation.id"))
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
     server_name: Mapped[str] = mapped_column(Text)
-    state: Mapped[HoldState] = mapped_column(Text, index=True)
+    state: Mapped[HoldState] = mapped_column(Word(HoldState), index=True)
     size: Mapped[str] = mapped_column(Text)
     cpu: Mapped[int]
     memory_bytes: Mapped[int]
@@ -240,10 +240,10 @@ class TierRequest(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     account_id: Mapped[UUID] = mapped_column(ForeignKey("account.id"))
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
-    tier: Mapped[TierSlug] = mapped_column(Text)
-    tier_before: Mapped[TierSlug] = mapped_column(Text)
+    tier: Mapped[TierSlug] = mapped_column(Word(TierSlug))
+    tier_before: Mapped[TierSlug] = mapped_column(Word(TierSlug))
     justification: Mapped[str] = mapped_column(Text)
-    state: Mapped[RequestState] = mapped_column(Text)
+    state: Mapped[RequestState] = mapped_column(Word(RequestState))
     submitted_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))

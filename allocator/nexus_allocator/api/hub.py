@@ -1,0 +1,167 @@
+"""The routes the hub asks; every one but the health check needs its token."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+
+from nexus_allocator.api.context import Context, Here, require_hub
+from nexus_allocator.api.models import (
+    AccountModel,
+    AdmissionModel,
+    AgreementBody,
+    AgreementModel,
+    GroupsModel,
+    HoursModel,
+    IdentityBody,
+    ImageModel,
+    KeepAliveModel,
+    LastStopModel,
+    LaunchBody,
+    LaunchModel,
+    PersonModel,
+    RefusalModel,
+    StartedBody,
+    StopIntentBody,
+    StoppedBody,
+)
+from nexus_allocator.services import admission, holds, launches, people, stops
+
+NO_CONTENT = 204
+REFUSALS: dict[int | str, dict[str, object]] = {
+    status: {"model": RefusalModel} for status in (401, 402, 403, 404, 409, 422)
+}
+
+router = APIRouter(prefix="/api/hub", tags=["hub"])
+trusted = APIRouter(dependencies=[Depends(require_hub)], responses=REFUSALS)
+
+
+@router.get("/health")
+def health() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@trusted.put("/people")
+def sign_in(body: IdentityBody, here: Here) -> PersonModel:
+    """The person behind an identity; the first call makes the person, and nothing else."""
+    is_administrator = here.is_administrator(body.issuer, body.subject, body.groups)
+    with here.database.session_scope() as session:
+        person = people.sign_in(
+            session,
+            **body.model_dump(exclude={"groups"}),
+            is_administrator=is_administrator,
+            now=here.clock(),
+        )
+        return PersonModel(
+            person_id=person.id,
+            hub_name=person.hub_name,
+            is_administrator=person.is_administrator,
+            suspended=person.suspended_at is not None,
+        )
+
+
+@trusted.get("/people/{hub_name}/groups")
+def groups(hub_name: str, here: Here) -> GroupsModel:
+    with here.database.reading_scope() as session:
+        return GroupsModel(groups=people.groups(session, hub_name=hub_name))
+
+
+@trusted.get("/people/{hub_name}/launch")
+def launch_page(hub_name: str, here: Here) -> LaunchModel:
+    with here.database.reading_scope() as session:
+        page = launches.launch_page(session, policy=here.policy, hub_name=hub_name, now=here.clock())
+    return _launch_model(here, page)
+
+
+@trusted.post("/people/{hub_name}/agreement", status_code=NO_CONTENT)
+def accept_agreement(hub_name: str, body: AgreementBody, here: Here) -> Response:
+    with here.database.session_scope() as session:
+        people.accept_agreement(
+            session, policy=here.policy, hub_name=hub_name, version=body.version, now=here.clock()
+        )
+    return Response(status_code=NO_CONTENT)
+
+
+@trusted.post("/admissions", status_code=201)
+def admit(body: LaunchBody, here: Here) -> AdmissionModel:
+    with here.database.session_scope() as session:
+        admitted = admission.admit(
+            session,
+            admission.Launch(**body.model_dump()),
+            policy=here.policy,
+            grace_minutes=here.grace_minutes,
+            now=here.clock(),
+        )
+    return AdmissionModel.of(admitted)
+
+
+@trusted.post("/holds/{hold_id}/started", status_code=NO_CONTENT)
+def started(hold_id: UUID, body: StartedBody, here: Here) -> Response:
+    with here.database.session_scope() as session:
+        holds.started(session, hold_id, process_started_at=body.process_started_at, now=here.clock())
+    return Response(status_code=NO_CONTENT)
+
+
+@trusted.post("/holds/{hold_id}/stopped", status_code=NO_CONTENT)
+def stopped(hold_id: UUID, body: StoppedBody, here: Here) -> Response:
+    with here.database.session_scope() as session:
+        holds.stopped(session, hold_id, body.evidence(), now=here.clock())
+    return Response(status_code=NO_CONTENT)
+
+
+@trusted.post("/servers/{hub_name}/{server_name}/stop-intent", status_code=NO_CONTENT)
+def stop_intent(hub_name: str, server_name: str, body: StopIntentBody, here: Here) -> Response:
+    with here.database.session_scope() as session:
+        stops.record_intent(
+            session,
+            hub_name=hub_name,
+            server_name=_server(server_name),
+            reason=body.reason,
+            actor=body.actor,
+            now=here.clock(),
+        )
+    return Response(status_code=NO_CONTENT)
+
+
+@trusted.get("/servers/{hub_name}/{server_name}/keep-alive")
+def keep_alive(hub_name: str, server_name: str, here: Here) -> KeepAliveModel:
+    with here.database.reading_scope() as session:
+        until = stops.kept_alive_until(
+            session, hub_name=hub_name, server_name=_server(server_name), now=here.clock()
+        )
+    return KeepAliveModel(keep_alive_until=until)
+
+
+def _server(segment: str) -> str:
+    # A path can't hold an empty segment, and the default server's name is empty.
+    return "" if segment == "-" else segment
+
+
+def _launch_model(here: Context, page: launches.LaunchPage) -> LaunchModel:
+    policy, agreement, hours = here.policy, here.policy.agreement, here.policy.hours
+    rates = {slug: policy.rate_micro(size) for slug, size in policy.sizes.items()}
+    return LaunchModel(
+        agreement=AgreementModel(
+            version=agreement.version,
+            title=agreement.title,
+            text_html=agreement.text_html,
+            accepted=page.accepted,
+        ),
+        accounts=[
+            AccountModel.of(choice, tier_label=policy.tiers[choice.tier].label, rates_micro=rates)
+            for choice in page.accounts
+        ],
+        images=[ImageModel(slug=i.slug, label=i.label, default=i.default) for i in policy.images],
+        hours=HoursModel(
+            min=hours.min_minutes / 60,
+            max=hours.max_minutes / 60,
+            step=hours.step_minutes / 60,
+            default=hours.default_minutes / 60,
+        ),
+        grace_minutes=here.grace_minutes,
+        confinement=here.confinement,
+        last_stop=LastStopModel.of(page.last_stop) if page.last_stop else None,
+        can_request=page.can_request,
+    )
+
+
+router.include_router(trusted)

@@ -1,0 +1,235 @@
+"""What the hub sends and is sent."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.domain.wording import stop_sentence
+from nexus_allocator.services.admission import Admission
+from nexus_allocator.services.launches import AccountChoice, LastStop
+
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        # PostgreSQL can't keep it, and no name or text has one.
+        raise ValueError("must not contain a NUL character")
+    return text
+
+
+Word = Annotated[str, Field(max_length=255), AfterValidator(_without_nul)]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_nul)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class IdentityBody(Body):
+    issuer: Name
+    subject: Name
+    preferred_username: Name
+    display_name: Name
+    email: Word | None = None
+    groups: list[Word] = Field(default=[], max_length=1000)
+
+
+class PersonModel(BaseModel):
+    person_id: UUID
+    hub_name: str
+    is_administrator: bool
+    suspended: bool
+
+
+class GroupsModel(BaseModel):
+    groups: list[str]
+
+
+class AgreementBody(Body):
+    version: Word
+
+
+class LaunchBody(Body):
+    """A launch; ``hours`` is taken as it came, so that the refusal can say what was wrong with it."""
+
+    hub_name: Word
+    server_name: Word
+    account: Word
+    size: Word
+    image: Word
+    hours: Any
+
+
+class AdmissionModel(BaseModel):
+    hold_id: UUID
+    cpu: int
+    memory_bytes: int
+    image: str
+    uid: int
+    gid: int
+    supplemental_gids: list[int]
+    umask: str
+    home: str
+    teams: list[str]
+    until: datetime
+    account: str
+    rate_micro_per_hour: int
+    environment: dict[str, str]
+
+    @classmethod
+    def of(cls, admission: Admission) -> "AdmissionModel":
+        return cls(
+            hold_id=admission.hold_id,
+            cpu=admission.size.cpu,
+            memory_bytes=admission.size.memory_bytes,
+            image=admission.image,
+            uid=admission.uid,
+            gid=admission.gid,
+            supplemental_gids=admission.supplemental_gids,
+            umask=admission.umask,
+            home=admission.home,
+            teams=admission.teams,
+            until=admission.until,
+            account=admission.account,
+            rate_micro_per_hour=admission.rate_micro_per_hour,
+            environment=_environment(admission),
+        )
+
+
+def _environment(admission: Admission) -> dict[str, str]:
+    return {
+        "NEXUS_ACCOUNT": admission.account,
+        "NEXUS_HOLD_ID": str(admission.hold_id),
+        "NEXUS_SIZE": admission.size.slug,
+        "NEXUS_UNTIL": admission.until.isoformat(),
+    }
+
+
+class StartedBody(Body):
+    process_started_at: AwareDatetime
+    evidence: dict[str, Any] = {}
+
+
+class StoppedBody(Body):
+    stopped_at: AwareDatetime | None = None
+    alive_at_stop: bool | None = None
+    exit_signal: int | None = Field(default=None, ge=0, le=255)
+    exit_code: int | None = Field(default=None, ge=-(2**31), le=2**31 - 1)
+
+    def evidence(self) -> Evidence:
+        return Evidence(**self.model_dump())
+
+
+class StopIntentBody(Body):
+    reason: Word
+    actor: Word
+
+
+class KeepAliveModel(BaseModel):
+    keep_alive_until: datetime | None
+
+
+class SizeModel(BaseModel):
+    slug: str
+    label: str
+    cpu: int
+    memory_gib: int
+    credits_per_hour_micro: int
+
+
+class BurnModel(BaseModel):
+    credits_per_day: float
+    runs_out_on: datetime | None
+
+
+class AccountModel(BaseModel):
+    slug: str
+    label: str
+    kind: str
+    tier: str
+    tier_label: str
+    balance_micro: int
+    held_micro: int
+    available_micro: int
+    expires_at: datetime
+    burn: BurnModel
+    sizes: list[SizeModel]
+
+    @classmethod
+    def of(cls, choice: AccountChoice, *, tier_label: str, rates_micro: dict[str, int]) -> "AccountModel":
+        pace = choice.standing.burn
+        return cls(
+            slug=choice.slug,
+            label=choice.label,
+            kind=choice.kind,
+            tier=choice.tier,
+            tier_label=tier_label,
+            balance_micro=choice.standing.balance_micro,
+            held_micro=choice.standing.held_micro,
+            available_micro=choice.standing.available_micro,
+            expires_at=choice.expires_at,
+            burn=BurnModel(credits_per_day=pace.credits_per_day, runs_out_on=pace.runs_out_on),
+            sizes=[
+                SizeModel(
+                    slug=size.slug,
+                    label=size.label,
+                    cpu=size.cpu,
+                    memory_gib=size.memory_gib,
+                    credits_per_hour_micro=rates_micro[size.slug],
+                )
+                for size in choice.sizes
+            ],
+        )
+
+
+class AgreementModel(BaseModel):
+    version: str
+    title: str
+    text_html: str
+    accepted: bool
+
+
+class ImageModel(BaseModel):
+    slug: str
+    label: str
+    default: bool
+
+
+class HoursModel(BaseModel):
+    min: float
+    max: float
+    step: float
+    default: float
+
+
+class LastStopModel(BaseModel):
+    reason: str
+    actor: str | None
+    at: datetime
+    sentence: str
+
+    @classmethod
+    def of(cls, stop: LastStop) -> "LastStopModel":
+        text = stop_sentence(stop.reason, exit_signal=stop.exit_signal, exit_code=stop.exit_code)
+        return cls(reason=stop.reason, actor=stop.actor, at=stop.at, sentence=text)
+
+
+class LaunchModel(BaseModel):
+    agreement: AgreementModel
+    accounts: list[AccountModel]
+    images: list[ImageModel]
+    hours: HoursModel
+    grace_minutes: int
+    confinement: str
+    last_stop: LastStopModel | None
+    can_request: bool
+
+
+class RefusalModel(BaseModel):
+    """Every refusal: a slug for machines, a message for people, the facts it was made of."""
+
+    error: str
+    message: str
+    facts: dict[str, Any]

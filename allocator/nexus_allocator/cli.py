@@ -1,0 +1,191 @@
+"""The operator's command line; each command is one transaction, and CronJobs call the same ones."""
+
+import getpass
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
+
+from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.config import DatabaseSettings, UnknownSetting, read_database_settings, read_settings
+from nexus_allocator.domain.credits import MICRO, shown
+from nexus_allocator.domain.errors import AllocatorError, BadAmount
+from nexus_allocator.domain.states import Role, TierSlug
+from nexus_allocator.domain.wording import sentence
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services import allocations, demo, metering, people, teams
+from nexus_allocator.services import audit as auditing
+from nexus_allocator.store import schema
+from nexus_allocator.store.session import Database
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
+app.add_typer(team_app, name="team")
+
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
+# Before an amount such as -2.5 typer would read an option.
+NEGATIVE_AMOUNTS = {"ignore_unknown_options": True}
+
+
+def main() -> None:
+    """Run a command; a refusal prints one sentence and ends with 1; a bug shows itself."""
+    try:
+        app()
+    except AllocatorError as error:
+        _fail(sentence(error))
+    except (ValidationError, UnknownSetting) as error:
+        _fail(f"The settings are wrong: {error}")
+    except OperationalError as error:
+        _fail(f"The database can't be used (is it there, and migrated?): {error.orig}")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the current schema."""
+    database = _database(read_database_settings())
+    before = schema.current(database)
+    schema.upgrade(database)
+    after = schema.current(database)
+    typer.echo(f"schema {after}" if before == after else f"schema {before or 'empty'} → {after}")
+
+
+@app.command("seed-demo")
+def seed_demo(
+    issuer: Annotated[str, typer.Option(envvar="NEXUS_ISSUER", help="The sign-in provider.")],
+) -> None:
+    """Make the demo team with its people; run again, it changes nothing."""
+    settings = read_database_settings()
+    policy = load_policy(settings.tiers_file)
+    with _database(settings).session_scope() as session:
+        made = demo.seed(session, policy=policy, issuer=issuer, now=_now())
+    typer.echo("demo team made" if made else "demo team is there already")
+
+
+@app.command()
+def audit() -> None:
+    """Recompute every balance, hold and total; end with 1 when something does not add up."""
+    settings = read_database_settings()
+    silence = 3 * timedelta(seconds=settings.metering_interval_s)
+    with _database(settings).reading_scope() as session:
+        report = auditing.audit(session, meter_silence=silence, now=_now())
+    typer.echo(
+        f"{report.allocations} allocations, {report.holds} holds, "
+        f"{shown(report.balance_micro)} credits held together, {len(report.drifts)} drifts"
+    )
+    for drift in report.drifts:
+        typer.echo(f"{drift.kind} {drift.subject}: expected {drift.expected}, found {drift.found}")
+    if report.drifts:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reconcile() -> None:
+    """Read the hub's live servers once and bring every hold up to it; end with 1 when the hub is silent."""
+    settings = read_settings()
+    terms = metering.Terms(settings.metering_interval, settings.posting_interval, settings.hold_start_timeout)
+    database = Database(settings.database_url, threads=1)
+    with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
+        result = metering.run_round(database, hub, terms=terms, clock=_now)
+    typer.echo(", ".join(f"{name} {value}" for name, value in asdict(result).items()))
+    if result.trouble:
+        _fail(f"The hub's answer was not whole ({result.trouble}); nothing was ended.")
+
+
+@app.command(context_settings=NEGATIVE_AMOUNTS)
+def grant(account: str, credits: str, reason: Reason) -> None:  # noqa: A002 - the word people use
+    """Add CREDITS to ACCOUNT."""
+    _change(allocations.grant, account, credits, reason)
+
+
+@app.command(context_settings=NEGATIVE_AMOUNTS)
+def correct(account: str, credits: str, reason: Reason) -> None:  # noqa: A002 - the word people use
+    """Repair ACCOUNT by CREDITS, which may be negative; what was entered stays."""
+    _change(allocations.correct, account, credits, reason)
+
+
+@app.command()
+def suspend(hub_name: str) -> None:
+    """Refuse a person's launches from now on."""
+    with _database(read_database_settings()).session_scope() as session:
+        people.suspend(session, hub_name=hub_name, actor=_operator(), now=_now())
+    typer.echo(f"{hub_name} is suspended")
+
+
+@app.command()
+def reinstate(hub_name: str) -> None:
+    """Let a suspended person launch again."""
+    with _database(read_database_settings()).session_scope() as session:
+        people.reinstate(session, hub_name=hub_name, actor=_operator())
+    typer.echo(f"{hub_name} may launch again")
+
+
+@team_app.command("create")
+def team_create(
+    slug: str,
+    label: Annotated[str, typer.Option(help="The name people read.")],
+    tier: Annotated[TierSlug, typer.Option(help="What the team may use.")] = TierSlug.TEAM,
+) -> None:
+    """Make a team with its account, allocation and gid."""
+    settings = read_database_settings()
+    policy = load_policy(settings.tiers_file)
+    with _database(settings).session_scope() as session:
+        team = teams.create(
+            session, policy=policy, slug=slug, label=label, tier=tier, actor=_operator(), now=_now()
+        )
+        typer.echo(f"team {team.slug} with gid {team.gid}")
+
+
+@team_app.command("add")
+def team_add(
+    team: str, hub_name: str, role: Annotated[Role, typer.Option(help="In the team.")] = Role.MEMBER
+) -> None:
+    """Let a person join a team, or change their role in it."""
+    with _database(read_database_settings()).session_scope() as session:
+        teams.add_member(session, team=team, hub_name=hub_name, role=role, now=_now())
+    typer.echo(f"{hub_name} is {role} of {team}")
+
+
+def _change(act: Callable[..., object], account: str, amount: str, reason: str) -> None:
+    with _database(read_database_settings()).session_scope() as session:
+        act(
+            session,
+            account=account,
+            amount_micro=_micro(amount),
+            reason=reason,
+            actor=_operator(),
+            now=_now(),
+        )
+    typer.echo(f"{account}: {amount} credits entered")
+
+
+def _micro(amount: str) -> int:
+    must_be = "a number of credits with at most six decimals"
+    try:
+        micro = Decimal(amount) * MICRO
+    except InvalidOperation as error:
+        raise BadAmount(amount=amount[:40], must_be=must_be) from error
+    if not micro.is_finite() or micro != micro.to_integral_value():
+        raise BadAmount(amount=amount[:40], must_be=must_be)
+    return int(micro)
+
+
+def _database(settings: DatabaseSettings) -> Database:
+    return Database(settings.database_url, threads=1)
+
+
+def _operator() -> str:
+    return f"operator {getpass.getuser()}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _fail(message: str) -> None:
+    typer.echo(message, err=True)
+    raise SystemExit(1)

@@ -1,0 +1,126 @@
+"""Settings of the service: read once from NEXUS_* variables, frozen, unknown names refused."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "NEXUS_"
+# Read by other processes that share the environment, so not misspellings of ours.
+OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"})
+
+
+class UnknownSetting(ValueError):  # noqa: N818 - says what it is
+    """A NEXUS_* variable that no setting has; most often a misspelling."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    database_url: str
+    """SQLAlchemy's URL: sqlite:////path or postgresql+psycopg://…"""
+
+    hub_api_url: str = "http://127.0.0.1:8002/hub/api"
+    """Where this process reaches the hub's REST API."""
+
+    hub_token: SecretStr
+    """The service's own token for the hub; also the secret of its OAuth client."""
+
+    internal_token: SecretStr
+    """The bearer token with which the hub asks this service."""
+
+    public_url: str = "http://127.0.0.1:8000"
+    """What a browser sees, without a slash at the end."""
+
+    hub_public_url: str = ""
+    """Where a browser finds the hub; empty when on the portal's own origin."""
+
+    service_prefix: str = "/services/nexus/"
+    """The path under which the proxy serves this service; starts and ends with a slash."""
+
+    metering_interval_s: float = Field(default=60, gt=0)
+    """The longest time between two readings of the hub's live servers."""
+
+    posting_interval_s: float = Field(default=3600, gt=0)
+    """How often a running server's usage reaches the ledger."""
+
+    save_grace_minutes: int = Field(default=10, ge=0)
+    """Time to save one's work after the planned hours; part of every hold."""
+
+    hold_start_timeout_s: float = Field(default=30, ge=0)
+    """A hold whose server never appeared in the hub is given back after this time."""
+
+    tiers_file: Path | None = None
+    """The policy; the packaged one when not set."""
+
+    issuer: str | None = None
+    """The sign-in provider, for `seed-demo` only."""
+
+    issuer_admins: Annotated[tuple[str, ...], NoDecode] = ("nexus-admins",)
+    """Administrators, comma-separated: `issuer|subject`, or the name of a group the provider claims."""
+
+    confinement: str = "reserved, not confined"
+    """What the launch page says about how servers are kept to their size."""
+
+    worker_threads: int = Field(default=40, gt=0)
+    """Threads that answer requests, and so the size of the connection pool."""
+
+    @field_validator("issuer_admins", mode="before")
+    @classmethod
+    def split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("service_prefix")
+    @classmethod
+    def slashed(cls, value: str) -> str:
+        if not (value.startswith("/") and value.endswith("/")):
+            raise ValueError("must start and end with a slash")
+        return value
+
+    @field_validator("hub_token", "internal_token")
+    @classmethod
+    def long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+    @property
+    def metering_interval(self) -> timedelta:
+        return timedelta(seconds=self.metering_interval_s)
+
+    @property
+    def posting_interval(self) -> timedelta:
+        return timedelta(seconds=self.posting_interval_s)
+
+    @property
+    def hold_start_timeout(self) -> timedelta:
+        return timedelta(seconds=self.hold_start_timeout_s)
+
+
+class DatabaseSettings(BaseSettings):
+    """What the command line needs for work on the database alone: no token."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    database_url: str
+    tiers_file: Path | None = None
+    issuer: str | None = None
+    metering_interval_s: float = Field(default=60, gt=0)
+
+
+def read_settings() -> Settings:
+    """Return the settings of this process. Raises UnknownSetting, or ValidationError naming each field."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | OTHERS
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise UnknownSetting(f"unknown settings: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return Settings()
+
+
+def read_database_settings() -> DatabaseSettings:
+    return DatabaseSettings()

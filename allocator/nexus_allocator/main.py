@@ -1,0 +1,111 @@
+"""Builds the app: routers, error handlers, the meter's thread, the portal; nothing else."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from nexus_allocator.api import hub as hub_routes
+from nexus_allocator.api.context import Context
+from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
+from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.config import Settings, read_settings
+from nexus_allocator.domain.errors import AllocatorError
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services.meter_loop import MeterLoop
+from nexus_allocator.services.metering import Terms
+from nexus_allocator.store.session import Database
+from nexus_allocator.web.app import portal_app
+from nexus_allocator.web.context import Portal
+from nexus_allocator.web.oauth import HubSignIn
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def app_factory() -> FastAPI:
+    """Return the service as uvicorn runs it (``--factory``), set up from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # The client logs every request at INFO, which the meter makes once a minute and page.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = read_settings()
+    return create_app(settings, load_policy(settings.tiers_file))
+
+
+def create_app(settings: Settings, policy: Policy) -> FastAPI:
+    """Return the service for these settings; the database must have been migrated."""
+    database = Database(settings.database_url, threads=settings.worker_threads)
+    hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
+    meter = MeterLoop(database, hub, terms=_terms(settings), clock=utc_now)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        current_default_thread_limiter().total_tokens = settings.worker_threads
+        meter.start()
+        try:
+            yield
+        finally:
+            meter.stop()
+            hub.close()
+            database.dispose()
+
+    app = FastAPI(
+        title="Nexus allocation service", lifespan=lifespan, docs_url=None, redoc_url=None,
+        openapi_url=f"{settings.service_prefix}api/openapi.json",
+    )  # fmt: skip
+    app.state.context = _context(settings, policy, database)
+    app.add_exception_handler(AllocatorError, refuse)
+    app.add_exception_handler(RequestValidationError, refuse_malformed)
+    app.add_exception_handler(HTTPException, refuse_path)
+    prefix = settings.service_prefix.rstrip("/")
+    app.include_router(hub_routes.router, prefix=prefix)
+    # Last, because a mount answers every path below it.
+    app.mount(prefix, portal_app(_portal(settings, policy, database, hub)))
+    return app
+
+
+def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClient) -> Portal:
+    return Portal(
+        session_scope=database.session_scope,
+        reading_scope=database.reading_scope,
+        policy=policy,
+        hub=hub,
+        sign_in=HubSignIn(
+            hub_api_url=settings.hub_api_url,
+            hub_token=settings.hub_token.get_secret_value(),
+            hub_public_url=settings.hub_public_url,
+            prefix=settings.service_prefix,
+            service=settings.service_prefix.rstrip("/").rpartition("/")[2],
+        ),
+        prefix=settings.service_prefix,
+        hub_public_url=settings.hub_public_url,
+        secure_cookies=settings.public_url.startswith("https://"),
+        clock=utc_now,
+    )
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        interval=settings.metering_interval,
+        posting_interval=settings.posting_interval,
+        start_timeout=settings.hold_start_timeout,
+    )
+
+
+def _context(settings: Settings, policy: Policy, database: Database) -> Context:
+    return Context(
+        database=database,
+        policy=policy,
+        internal_token=settings.internal_token.get_secret_value(),
+        administrators=settings.issuer_admins,
+        grace_minutes=settings.save_grace_minutes,
+        confinement=settings.confinement,
+        clock=utc_now,
+    )

@@ -1,0 +1,39 @@
+"""Bringing a database to the current schema, and comparing it with the tables."""
+
+from importlib.resources import files
+from typing import Any
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+
+from nexus_allocator.store.base import Base
+from nexus_allocator.store.session import Database
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Run the migrations that the database lacks, all in one transaction."""
+    with database.migrating() as connection:
+        command.upgrade(_config(connection), revision)
+
+
+def current(database: Database) -> str | None:
+    """Return the database's revision, None for an empty one."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def differences(database: Database) -> list[Any]:
+    """Return what the migrated database and the tables in code disagree about."""
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, Base.metadata))
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("nexus_allocator.store") / "migrations"))
+    config.attributes["connection"] = connection
+    return config
