@@ -135,7 +135,7 @@ class RateImage:
     """An L2 product: (4088, 4088) planes.
 
     ``rate`` and ``err`` are DN/s, the variances DN²/s², ``dumo`` (uniform minus optimal slope)
-    DN/s, ``chisq`` the reduced χ² of the ramp fit. ``wcs`` maps 0-based pixel (x, y) of these
+    DN/s, ``chisq`` the χ² of the ramp fit. ``wcs`` maps 0-based pixel (x, y) of these
     planes to ICRS degrees. What a later step gives is None until then.
     """
 

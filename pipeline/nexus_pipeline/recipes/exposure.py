@@ -1,0 +1,58 @@
+"""exposure: one L1 ramp to one L2 image, in romancal 1.1's order.
+
+Not yet among the steps: dark_decay, wfi18_transient, tweakreg and the registration catalogue.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from nexus_pipeline.errors import InputError
+from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+from nexus_pipeline.products.l1 import read_ramp
+from nexus_pipeline.products.model import RateImage, StepRecord
+from nexus_pipeline.references import kinds
+from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.runner import Step, recorded, run
+from nexus_pipeline.steps import (
+    assign_wcs,
+    dark_current,
+    dq_init,
+    flatfield,
+    linearity,
+    photom,
+    ramp_fitting,
+    refpix,
+    saturation,
+)  # fmt: skip
+
+STEPS: Final = (
+    Step("dq_init", dq_init.begin, (kinds.MaskReference,)),
+    Step("saturation", saturation.flag, (kinds.SaturationReference,)),
+    Step("refpix", refpix.subtract),
+    Step("linearity", linearity.correct, (kinds.LinearityReference,)),
+    Step("ramp_fitting", ramp_fitting.fit, (kinds.GainReference, kinds.ReadNoiseReference)),
+    Step("dark_current", dark_current.subtract, (kinds.DarkReference,)),
+    Step("assign_wcs", assign_wcs.assign, (kinds.DistortionReference,)),
+    Step("photom", photom.calibrate, (kinds.PhotomReference,)),
+    Step("flatfield", flatfield.divide, (kinds.FlatReference,)),
+)
+
+
+def calibrate(
+    url: str, store: ReferenceStore, *, on_step: Callable[[StepRecord], None] | None = None
+) -> RateImage:
+    """Return the L2 image of the L1 ramp at ``url``, its provenance within.
+
+    ``on_step`` hears of each step when it is done. Raises what reading, the store and the steps
+    raise, and InputError for an element that takes no images.
+    """
+    with recorded("read") as measured:
+        stages = [read_ramp(url)]
+    filter_name = stages[0].meta.filter_name
+    if filter_name not in IMAGING_FILTERS:
+        raise InputError(f"{url}: taken through {filter_name}; only images are calibrated so far")
+    if on_step is not None:
+        on_step(measured())
+    image = run(stages, STEPS, store, on_step=on_step, before=[measured()])
+    assert isinstance(image, RateImage)  # noqa: S101 - what the last step returns, for the type checker
+    return image

@@ -1,0 +1,50 @@
+"""dq_init: begin the flags with what is known against pixels.
+
+Takes an L1 ramp (DN, uint16) and the mask; leaves a working ramp (DN, float32).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.wfi import BORDER
+from nexus_pipeline.products.model import BorderPixels, Ramp, WorkingRamp
+from nexus_pipeline.references.kinds import MaskReference
+from nexus_pipeline.steps.checks import require_detector, require_shape
+
+
+def begin(ramp: Ramp, mask: MaskReference) -> WorkingRamp:
+    """Return ``ramp`` as float32 with the mask's flags, and its reference border kept aside.
+
+    Resultants flagged on board (``resultant_dq``) keep their flags; a reference read, where one
+    was sent down, is added back to every resultant it had been subtracted from.
+    Raises MismatchedReferenceError.
+    """
+    require_detector(mask, ramp.meta.detector)
+    require_shape(mask.dq, ramp.data.shape, mask)
+    data = ramp.data.astype(np.float32)
+    if ramp.reference_read is not None:
+        data += ramp.reference_read
+    flags = np.zeros(data.shape, dtype=np.uint8) if ramp.resultant_dq is None else ramp.resultant_dq.copy()
+    dq = mask.dq.copy()
+    for plane in () if ramp.resultant_dq is None else flags:
+        # A resultant that may not be used says nothing against the pixel's other resultants.
+        dq |= plane & np.uint32(~DQ.DO_NOT_USE & 0xFF)
+    return WorkingRamp(
+        meta=ramp.meta, data=data, dq=dq, resultant_dq=flags, amp33=ramp.amp33, border=border_of(data, dq)
+    )
+
+
+def border_of(data: NDArray[np.float32], dq: NDArray[np.uint32], width: int = BORDER) -> BorderPixels:
+    """Return copies of the four edges of a ramp (n, ny, nx) and of its flags (ny, nx)."""
+    low, high = slice(None, width), slice(-width, None)
+    return BorderPixels(
+        left=data[:, :, low].copy(),
+        right=data[:, :, high].copy(),
+        top=data[:, high, :].copy(),
+        bottom=data[:, low, :].copy(),
+        dq_left=dq[:, low].copy(),
+        dq_right=dq[:, high].copy(),
+        dq_top=dq[high, :].copy(),
+        dq_bottom=dq[low, :].copy(),
+    )

@@ -1,0 +1,67 @@
+"""refpix: take the drift of the electronics out, as the reference border shows it.
+
+Takes and leaves a working ramp (DN). Of every resultant are subtracted: the level of each
+channel (from the reference rows above and below it) and what all channels share from row to row
+(from the reference columns left and right, smoothed). Amp33 is not used, nor is there a
+correction within a row: the mission's IRRC does both, and comes later.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.wfi import BORDER, CHANNEL_WIDTH
+from nexus_pipeline.products.model import WorkingRamp
+
+SMOOTHING_ROWS: Final = 32.0
+"""Standard deviation of the smoothing along y. Eight reference pixels of 5 DN give a row's level to
+1.8 DN; over 113 effective rows (√(4π) σ) that becomes 0.17 DN, well below the noise of a pixel."""
+_UNUSABLE: Final = np.uint32(DQ.DO_NOT_USE | DQ.BAD_REF_PIXEL)
+
+Floats = NDArray[np.float32]
+
+
+def subtract(
+    ramp: WorkingRamp, *, channel_width: int = CHANNEL_WIDTH, smoothing_rows: float = SMOOTHING_ROWS
+) -> WorkingRamp:
+    """Return ``ramp`` without the offsets and row-to-row drift its reference pixels show.
+
+    ``channel_width`` must divide the frame. A channel or a row without a usable reference pixel
+    is interpolated (rows) or takes the mean of the others (channels).
+    """
+    usable = (ramp.dq & _UNUSABLE) == 0
+    data = np.empty_like(ramp.data)
+    for i, frame in enumerate(ramp.data):
+        levels = channel_levels(frame, usable, channel_width)
+        across = np.repeat(levels, channel_width)
+        drift = row_drift(frame, across, usable, smoothing_rows)
+        np.subtract(frame, across, out=data[i])
+        data[i] -= drift[:, None]
+    return replace(ramp, data=data)
+
+
+def channel_levels(frame: Floats, usable: NDArray[np.bool_], channel_width: int = CHANNEL_WIDTH) -> Floats:
+    """Return the mean of the reference rows above and below each channel, (n_channels,) DN."""
+    rows = np.r_[0:BORDER, -BORDER:0]
+    values = np.where(usable[rows], frame[rows], 0).reshape(2 * BORDER, -1, channel_width)
+    counts = usable[rows].reshape(values.shape).sum(axis=(0, 2))
+    sums = values.sum(axis=(0, 2), dtype=np.float64)
+    seen = counts > 0
+    levels = np.divide(sums, counts, out=np.zeros_like(sums), where=seen)
+    levels[~seen] = levels[seen].mean() if seen.any() else 0.0
+    return levels.astype(np.float32)
+
+
+def row_drift(frame: Floats, across: Floats, usable: NDArray[np.bool_], smoothing_rows: float) -> Floats:
+    """Return what the reference columns show beyond their channels' level ``across``, smoothed, (ny,) DN."""
+    columns = np.r_[0:BORDER, -BORDER:0]
+    seen = usable[:, columns]
+    values = np.where(seen, frame[:, columns] - across[columns], 0)
+    # Weighing by the number of usable pixels makes the smoothing bridge rows that have none.
+    sums = gaussian_filter1d(values.sum(axis=1, dtype=np.float64), smoothing_rows, mode="nearest")
+    counts = gaussian_filter1d(seen.sum(axis=1).astype(np.float64), smoothing_rows, mode="nearest")
+    return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 1e-6).astype(np.float32)
