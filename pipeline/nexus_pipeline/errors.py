@@ -43,6 +43,12 @@ class MismatchedReferenceError(InputError):
     code = "reference_mismatch"
 
 
+class InvalidProductError(PipelineError):
+    """A product we made would break the mission's schema: our fault."""
+
+    code = "invalid_product"
+
+
 class StorageError(PipelineError):
     """The place refused: full disk, no permission, unreachable object store."""
 

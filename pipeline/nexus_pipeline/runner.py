@@ -85,4 +85,5 @@ def peak_memory_bytes() -> int:
 
 
 def _line(record: StepRecord) -> str:
-    return f"{record.name} {record.status} in {record.seconds:.2f} s, peak {record.peak_memory_bytes / 1e9:.2f} GB"
+    peak = record.peak_memory_bytes / 1e9
+    return f"{record.name} {record.status} in {record.seconds:.2f} s, peak {peak:.2f} GB"

@@ -8,7 +8,7 @@ from typing import IO, Any, Final
 import asdf
 import yaml
 
-from nexus_pipeline.errors import UnreadableProductError, WrongProductError
+from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
 from nexus_pipeline.products import store
 
 # Small blocks let a reader take a part of an array; they cost 0.25 % of size (measured on L1 ramps).
@@ -75,12 +75,18 @@ def _reading(url: str) -> Iterator[None]:
 
 
 def write(url: str, tree: Mapping[str, Any], *, compression: str | None = "lz4") -> None:
-    """Validate ``tree`` against its schemas and put it at ``url``, whole or not at all."""
+    """Validate ``tree`` against its schemas and put it at ``url``, whole or not at all.
+
+    Raises InvalidProductError (our fault) and StorageError.
+    """
 
     def fill(handle: IO[bytes]) -> None:
         arguments = {"compression_block_size": COMPRESSION_BLOCK_BYTES} if compression else {}
-        asdf.AsdfFile(dict(tree)).write_to(
-            handle, all_array_compression=compression, compression_kwargs=arguments
-        )
+        try:
+            asdf.AsdfFile(dict(tree)).write_to(
+                handle, all_array_compression=compression, compression_kwargs=arguments
+            )
+        except asdf.exceptions.ValidationError as error:
+            raise InvalidProductError(f"{url}: would break its schema: {error.message}", url=url) from error
 
     store.save(url, fill)

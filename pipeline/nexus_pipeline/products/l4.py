@@ -9,10 +9,11 @@ from typing import IO, Any
 
 import pyarrow
 import pyarrow.parquet
+from asdf.exceptions import ValidationError
 from astropy.table import Table
 from roman_datamodels import datamodels
 
-from nexus_pipeline.errors import UnreadableProductError, WrongProductError
+from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
 from nexus_pipeline.products import store, tree
 from nexus_pipeline.products.l2 import read_photometry, write_photometry
 from nexus_pipeline.products.model import Catalog
@@ -21,7 +22,7 @@ _PREFIX = "roman.meta."
 
 
 def write_catalog(catalog: Catalog, url: str) -> None:
-    """Put ``catalog`` at ``url``; raises asdf's ValidationError if a column breaks the mission's schema."""
+    """Put ``catalog`` at ``url``; InvalidProductError if a column breaks the mission's schema."""
     model = datamodels.ImageSourceCatalogModel.create_fake_data()
     name = store.file_name(url)
     skeleton = tree.plain(model._instance["meta"])
@@ -35,7 +36,12 @@ def write_catalog(catalog: Catalog, url: str) -> None:
         # roman_datamodels writes the name of the file it is given into the product.
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
-            model.to_parquet(path)
+            try:
+                model.to_parquet(path)
+            except ValidationError as error:
+                raise InvalidProductError(
+                    f"{url}: would break its schema: {error.message}", url=url
+                ) from error
             with path.open("rb") as written:
                 shutil.copyfileobj(written, handle)
 

@@ -32,10 +32,6 @@ class ExposureId:
             f"{self.segment:03d}{self.observation:03d}{self.visit:03d}"
         )
 
-    @property
-    def observation_id(self) -> str:
-        return f"{self.visit_id}{self.exposure:04d}"
-
 
 def stem(exposure_id: ExposureId, detector: str, filter_name: str) -> str:
     """Return the name of a product without suffix and ending."""

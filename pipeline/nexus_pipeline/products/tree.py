@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -78,7 +79,7 @@ def _known(meta: ExposureMeta) -> dict[str, Any]:
     return {
         "instrument": {"name": "WFI", "detector": meta.detector, "optical_element": meta.filter_name},
         "exposure": _exposure(meta),
-        "observation": _observation(meta.exposure_id),
+        "observation": _observation(meta),
         "wcsinfo": _wcsinfo(meta.pointing),
         "pointing": {
             "target_ra": meta.pointing.ra_deg,
@@ -107,9 +108,17 @@ def _exposure(meta: ExposureMeta) -> dict[str, Any]:
     }
 
 
-def _observation(exposure_id: ExposureId) -> dict[str, Any]:
+def _observation(meta: ExposureMeta) -> dict[str, Any]:
+    exposure_id = meta.exposure_id
+    if min(astuple(exposure_id)) < 0:
+        # rad's sentinels, as romanisim leaves them: nothing is known, nothing is added.
+        return {}
+    statement = {"visit_file_group": 1, "visit_file_sequence": 1, "visit_file_activity": "01"}
+    statement |= {key: meta.carried["observation"][key] for key in statement if "observation" in meta.carried}
+    group, sequence, activity = statement.values()
     return {
-        "observation_id": exposure_id.observation_id,
+        **statement,
+        "observation_id": f"{exposure_id.visit_id}{group:02d}{sequence:d}{activity}{exposure_id.exposure:04d}",
         "visit_id": exposure_id.visit_id,
         "program": exposure_id.program,
         "execution_plan": exposure_id.execution_plan,
