@@ -1,6 +1,6 @@
-"""A stand-in for the allocation service: the hub's API with answers a test can set, and a record of every call.
+"""A stand-in for the allocation service: the hub's API with answers a test can set, and every call on record.
 
-Run by uvicorn as a process of its own. ``/control`` sets answers; ``/control/calls`` tells what the hub asked.
+Run by uvicorn as a process of its own. ``/control`` sets answers; ``/control/calls`` tells what was asked.
 """
 
 import asyncio
@@ -17,13 +17,31 @@ import nexus_allocator
 
 CREDIT = 1_000_000
 SIZES = {
-    "small": {"slug": "small", "label": "Small", "cpu": 2, "memory_gib": 4, "credits_per_hour_micro": 125_000},
-    "medium": {"slug": "medium", "label": "Medium", "cpu": 4, "memory_gib": 16, "credits_per_hour_micro": 300_000},
-    "large": {"slug": "large", "label": "Large", "cpu": 16, "memory_gib": 64, "credits_per_hour_micro": 1_200_000},
+    "small": {
+        "slug": "small",
+        "label": "Small",
+        "cpu": 2,
+        "memory_gib": 4,
+        "credits_per_hour_micro": 125_000,
+    },
+    "medium": {
+        "slug": "medium",
+        "label": "Medium",
+        "cpu": 4,
+        "memory_gib": 16,
+        "credits_per_hour_micro": 300_000,
+    },
+    "large": {
+        "slug": "large",
+        "label": "Large",
+        "cpu": 16,
+        "memory_gib": 64,
+        "credits_per_hour_micro": 1_200_000,
+    },
 }
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         self.status, self.code, self.message = status, code, message
 
@@ -56,7 +74,7 @@ api = APIRouter(prefix="/services/nexus/api/hub")
 
 async def require_token(request: Request) -> None:
     if request.headers.get("Authorization") != f"Bearer {os.environ['NEXUS_INTERNAL_TOKEN']}":
-        raise Refusal(401, "invalid_token", "The token is not the hub's.")
+        raise RefusalError(401, "invalid_token", "The token is not the hub's.")
     body = await request.json() if await request.body() else None
     path = request.url.path.removeprefix(api.prefix)
     state.calls.append({"method": request.method, "path": path, "body": body})
@@ -67,8 +85,8 @@ async def require_token(request: Request) -> None:
 hub_only = [Depends(require_token)]
 
 
-@app.exception_handler(Refusal)
-async def refuse(_: Request, error: Refusal) -> JSONResponse:
+@app.exception_handler(RefusalError)
+async def refuse(_: Request, error: RefusalError) -> JSONResponse:
     return JSONResponse({"error": error.code, "message": error.message, "facts": {}}, error.status)
 
 
@@ -130,7 +148,13 @@ async def launch(name: str) -> dict[str, Any]:
 def accounts(name: str, available: int) -> list[dict[str, Any]]:
     burn = {"credits_per_day": 0.4, "runs_out_on": "2027-01-10T00:00:00+00:00"}
     common = {"held_micro": 0, "expires_at": "2027-11-20T00:00:00+00:00"}
-    own = {"slug": name, "label": "My account", "kind": "personal", "tier": "Entry", "balance_micro": available}
+    own = {
+        "slug": name,
+        "label": "My account",
+        "kind": "personal",
+        "tier": "Entry",
+        "balance_micro": available,
+    }
     team = {
         "slug": "wide-field-demo",
         "label": "Team wide-field-demo",
@@ -148,7 +172,7 @@ def accounts(name: str, available: int) -> list[dict[str, Any]]:
 @api.post("/people/{name}/agreement", dependencies=hub_only, status_code=204, response_class=Response)
 async def accept(name: str, body: dict[str, str]) -> None:
     if body["version"] != "2026-1":
-        raise Refusal(409, "agreement_outdated", "Another version is in force.")
+        raise RefusalError(409, "agreement_outdated", "Another version is in force.")
     state.accepted.add(name)
 
 
@@ -157,16 +181,22 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(state.settings["admission_delay_s"])
     name = body["hub_name"]
     if name not in state.accepted:
-        raise Refusal(403, "agreement_required", "Please accept the user agreement first.")
+        raise RefusalError(403, "agreement_required", "Please accept the user agreement first.")
     if body["account"] not in (name, "wide-field-demo"):
-        raise Refusal(404, "unknown_account", f"There is no account {body['account']} that you may charge.")
+        raise RefusalError(
+            404, "unknown_account", f"There is no account {body['account']} that you may charge."
+        )
     if body["size"] not in SIZES or (body["account"] == name and body["size"] != "small"):
-        raise Refusal(422, "size_not_allowed", f"The size {body['size']} is not open to {body['account']}.")
+        raise RefusalError(
+            422, "size_not_allowed", f"The size {body['size']} is not open to {body['account']}."
+        )
     need = state.hold_micro(body["size"], body["hours"])
     left = state.settings["available_micro"]
     if body["account"] == name and need > left:
-        message = f"This server needs {need / CREDIT:.1f} credits, {left / CREDIT:.1f} left; nothing would fit."
-        raise Refusal(402, "quota_exceeded", message)
+        message = (
+            f"This server needs {need / CREDIT:.1f} credits, {left / CREDIT:.1f} left; nothing would fit."
+        )
+        raise RefusalError(402, "quota_exceeded", message)
     hold_id = f"hold-{len(state.holds) + 1}"
     state.holds[hold_id] = {"hub_name": name, "stopped": None}
     number = 20000 + list(state.people).index(name)
@@ -192,11 +222,13 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
 @api.post("/holds/{hold_id}/{event}", dependencies=hub_only, status_code=204, response_class=Response)
 async def hold_event(hold_id: str, event: str, body: dict[str, Any]) -> None:
     if hold_id not in state.holds:
-        raise Refusal(404, "unknown_hold", f"There is no hold {hold_id}.")
+        raise RefusalError(404, "unknown_hold", f"There is no hold {hold_id}.")
     state.holds[hold_id][event] = body
 
 
-@api.post("/servers/{name}/{server}/stop-intent", dependencies=hub_only, status_code=204, response_class=Response)
+@api.post(
+    "/servers/{name}/{server}/stop-intent", dependencies=hub_only, status_code=204, response_class=Response
+)
 async def stop_intent(name: str, server: str) -> None:
     return None
 

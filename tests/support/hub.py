@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jupyterhub
 import psutil
+from tests.support.nexus import ROOT, free_ports
 
 from nexus_allocator.embedded import commands
 from nexus_allocator.embedded.children import Child
@@ -24,7 +26,6 @@ from nexus_allocator.embedded.parent import is_ready
 from nexus_allocator.embedded.settings import OWN, Settings, read_settings
 from nexus_allocator.embedded.state import Secrets, make_folders, read_secrets
 from nexus_allocator.embedded.surroundings import notebook_servers
-from tests.support.nexus import ROOT, free_ports
 
 SMALL = {"account": "astronomer", "size": "small", "image": "nexus", "hours": "1"}
 TOO_LONG = {**SMALL, "hours": "24"}
@@ -128,16 +129,13 @@ class Visitor:
         page = self.get("/hub/login")
         link = re.search(r'href="([^"]*oauth_login[^"]*)"', page.text)
         assert link, page.text
-        page = self.choose_person(self.http.get(page.url.join(unescape(link[1]))), subject)
-        return page
+        return self.choose_person(self.http.get(page.url.join(unescape(link[1]))), subject)
 
     def sign_out(self) -> httpx.Response:
         page = self.get("/hub/logout")
         fields = re.search(r'name="xsrf" value="([^"]+)"', page.text)
         if fields:
-            page = self.http.post(
-                page.url.join(form_action(page)), data={"xsrf": fields[1], "logout": "yes"}
-            )
+            page = self.http.post(page.url.join(form_action(page)), data={"xsrf": fields[1], "logout": "yes"})
         return page
 
     def accept_agreement(self) -> httpx.Response:
@@ -177,15 +175,15 @@ class Visitor:
 
 def as_posted(options: dict[str, Any]) -> dict[str, Any]:
     """JupyterHub 6 wants the options below ``user_options``."""
-    import jupyterhub
-
     return {"user_options": options} if jupyterhub.version_info[0] >= 6 else options
 
 
 def form_action(page: httpx.Response) -> str:
-    found = re.search(r'<form[^>]*action="([^"]+)"', page.text)
+    """Return where the page's form goes: to the page itself where it does not say."""
+    found = re.search(r"<form[^>]*>", page.text)
     assert found, page.text
-    return unescape(found[1])
+    action = re.search(r'action="([^"]+)"', found[0])
+    return unescape(action[1]) if action else str(page.url)
 
 
 def stand_in(settings: Settings, secrets: Secrets) -> commands.Command:
@@ -210,7 +208,12 @@ def running_hub(**changes: str) -> Iterator[HubUnderTest]:
     """Yield a hub ready for people; end it and every server it started."""
     # Not pytest's tmp_path: people's servers run with their own uids and must be able to enter.
     state = Path(tempfile.mkdtemp(prefix="nexus-hub-"))
-    own = {"NEXUS_STATE": str(state), "NEXUS_PORT": str(free_ports(8)), "NEXUS_POLL_INTERVAL_S": "1", **changes}
+    own = {
+        "NEXUS_STATE": str(state),
+        "NEXUS_PORT": str(free_ports(8)),
+        "NEXUS_POLL_INTERVAL_S": "1",
+        **changes,
+    }
     settings = read_settings({**{k: v for k, v in os.environ.items() if k not in OWN}, **own})
     make_folders(settings)
     hub = HubUnderTest(settings, read_secrets(settings))

@@ -1,1 +1,1 @@
-"""The whole Nexus on one machine: one parent that starts provider, proxy, service, hub and culler, and ends them."""
+"""The whole Nexus on one machine: a parent that starts provider, proxy, service, hub and culler."""

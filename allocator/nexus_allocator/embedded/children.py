@@ -31,7 +31,7 @@ def die_with_parent() -> Callable[[], None] | None:
 
     def preexec() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # it died first
             os._exit(1)
 
     return preexec
@@ -61,7 +61,7 @@ class PidFile:
 
 
 class Child:
-    """One process of the Nexus, its log and its pid file. Started from the main thread only (see PDEATHSIG)."""
+    """One process of the Nexus, its log and its pid file; to be started from the main thread (PDEATHSIG)."""
 
     def __init__(self, command: Command, state: Path) -> None:
         self.command = command

@@ -56,9 +56,7 @@ class LiveServers:
             while any(self.listed()) and time.monotonic() < deadline:
                 time.sleep(0.2)
         except httpx.HTTPError as error:
-            say(
-                f"  the hub does not answer, so people's servers are left running ({error}); make down stops them"
-            )
+            say(f"  the hub does not answer ({error}); servers are left running, make down stops them")
 
     def announce(self, hub_name: str, server_name: str, say: Callable[[str], None]) -> None:
         body = {"reason": "shutdown", "actor": "operator"}

@@ -1,4 +1,4 @@
-"""The parent: starts everything in order, says how far it is, keeps it running, and stops it in the opposite order."""
+"""The parent: starts everything in order, says how far it is, keeps it running, stops it in reverse order."""
 
 import fcntl
 import json
@@ -102,7 +102,7 @@ class Parent:
     def prepare_service(self) -> None:
         """Bring the allocator's tables up to date and see that the demo people exist."""
         environment = commands.service_environment(self.settings, self.secrets)
-        kept = self.settings.folder("run") / "environment.json.private"
+        kept = self.settings.folder("secrets") / "service-environment.json"
         kept.touch(mode=0o600)
         kept.write_text(json.dumps(environment))
         for arguments in (("migrate",), ("seed-demo",)):
@@ -239,7 +239,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 def run_allocator(settings: Settings, arguments: tuple[str, ...]) -> int:
     """Run the allocation service's tool with the environment of this state directory's service."""
-    kept: Path = settings.folder("run") / "environment.json.private"
+    kept: Path = settings.folder("secrets") / "service-environment.json"
     if not kept.exists():
         raise BadSetting(f"There is no Nexus in {settings.state} yet: make up")
     environment = json.loads(kept.read_text())

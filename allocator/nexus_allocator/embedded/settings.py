@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 NODE_FOLDER = Path(__file__).parent / "node"
 
-# Read here; every other NEXUS_ variable is handed to the allocation service, which refuses what it does not know.
+# Read here; every other NEXUS_ variable is handed to the allocation service, which judges it.
 OWN = {
     "NEXUS_ACCESS_TOKEN_TTL_S",
     "NEXUS_CACHE",

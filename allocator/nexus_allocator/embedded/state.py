@@ -29,7 +29,7 @@ class Secrets:
 
 def make_folders(settings: Settings) -> None:
     settings.state.mkdir(parents=True, exist_ok=True)
-    os.chmod(settings.state, 0o711)  # noqa: PTH101 S103 -- people's servers pass through, but cannot list
+    os.chmod(settings.state, 0o711)  # noqa: S103 -- people's servers pass through, but cannot list
     for names, mode in ((PRIVATE, 0o700), (PASSABLE, 0o711), (READABLE, 0o755)):
         for name in names:
             folder = settings.folder(name)

@@ -1,4 +1,4 @@
-"""What is on this machine besides the parent: leftovers of an earlier one, stray servers, takers of our ports."""
+"""What else is on this machine: leftovers of an earlier parent, stray servers, takers of our ports."""
 
 import os
 import socket
@@ -67,7 +67,7 @@ def port_owner(port: int) -> str:
 
 
 def require_reachable(settings: Settings) -> None:
-    """Under root, see that a person's uid can run our Python and enter the homes; name the first closed folder."""
+    """Under root, see that a person's uid can run our Python and enter the homes."""
     if os.geteuid() != 0:
         return
     for path in (
@@ -81,8 +81,8 @@ def require_reachable(settings: Settings) -> None:
         )
         if closed is not None:
             raise BadSetting(
-                f"{closed} is closed to others, and under root each server runs with a uid of its own, which must pass "
-                f"through it to {path}. Move there what others may enter (NEXUS_STATE moves the state), "
+                f"{closed} is closed to others, and under root each server runs with a uid of its own, "
+                f"which must pass through it to {path}. Open it, move what lies in it (NEXUS_STATE), "
                 "or run make up as an ordinary user."
             )
     probe = [sys.executable, "-c", "import ssl, jupyterlab"]

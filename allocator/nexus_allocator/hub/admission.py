@@ -29,7 +29,8 @@ else:
 class AdmittedServer(Server):  # type: ignore[misc]
     """State kept by the hub for each server: ``hold_id`` and ``process_started_at`` (UTC, ISO 8601).
 
-    ``exit_signal``, ``exit_code`` and ``alive_at_stop`` are for the spawner below to fill in.
+    ``exit_signal``, ``exit_code``, ``alive_at_stop`` and ``ended_at`` (only when seen) are the spawner's below to
+    fill in. ``last_stop`` outlives the server: a stop the service missed can be read from the hub later.
     """
 
     service = Instance(AllocationService, config=True)
@@ -40,6 +41,8 @@ class AdmittedServer(Server):  # type: ignore[misc]
     exit_signal: int | None = None
     exit_code: int | None = None
     alive_at_stop: bool | None = None
+    ended_at: datetime | None = None
+    last_stop: dict[str, Any] | None = None
     launch_model: dict[str, Any] | None = None
     refused_options: dict[str, Any] | None = None
     background: set[asyncio.Task[None]]
@@ -102,7 +105,7 @@ class AdmittedServer(Server):  # type: ignore[misc]
         self.orm_spawner.state = self.get_state()
 
     def _refused(self, error: Exception) -> Exception:
-        """Keep the refused choices for the next form only: the hub stored them as defaults for later launches."""
+        """Keep the refused choices for the next form only: the hub stored them for every later launch."""
         self.refused_options = dict(self.user_options)
         self.orm_spawner.user_options = None
         return error
@@ -119,7 +122,7 @@ class AdmittedServer(Server):  # type: ignore[misc]
         if self.hold_id is not None:
             self._in_background(self.service.started(self.hold_id, process_started_at, pid))
 
-    def _in_background(self, call: Coroutine[Any, Any, None]) -> None:
+    def _in_background(self, call: Coroutine[Any, Any, Any]) -> None:
         async def attempt() -> None:
             try:
                 await call
@@ -145,11 +148,12 @@ class AdmittedServer(Server):  # type: ignore[misc]
             # Nobody called stop: the process was found gone.
             self.alive_at_stop = False
         evidence = {
-            "stopped_at": None,
+            "stopped_at": self.ended_at.isoformat() if self.ended_at else None,
             "alive_at_stop": self.alive_at_stop,
             "exit_signal": self.exit_signal,
             "exit_code": self.exit_code,
         }
+        self.last_stop = {"hold_id": self.hold_id, **evidence}
         try:
             await self.service.stopped(self.hold_id, evidence)
         except (Refused, ServiceUnavailable) as error:
@@ -164,23 +168,26 @@ class AdmittedServer(Server):  # type: ignore[misc]
     # -- what the hub keeps
 
     def get_state(self) -> dict[str, Any]:
-        state = super().get_state()
+        state: dict[str, Any] = super().get_state()
         if self.hold_id is not None:
             state["hold_id"] = self.hold_id
         if self.process_started_at is not None:
             state["process_started_at"] = self.process_started_at.isoformat()
+        if self.last_stop is not None:
+            state["last_stop"] = self.last_stop
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self.hold_id = state.get("hold_id")
+        self.last_stop = state.get("last_stop")
         started = state.get("process_started_at")
         self.process_started_at = datetime.fromisoformat(started) if started else None
 
     def clear_state(self) -> None:
         super().clear_state()
         self.hold_id = self.process_started_at = self.admission = None
-        self.exit_signal = self.exit_code = self.alive_at_stop = None
+        self.exit_signal = self.exit_code = self.alive_at_stop = self.ended_at = None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Say what is happening while a server starts."""

@@ -101,7 +101,7 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         return claims
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
-        """Give the person their hub name; raise 403 for the suspended. Nobody administrates the hub itself."""
+        """Give the person their hub name; raise 403 for the suspended. Nobody administers the hub itself."""
         claims = auth_model["auth_state"][self.user_auth_state_key]
         person = await self.service.put_person(self.issuer, claims)
         if person.suspended:

@@ -1,4 +1,4 @@
-"""Idle culling that says why: the arbiter of jupyterhub-idle-culler records the reason before the server is stopped."""
+"""Idle culling that says why: the arbiter of jupyterhub-idle-culler records the reason before the stop."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ ACTOR = "idle-culler"
 
 
 def arbiter(service: AllocationService) -> Callable[..., Awaitable[bool]]:
-    """Return the ``cull_arbiter_hook``: idle for long enough, nobody asked to keep it, and the reason is on record."""
+    """Return the ``cull_arbiter_hook``: idle long enough, nobody asked to keep it, the reason on record."""
 
     async def decide(*, inactive: timedelta, inactive_limit: float, server: dict[str, Any], **_: Any) -> bool:
         if inactive.total_seconds() < inactive_limit:

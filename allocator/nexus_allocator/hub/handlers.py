@@ -14,7 +14,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 class AgreementHandler(BaseHandler):  # type: ignore[misc]
-    """Takes the acceptance from the launch page; the service opens account and allocation in one transaction."""
+    """Takes the acceptance from the launch page; the service opens the account in one transaction."""
 
     def initialize(self, service: AllocationService) -> None:
         self.service = service

@@ -67,7 +67,7 @@ def describe_account(account: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 
 def runs_out(account: dict[str, Any], rate_micro: int, now: datetime) -> datetime | None:
-    """Return when a server at this rate, left running, uses up what is free; None if the allocation ends first."""
+    """Return when a server at this rate, left running, uses up what is free; None if the end comes first."""
     hours = max(account["available_micro"], 0) / rate_micro
     ends = datetime.fromisoformat(account["expires_at"]) if account["expires_at"] else None
     if ends is not None and hours >= (ends - now) / timedelta(hours=1):
@@ -76,7 +76,7 @@ def runs_out(account: dict[str, Any], rate_micro: int, now: datetime) -> datetim
 
 
 def still_valid(model: dict[str, Any], chosen: dict[str, Any]) -> dict[str, Any]:
-    """Return the choices to show as made: the last ones where they are still offered, else the first offered."""
+    """Return the choices to show as made: the last ones where still offered, else the first offered."""
     accounts = {account["slug"]: account for account in model["accounts"]}
     account = accounts.get(chosen.get("account")) or next(iter(accounts.values()), None)
     sizes = [size["slug"] for size in account["sizes"]] if account else []

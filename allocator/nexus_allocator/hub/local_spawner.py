@@ -11,7 +11,7 @@ from traitlets import Instance, Unicode, default
 from nexus_allocator.hub import confinement
 from nexus_allocator.hub.admission import AdmittedServer
 from nexus_allocator.hub.homes import Folders
-from nexus_allocator.hub.processes import Identity, began_at, enter, is_alive
+from nexus_allocator.hub.processes import Identity, began_at, enter, is_alive, watch_end
 from nexus_allocator.hub.service import Admission
 
 SIGKILL = 9
@@ -24,6 +24,8 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
     references = Unicode(config=True, help="URL of the reference files.")
 
     group: confinement.Group | None = None
+    process_began: datetime | None = None
+    watched = False
 
     @default("cmd")
     def _default_cmd(self) -> list[str]:
@@ -87,22 +89,51 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
 
     async def start(self) -> Any:
         address = await super().start()
-        began = began_at(self.pid) or datetime.now(UTC)
-        self.tell_started(began, self.pid)
+        # Not the kernel's figure, which is up to a second off the clock that stops are read from.
+        started = datetime.now(UTC)
+        self.process_began = began_at(self.pid)
+        self.tell_started(started, self.pid)
+        watch_end(self.pid, self.note_end)
         self.orm_spawner.state = self.get_state()
         return address
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().get_state()
+        if self.process_began is not None:
+            state["process_began"] = self.process_began.isoformat()
+        return state
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        began = state.get("process_began")
+        self.process_began = datetime.fromisoformat(began) if began else None
+
+    def clear_state(self) -> None:
+        super().clear_state()
+        self.process_began = None
 
     # -- watching and stopping
 
     async def poll(self) -> int | None:
-        """Return None while the server lives, else its exit status (negative: a signal), 0 if nobody saw it."""
+        """Return None while the server lives, else its exit status (negative: signal), 0 if nobody saw it."""
         if self.proc is not None:
             status: int | None = self.proc.poll()
             if status is not None:
                 self.note_exit(status)
             return status
-        alive = self.pid and self.process_started_at and is_alive(self.pid, self.process_started_at)
-        return None if alive else 0
+        if not (self.pid and self.process_began and is_alive(self.pid, self.process_began)):
+            return 0
+        if not self.watched:
+            # Taken over from an earlier hub.
+            self.watched = True
+            watch_end(self.pid, self.note_end)
+        return None
+
+    def note_end(self) -> None:
+        """Keep the moment the process ended, and have the hub look at once if it ended by itself."""
+        self.ended_at = datetime.now(UTC)
+        if self.alive_at_stop is None and self.ready:
+            self._in_background(self.poll_and_notify())
 
     def note_exit(self, status: int) -> None:
         self.exit_signal = -status if status < 0 else None

@@ -1,5 +1,6 @@
 """Which process is meant: ids are given out again, so one counts only with the time its process began."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,27 @@ def began_at(pid: int) -> datetime | None:
 def is_alive(pid: int, began: datetime) -> bool:
     now = began_at(pid)
     return now is not None and abs((now - began).total_seconds()) <= SAME_START_S
+
+
+def watch_end(pid: int, when_ended: Callable[[], None]) -> None:
+    """Call ``when_ended`` on the running event loop as soon as process ``pid``, ours or not, has ended.
+
+    Linux only; elsewhere the hub's polling finds out later.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(handle)
+        os.close(handle)
+        when_ended()
+
+    loop.add_reader(handle, ended)
 
 
 @dataclass(frozen=True)

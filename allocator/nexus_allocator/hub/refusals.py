@@ -29,12 +29,12 @@ def refusal(handler: Any, status: int, message: str) -> Exception:
     """
     html = f'<span class="nx-refusal">{escape(message)}</span>'
     if SpawnException is not None:
-        error = SpawnException(message, reason="refused", message_html=html, status_code=status)
+        error: Exception = SpawnException(message, reason="refused", message_html=html, status_code=status)
     else:
         give_back_failure(handler)
         error = web.HTTPError(status, message.replace("%", "%%"), reason="Launch refused")
-    error.jupyterhub_message = message
-    error.jupyterhub_html_message = html
+    error.jupyterhub_message = message  # type: ignore[attr-defined]
+    error.jupyterhub_html_message = html  # type: ignore[attr-defined]
     return error
 
 
