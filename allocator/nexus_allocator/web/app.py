@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError
@@ -23,18 +24,18 @@ log = logging.getLogger("nexus_allocator.web")
 STATIC = Path(__file__).parent / "static"
 
 
-def portal_app(portal: Portal) -> FastAPI:
+def portal_app(portal: Portal) -> ASGIApp:
     """Return the portal's application; mount it at ``portal.prefix`` without the last slash."""
     app = FastAPI(title="Roman Research Nexus portal", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.portal = portal
     app.state.templates = template_environment(portal)
-    app.add_middleware(SecurityHeaders)
     app.mount("/static", CachedFiles(directory=STATIC))
     for module in (sign_in, accounts, servers, requests, administration):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
-    return app
+    # Around everything: the page that tells of a bug is made outside of an application's own middleware.
+    return SecurityHeaders(app)
 
 
 class CachedFiles(StaticFiles):

@@ -33,7 +33,7 @@ def template_environment(portal: Portal) -> Environment:
         "iso": formats.iso,
         "day": formats.day_text,
         "moment": formats.moment_text,
-        "length": formats.length_text,
+        "duration": formats.length_text,
         "hours": formats.hours_text,
     }
     environment.globals |= {

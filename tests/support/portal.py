@@ -1,0 +1,356 @@
+"""The portal over a real SQLite database and the small hub, with people who have a past."""
+
+import random
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.states import Role, StopReason, TierSlug
+from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services import admission, holds, people, requests, stops, teams
+from nexus_allocator.store.schema import upgrade
+from nexus_allocator.store.session import Database
+from nexus_allocator.web.app import portal_app
+from nexus_allocator.web.context import Portal
+from nexus_allocator.web.oauth import HubSignIn
+from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
+
+PREFIX = "/services/nexus/"
+NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
+GRACE_MINUTES = 10
+JUSTIFICATION = (
+    "We measure the shapes of 40,000 galaxies in the simulated high-latitude survey and compare two PSF models. "
+    "Pilot runs on 3 detectors took 0.4 h each on a Small server; the whole field needs about 900 Medium hours."
+)
+
+
+@dataclass
+class Clock:
+    now: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **length: float) -> None:
+        self.now += timedelta(**length)
+
+
+@dataclass
+class PortalUnderTest:
+    database: Database
+    hub: FakeHub
+    policy: Policy
+    clock: Clock = field(default_factory=Clock)
+    signed_in_by: HubSignIn | None = None
+    clients: list[HubClient] = field(default_factory=list)
+
+    def application(self, *, prefix: str = PREFIX) -> FastAPI:
+        self.clients.append(HubClient(self.hub.api_url, SERVICE_TOKEN, timeout_s=5))
+        self.signed_in_by = HubSignIn(
+            hub_api_url=self.hub.api_url,
+            hub_token=SERVICE_TOKEN,
+            hub_public_url=self.hub.url,
+            prefix=prefix,
+            service="nexus",
+        )
+        portal = Portal(
+            session_scope=self.database.session_scope,
+            reading_scope=self.database.reading_scope,
+            policy=self.policy,
+            hub=self.clients[-1],
+            sign_in=self.signed_in_by,
+            prefix=prefix,
+            hub_public_url=self.hub.url,
+            secure_cookies=False,
+            clock=self.clock,
+        )
+        parent = FastAPI()
+        parent.mount(prefix.rstrip("/"), portal_app(portal))
+        return parent
+
+    # ------------------------------------------------------------ a past, made by ordinary services
+    def person(self, hub_name: str, display_name: str, *, administrator: bool = False) -> UUID:
+        with self.database.session_scope() as session:
+            person = people.sign_in(
+                session,
+                issuer="https://provider.example",
+                subject=hub_name,
+                preferred_username=hub_name,
+                display_name=display_name,
+                email=f"{hub_name}@example.org",
+                is_administrator=administrator,
+                now=self.clock(),
+            )
+            assert person.hub_name == hub_name
+            return person.id
+
+    def accept(self, hub_name: str) -> None:
+        with self.database.session_scope() as session:
+            people.accept_agreement(
+                session,
+                policy=self.policy,
+                hub_name=hub_name,
+                version=self.policy.agreement.version,
+                now=self.clock(),
+            )
+
+    def team(self, slug: str, label: str, *, lead: str, members: tuple[str, ...] = ()) -> None:
+        with self.database.session_scope() as session:
+            teams.create(
+                session,
+                policy=self.policy,
+                slug=slug,
+                label=label,
+                tier=TierSlug.TEAM,
+                actor="nexus",
+                now=self.clock(),
+            )
+            for name, role in [(lead, Role.LEAD), *((member, Role.MEMBER) for member in members)]:
+                teams.add_member(session, team=slug, hub_name=name, role=role, now=self.clock())
+
+    def launch(
+        self,
+        hub_name: str,
+        *,
+        server: str = "",
+        account: str | None = None,
+        size: str = "small",
+        hours: float = 2,
+        started: bool = True,
+    ) -> UUID:
+        asked = admission.Launch(hub_name, server, account or hub_name, size, "nexus", hours)
+        with self.database.session_scope() as session:
+            admitted = admission.admit(
+                session, asked, policy=self.policy, grace_minutes=GRACE_MINUTES, now=self.clock()
+            )
+            if started:
+                holds.started(session, admitted.hold_id, process_started_at=self.clock(), now=self.clock())
+        return admitted.hold_id
+
+    def seen(self, hold_id: UUID, *, started_at: datetime) -> None:
+        with self.database.session_scope() as session:
+            holds.witness(
+                session,
+                hold_id,
+                process_started_at=started_at,
+                at=self.clock(),
+                posting_interval=timedelta(hours=1),
+            )
+
+    def stopped(self, hold_id: UUID, evidence: Evidence) -> None:
+        with self.database.session_scope() as session:
+            holds.stopped(session, hold_id, evidence, now=self.clock())
+
+    def intend(self, hub_name: str, reason: str, actor: str, *, server: str = "") -> None:
+        with self.database.session_scope() as session:
+            stops.record_intent(
+                session,
+                hub_name=hub_name,
+                server_name=server,
+                reason=reason,
+                actor=actor,
+                now=self.clock(),
+            )
+
+    def ran(self, hub_name: str, *, hours: float, reason: str | None = None, **launched: Any) -> UUID:
+        """Run a server from now on for ``hours``; the clock stands at its end afterwards."""
+        began = self.clock()
+        hold_id = self.launch(hub_name, hours=min(24, max(0.25, -(-hours // 0.25) * 0.25)), **launched)
+        self.clock.forward(hours=hours)
+        self.seen(hold_id, started_at=began)
+        if reason:
+            self.intend(hub_name, reason, "nexus", server=launched.get("server", ""))
+        self.stopped(hold_id, Evidence(stopped_at=self.clock(), alive_at_stop=True))
+        return hold_id
+
+    def ask(self, hub_name: str, tier: str, *, account: str | None = None) -> UUID:
+        with self.database.session_scope() as session:
+            return requests.submit(
+                session,
+                policy=self.policy,
+                hub_name=hub_name,
+                account=account or hub_name,
+                tier=tier,
+                justification=JUSTIFICATION,
+                now=self.clock(),
+            ).id
+
+
+def database_file(folder: Path) -> Path:
+    """Make a migrated SQLite database and return its file, which can be copied."""
+    file = folder / "allocator.sqlite"
+    database = Database(f"sqlite:///{file}")
+    upgrade(database)
+    database.dispose()
+    return file
+
+
+@contextmanager
+def portal_over(file: Path, hub: FakeHub) -> Iterator[PortalUnderTest]:
+    database = Database(f"sqlite:///{file}")
+    portal = PortalUnderTest(database, hub, load_policy())
+    try:
+        yield portal
+    finally:
+        for client in portal.clients:
+            client.close()
+        database.dispose()
+
+
+def with_people(portal: PortalUnderTest) -> None:
+    """Ada (leads the team), Tomo (in the team) and Alex (administrator); all have accepted."""
+    portal.person("astronomer", "Ada Astronomer")
+    portal.person("teammate", "Tomo Teammate")
+    portal.person("admin", "Alex Administrator", administrator=True)
+    for name in ("astronomer", "teammate", "admin"):
+        portal.accept(name)
+    portal.team("wide-field-demo", "Wide Field Demo", lead="astronomer", members=("teammate",))
+
+
+def with_a_busy_month(portal: PortalUnderTest) -> None:
+    """Thirty days of servers of three people, running servers, and requests in every state."""
+    end, rng = portal.clock.now, random.Random(20270315)
+    portal.clock.now = end - timedelta(days=31)
+    with_people(portal)
+    reasons = [None, None, StopReason.IDLE, None, StopReason.PLANNED_HOURS, None]
+    for day in range(30):
+        portal.clock.now = (end - timedelta(days=30 - day)).replace(hour=8, minute=rng.randrange(60))
+        if rng.random() < 0.72:
+            portal.ran("astronomer", hours=rng.uniform(0.4, 6), reason=rng.choice(reasons))
+        if rng.random() < 0.6:
+            size = rng.choice(["medium", "large"])
+            portal.ran("teammate", account="wide-field-demo", size=size, hours=rng.uniform(1, 9))
+        if rng.random() < 0.4:
+            portal.ran("astronomer", account="wide-field-demo", size="large", hours=rng.uniform(1, 7))
+    denied = portal.ask("teammate", "research")
+    portal.clock.now = end - timedelta(hours=3)
+    began = portal.clock.now
+    own = portal.launch("astronomer", hours=4)
+    shared = portal.launch("teammate", account="wide-field-demo", size="large", hours=8, server="mosaics")
+    portal.clock.now = end
+    portal.seen(own, started_at=began)
+    portal.seen(shared, started_at=began)
+    portal.launch("astronomer", server="survey", account="wide-field-demo", size="medium", started=False)
+    decide(portal, denied)
+    portal.ask("astronomer", "research")
+
+
+def decide(portal: PortalUnderTest, denied: UUID) -> None:
+    with portal.database.session_scope() as session:
+        admin = people.person_called(session, "admin").id
+        requests.deny(
+            session,
+            request_id=denied,
+            administrator_id=admin,
+            reason="The team account you belong to covers this work; please charge it there.",
+            now=portal.clock(),
+        )
+
+
+@contextmanager
+def served(application: FastAPI) -> Iterator[str]:
+    """Serve an application over real HTTP on a free loopback port; yield its address."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(application, lifespan="off", ws="none", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not server.started:
+        assert time.monotonic() < deadline, "the portal did not start"
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+class Visitor:
+    """A browser without scripts: keeps cookies, follows redirects by hand, fills the forms it was given."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.client = httpx.Client(base_url=address, follow_redirects=False, timeout=10)
+        self.page = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+
+    def at_the_hub(self, location: str) -> str:
+        """Visit the hub's page that authorises; return where it sends the browser."""
+        answer = httpx.get(location, cookies=self.hub_cookies())
+        for name, value in answer.cookies.items():
+            self.client.cookies.set(name, value)
+        return answer.headers["Location"]
+
+    def hub_cookies(self) -> dict[str, str]:
+        return {name: value for name, value in self.client.cookies.items() if name == "jupyterhub-session-id"}
+
+    def sign_in(self, path: str = "") -> httpx.Response:
+        """Open a page and go all the way through the hub and back to it."""
+        to_sign_in = self.client.get(PREFIX + path)
+        assert to_sign_in.status_code == 303, to_sign_in.text
+        to_hub = self.client.get(to_sign_in.headers["Location"])
+        back = self.client.get(self.at_the_hub(to_hub.headers["Location"]))
+        assert back.status_code == 303, back.text
+        return self.follow(back)
+
+    def open(self, path: str = "", **query: str) -> httpx.Response:
+        return self.keep(self.client.get(PREFIX + path, params=query))
+
+    def post(self, path: str, *, csrf: str | None = None, **form: str) -> httpx.Response:
+        """Post a form with the proof of the page opened before, or with the one given."""
+        proof = {"csrf": self.csrf if csrf is None else csrf}
+        return self.keep(self.client.post(PREFIX + path, data={**proof, **form}))
+
+    def follow(self, answer: httpx.Response) -> httpx.Response:
+        assert answer.status_code == 303, answer.text
+        return self.keep(self.client.get(answer.headers["Location"]))
+
+    def keep(self, answer: httpx.Response) -> httpx.Response:
+        if 'name="csrf"' in answer.text:
+            self.page = answer.text
+        return answer
+
+    @property
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', self.page)
+        assert found, "no form was opened before"
+        return found.group(1)
+
+
+def query_of(url: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+def text_of(html: str) -> str:
+    """Return what a page says, tags and repeated space taken out."""
+    from html import unescape
+
+    body = re.sub(r"<(script|style|title|desc)\b.*?</\1>", " ", html, flags=re.S)
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", body))).strip()
