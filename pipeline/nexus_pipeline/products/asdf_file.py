@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import IO, Any, Final
 
 import asdf
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
 from nexus_pipeline.products import store
@@ -33,7 +35,7 @@ def opened(url: str, *, expected: str) -> Iterator[Any]:
 
     ``expected`` is the node's class in roman_datamodels. Raises UnreadableProductError for a file that
     is absent, truncated or no ASDF, WrongProductError for one that holds something else. What is taken
-    out must be copied: arrays die with the file.
+    out of it must go through ``array`` or ``plain``: lazy nodes die with the file.
     """
     with _opened_file(url) as file:
         if "roman" not in file.tree:
@@ -49,6 +51,12 @@ def opened(url: str, *, expected: str) -> Iterator[Any]:
             )
         with _reading(url):
             yield node
+
+
+def kind(url: str) -> str:
+    """Return the class of the ``roman`` node of ``url``, a key of ``KINDS`` if it is a product we know."""
+    with _opened_file(url) as file:
+        return type(file.tree.get("roman")).__name__
 
 
 @contextmanager
@@ -72,6 +80,12 @@ def _reading(url: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise UnreadableProductError(f"{url}: truncated or unreadable ({error})", url=url) from error
+
+
+def array(node: Any) -> NDArray[Any]:
+    """Return the array behind ``node`` in native byte order; without memory mapping it outlives its file."""
+    loaded = np.asarray(node)
+    return loaded.astype(loaded.dtype.newbyteorder("="), copy=False)
 
 
 def write(url: str, tree: Mapping[str, Any], *, compression: str | None = "lz4") -> None:

@@ -17,8 +17,8 @@ def read_ramp(url: str) -> Ramp:
         meta = tree.read_meta(tree.plain(node["meta"]), url=url)
         ramp = Ramp(
             meta=meta,
-            data=np.array(node["data"]),
-            amp33=np.array(node["amp33"]),
+            data=asdf_file.array(node["data"]),
+            amp33=asdf_file.array(node["amp33"]),
             resultant_dq=_optional(node, "resultantdq"),
             reference_read=_optional(node, "reference_read"),
         )
@@ -48,7 +48,7 @@ def write_ramp(ramp: Ramp, url: str) -> None:
 
 
 def _optional(node: Any, name: str) -> NDArray[Any] | None:
-    return np.array(node[name]) if name in node else None
+    return asdf_file.array(node[name]) if name in node else None
 
 
 def _check(ramp: Ramp, url: str) -> None:

@@ -38,9 +38,9 @@ def read_rate_image(url: str) -> RateImage:
         planes.setdefault("var_rnoise", np.maximum(planes["err"] ** 2 - planes["var_poisson"], 0))
         return RateImage(
             meta=tree.read_meta(meta, url=url),
-            rate=np.array(node["data"]),
-            dq=np.array(node["dq"]),
-            amp33=np.array(node["amp33"]),
+            rate=asdf_file.array(node["data"]),
+            dq=asdf_file.array(node["dq"]),
+            amp33=asdf_file.array(node["amp33"]),
             border=_read_border(node),
             wcs=wcs,
             s_region=_s_region(meta),
@@ -98,7 +98,7 @@ def _half(plane: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def _single(array: Any) -> NDArray[np.float32]:
-    return np.array(array).astype(np.float32)
+    return asdf_file.array(array).astype(np.float32)
 
 
 def _cal_step(provenance: Provenance) -> dict[str, str]:
@@ -108,8 +108,8 @@ def _cal_step(provenance: Provenance) -> dict[str, str]:
 
 def _read_border(node: Any) -> BorderPixels:
     edges = ("left", "right", "top", "bottom")
-    values = {edge: np.array(node[f"border_ref_pix_{edge}"]) for edge in edges}
-    flags = {f"dq_{edge}": np.array(node[f"dq_border_ref_pix_{edge}"]) for edge in edges}
+    values = {edge: asdf_file.array(node[f"border_ref_pix_{edge}"]) for edge in edges}
+    flags = {f"dq_{edge}": asdf_file.array(node[f"dq_border_ref_pix_{edge}"]) for edge in edges}
     return BorderPixels(**values, **flags)
 
 

@@ -115,11 +115,11 @@ def _observation(meta: ExposureMeta) -> dict[str, Any]:
         return {}
     statement = {"visit_file_group": 1, "visit_file_sequence": 1, "visit_file_activity": "01"}
     statement |= {key: meta.carried["observation"][key] for key in statement if "observation" in meta.carried}
-    group, sequence, activity = statement.values()
+    visit_id, (group, sequence, activity) = exposure_id.visit_id, statement.values()
     return {
         **statement,
-        "observation_id": f"{exposure_id.visit_id}{group:02d}{sequence:d}{activity}{exposure_id.exposure:04d}",
-        "visit_id": exposure_id.visit_id,
+        "observation_id": f"{visit_id}{group:02d}{sequence:d}{activity}{exposure_id.exposure:04d}",
+        "visit_id": visit_id,
         "program": exposure_id.program,
         "execution_plan": exposure_id.execution_plan,
         "pass": exposure_id.pass_number,

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final, cast
 
-import numpy as np
 from astropy.time import Time
-from numpy.typing import NDArray
 from roman_datamodels import datamodels
 
 from nexus_pipeline.products import asdf_file
@@ -54,7 +52,7 @@ def read_reference(kind: str, url: str) -> Reference:
     with asdf_file.opened(url, expected=_node_name(codec.model)) as node:
         meta = node["meta"]
         element = meta["instrument"].get("optical_element")
-        fields: dict[str, Any] = {name: _array(node[key]) for name, key in codec.arrays.items()}
+        fields: dict[str, Any] = {name: asdf_file.array(node[key]) for name, key in codec.arrays.items()}
         if codec.read_rest is not None:
             fields |= codec.read_rest(node)
         return kinds.KINDS[kind](
@@ -68,12 +66,6 @@ def read_reference(kind: str, url: str) -> Reference:
 
 def _node_name(model: type[datamodels.DataModel]) -> str:
     return str(model._node_type.__name__)
-
-
-def _array(node: Any) -> NDArray[Any]:
-    # Native byte order and contiguous, as the kernels want it; also outlives the file.
-    array = np.array(node)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _write_distortion(reference: kinds.DistortionReference, node: dict[str, Any]) -> None:
@@ -109,8 +101,8 @@ def _photom_entry(row: Mapping[str, Any]) -> PhotomEntry:
         uncertainty=float(row["uncertainty"]),
         pixel_area_sr=float(row["pixelareasr"]),
         collecting_area_m2=float(row["collecting_area"]),
-        wavelength_um=_array(row["wavelength"]),
-        effective_area_m2=_array(row["effective_area"]),
+        wavelength_um=asdf_file.array(row["wavelength"]),
+        effective_area_m2=asdf_file.array(row["effective_area"]),
     )
 
 

@@ -1,0 +1,192 @@
+"""``wfi``: the pipeline's command line; the only place where results become text for people."""
+
+import sys
+import time
+from datetime import UTC
+from typing import Annotated, Any
+
+import typer
+
+from nexus_pipeline.errors import InputError, PipelineError
+from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+from nexus_pipeline.instrument.wfi import DETECTORS
+from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
+from nexus_pipeline.products.model import ExposureMeta, Photometry, Provenance, StepRecord
+from nexus_pipeline.references.make import make_references
+from nexus_pipeline.references.store import ReferenceStore, open_store
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Roman WFI: ramps to images and catalogues."
+)
+references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration references.")
+app.add_typer(references_app, name="references")
+
+StoreUrl = Annotated[
+    str, typer.Option("--references", "-r", help="Reference store: a folder or s3:// prefix.")
+]
+OutputUrl = Annotated[
+    str, typer.Option("--output", "-o", help="Where products go: a folder or s3:// prefix.")
+]
+
+
+def main() -> None:
+    """Run the command line; refusals become one line on stderr and an exit status (2 input, 3 storage)."""
+    try:
+        app()
+    except PipelineError as error:
+        print(f"wfi: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+@app.command()
+def calibrate(
+    ramps: Annotated[list[str], typer.Argument(metavar="L1...", help="L1 ramps: paths or URLs.")],
+    references: StoreUrl,
+    output: OutputUrl = ".",
+) -> None:
+    """Calibrate L1 ramps to L2 images."""
+    targets = output_urls(ramps, output)
+    opened = open_store(references)
+    failures = [error for source in ramps if (error := attempt(source, opened, targets[source])) is not None]
+    if failures:
+        if len(ramps) > 1:
+            print(f"wfi: {len(failures)} of {len(ramps)} ramps failed", file=sys.stderr)
+        raise typer.Exit(max(error.exit_status for error in failures))
+
+
+def output_urls(ramps: list[str], output: str) -> dict[str, str]:
+    """Return where the image of each ramp goes; InputError if two would take one name."""
+    targets = {
+        source: store.join(output, names.derived_name(store.file_name(source), level="L2"))
+        for source in ramps
+    }
+    if len(set(targets.values())) < len(ramps):
+        raise InputError(
+            "two of the ramps would be calibrated to one file name; calibrate them to two folders"
+        )
+    return targets
+
+
+def attempt(source: str, references: ReferenceStore, target: str) -> PipelineError | None:
+    """Calibrate one ramp; return the refusal, already told, if there was one: the others go on."""
+    # Compiles kernels when it is first imported; `wfi info` should not wait for that.
+    from nexus_pipeline.recipes import exposure  # noqa: PLC0415
+
+    print(source)
+    start = time.perf_counter()
+    try:
+        image = exposure.calibrate(source, references, on_step=print_step)
+        l2.write_rate_image(image, target)
+    except PipelineError as error:
+        print(f"wfi: {error}", file=sys.stderr)
+        return error
+    print(f"  {'total':<14}{time.perf_counter() - start:7.2f} s   {target}", flush=True)
+    return None
+
+
+def print_step(record: StepRecord) -> None:
+    """Print one line about a step that is done."""
+    peak = record.peak_memory_bytes / 1e9
+    print(f"  {record.name:<14}{record.seconds:7.2f} s   peak {peak:5.2f} GB   {record.status}", flush=True)
+
+
+@app.command()
+def info(product: Annotated[str, typer.Argument(help="A product: path or URL.")]) -> None:
+    """Say what a product is and how it was made."""
+    for label, value in described(product):
+        print(f"{label:<14}{value}")
+
+
+def described(url: str) -> list[tuple[str, Any]]:
+    """Return labelled facts about the product at ``url``; WrongProductError for what is none of ours."""
+    if url.endswith(".parquet"):
+        catalog = l4.read_catalog(url)
+        rows: list[tuple[str, Any]] = [("product", "L4 catalogue"), ("sources", len(catalog.table))]
+        return rows + exposure_facts(catalog.meta) + photometry_facts(catalog.photometry)
+    if asdf_file.kind(url) == "WfiImage":
+        image = l2.read_rate_image(url)
+        rows = [
+            ("product", "L2 image"),
+            ("shape", image.rate.shape),
+            ("footprint", image.s_region or "not assigned"),
+        ]
+        return (
+            rows + exposure_facts(image.meta) + photometry_facts(image.photometry) + history(image.provenance)
+        )
+    return [("product", "L1 ramp"), *exposure_facts(l1.read_meta(url))]
+
+
+def exposure_facts(meta: ExposureMeta) -> list[tuple[str, Any]]:
+    table, pointing = meta.ma_table, meta.pointing
+    return [
+        ("detector", meta.detector),
+        ("filter", meta.filter_name),
+        ("start", meta.start_time.astimezone(UTC).isoformat()),
+        ("MA table", f"{table.name} ({table.n_resultants} resultants, {table.exposure_time_s:.1f} s)"),
+        ("pointing", f"{pointing.ra_deg:.6f} {pointing.dec_deg:+.6f} roll {pointing.roll_deg:.3f} deg"),
+    ]
+
+
+def photometry_facts(photometry: Photometry | None) -> list[tuple[str, Any]]:
+    if photometry is None:
+        return [("photometry", "not calibrated")]
+    return [("photometry", f"{photometry.conversion_megajanskys:.6g} MJy/sr per DN/s")]
+
+
+def history(provenance: Provenance) -> list[tuple[str, Any]]:
+    steps: list[tuple[str, Any]] = [
+        (f"  {step.name}", f"{step.status} {step.seconds:.2f} s") for step in provenance.steps
+    ]
+    files: list[tuple[str, Any]] = [(f"  {kind}", name) for kind, name in provenance.references.items()]
+    return [("steps", len(steps)), *steps, ("references", provenance.context or "unknown"), *files]
+
+
+@references_app.command("make")
+def make(  # noqa: PLR0917 - typer takes options by position
+    url: Annotated[
+        str, typer.Argument(metavar="STORE", help="Where the references go: a folder or s3:// prefix.")
+    ],
+    detector: Annotated[list[str], typer.Option(help="Detector(s), WFI01 to WFI18.")] = ["WFI01"],  # noqa: B006
+    filter_name: Annotated[list[str], typer.Option("--filter", help="Filter(s), F062 to F213.")] = ["F158"],  # noqa: B006
+    seed: Annotated[int, typer.Option(help="The same seed makes the same references.")] = 1,
+    psf: Annotated[
+        bool, typer.Option(help="Draw the PSFs too (needs GalSim; 10 s a detector and filter).")
+    ] = True,
+) -> None:
+    """Make a consistent set of synthetic references."""
+    refuse_unknown(detector, DETECTORS, "detector")
+    refuse_unknown(filter_name, IMAGING_FILTERS, "filter")
+    from nexus_pipeline.sky.distortion import relative_pixel_area, synthetic_distortion  # noqa: PLC0415
+
+    def geometry(name: str, size: int) -> tuple[Any, Any]:
+        transform = synthetic_distortion(name)
+        return transform, relative_pixel_area(transform, size)
+
+    start = time.perf_counter()
+    made = make_references(url, geometry, detectors=detector, filter_names=filter_name, seed=seed)
+    if psf:
+        for name in detector:
+            made = made.add(epsf(name, band) for band in filter_name)
+    for rule in made.rules:
+        print(f"  {rule.file}")
+    print(f"{made.context}: {len(made.rules)} references in {time.perf_counter() - start:.1f} s at {url}")
+
+
+def epsf(detector: str, filter_name: str) -> Any:
+    """Return the PSF reference the simulator draws; InputError without GalSim."""
+    try:
+        from nexus_pipeline.simulate.optics import epsf_reference  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"drawing PSFs needs GalSim ({error}): install nexus-pipeline[simulate]") from error
+    return epsf_reference(detector, filter_name)
+
+
+def refuse_unknown(given: list[str], known: tuple[str, ...], what: str) -> None:
+    """Raise InputError if one of ``given`` is not ``known``."""
+    for name in given:
+        if name not in known:
+            raise InputError(f"no {what} is called {name!r}; there are {', '.join(known)}")
+
+
+if __name__ == "__main__":
+    main()
