@@ -94,7 +94,7 @@ def print_step(record: StepRecord) -> None:
 def info(product: Annotated[str, typer.Argument(help="A product: path or URL.")]) -> None:
     """Say what a product is and how it was made."""
     for label, value in described(product):
-        print(f"{label:<14}{value}")
+        print(f"{label:<15} {value}")
 
 
 def described(url: str) -> list[tuple[str, Any]]:

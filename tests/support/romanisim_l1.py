@@ -1,15 +1,26 @@
 """Simulate one L1 ramp of isolated stars with the mission's romanisim and our reference files.
 
 Runs in an environment of its own (romanisim pins what the pipeline does not), as a script:
-``python romanisim_l1.py STORE EXTRA OUT_FOLDER``. STORE is one of our reference stores, EXTRA
+``python romanisim_l1.py STORE EXTRA OUT_FOLDER``, with CRDS pointed nowhere. STORE is one of our reference stores, EXTRA
 holds what only romanisim asks for; leaves ``l1_uncal.asdf`` and ``truth.ecsv`` in OUT_FOLDER.
 """
 
 import copy
 import json
-import os
 import sys
 from pathlib import Path
+from typing import Any
+
+import asdf
+import astropy.units as u
+import crds
+import galsim
+import numpy as np
+import roman_datamodels.datamodels as rdm
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from romanisim import catalog, image
+from romanisim.models import parameters, wcs
 
 DETECTOR, FILTER = "WFI07", "F158"
 MA_TABLE_NUMBER = 4
@@ -23,15 +34,12 @@ SEED = 20261120
 
 def use_local_references(store: Path, extra: Path) -> None:
     """Let romanisim's calls to CRDS be answered from ``store`` and ``extra``."""
-    os.environ.setdefault("CRDS_PATH", str(extra))
-    os.environ.setdefault("CRDS_SERVER_URL", "https://localhost:1")
-    os.environ.setdefault("CRDS_CONTEXT", "roman_0001.pmap")
-    import crds
-
-    files = {rule["kind"]: store / rule["file"] for rule in json.loads((store / "rules.json").read_text())["rules"]}
+    files = {
+        rule["kind"]: store / rule["file"] for rule in json.loads((store / "rules.json").read_text())["rules"]
+    }
     files |= {path.stem: path for path in extra.glob("*.asdf")}
 
-    def getreferences(_parameters, reftypes, **_options):
+    def getreferences(_parameters: Any, reftypes: list[str], **_options: Any) -> dict[str, str]:
         return {kind: str(files.get(kind, "NOT FOUND n/a")) for kind in reftypes}
 
     crds.getreferences = getreferences
@@ -40,8 +48,6 @@ def use_local_references(store: Path, extra: Path) -> None:
 
 def forget_built_in_values() -> None:
     """Make romanisim take every value from a file, and know the MA table without asking CRDS."""
-    from romanisim.models import parameters
-
     for key in parameters.reference_data:
         parameters.reference_data[key] = None
     # No such references exist here; None means romanisim leaves the effect out.
@@ -61,9 +67,6 @@ def forget_built_in_values() -> None:
 
 def write_flat_inl(extra: Path) -> None:
     """romanisim 0.14 fails without a table of integral non-linearity: one that changes nothing."""
-    import numpy as np
-    import roman_datamodels.datamodels as rdm
-
     reference = rdm.IntegralnonlinearityRefModel.create_fake_data()
     reference.meta.instrument.detector = DETECTOR
     reference.value = np.arange(0, 65536, 16, dtype="u2")
@@ -78,11 +81,7 @@ def write_flat_inl(extra: Path) -> None:
     reference.save(extra / "integralnonlinearity.asdf")
 
 
-def metadata() -> dict:
-    import astropy.units as u
-    from astropy.coordinates import SkyCoord
-    from romanisim.models import parameters, wcs
-
+def metadata() -> dict[str, Any]:
     tree = copy.deepcopy(parameters.default_parameters_dictionary)
     wcs.fill_in_parameters(
         tree, SkyCoord(CENTRE_RA_DEG * u.deg, CENTRE_DEC_DEG * u.deg), boresight=False, pa_aper=0
@@ -98,18 +97,13 @@ def metadata() -> dict:
     return tree
 
 
-def stars(tree: dict):
+def stars(tree: dict[str, Any]) -> Table:
     """Return a table of stars on a jittered grid over the detector, with their true pixels."""
-    import galsim
-    import numpy as np
-    from astropy.table import Table
-    from romanisim.models import wcs
-
     rng = np.random.default_rng(SEED)
     nodes = (np.arange(STARS_ACROSS) + 0.5) * 4088 / STARS_ACROSS
     x, y = (grid.ravel() + rng.uniform(-10, 10, grid.size) for grid in np.meshgrid(nodes, nodes))
     image_wcs = wcs.get_wcs(tree, usecrds=True)
-    sky = [image_wcs.toWorld(galsim.PositionD(*position)) for position in zip(x, y)]
+    sky = [image_wcs.toWorld(galsim.PositionD(*position)) for position in zip(x, y, strict=True)]
     magnitude = rng.uniform(BRIGHTEST_AB, FAINTEST_AB, x.size)
     table = Table({"x": x, "y": y, "ab_magnitude": magnitude})
     table["ra"] = [position.ra.deg for position in sky]
@@ -124,10 +118,6 @@ def main() -> None:
     store, extra, out = (Path(argument) for argument in sys.argv[1:4])
     write_flat_inl(extra)
     use_local_references(store, extra)
-    import asdf
-    import galsim
-    from romanisim import catalog, image
-
     forget_built_in_values()
     tree = metadata()
     truth = stars(tree)

@@ -3,7 +3,7 @@
 The flux convention of every product and reference of this package
 ------------------------------------------------------------------
 The flat is  F = A_rel × QE / g / ⟨A_rel × QE / g⟩, where A_rel is the sky area of a pixel in
-units of ``NOMINAL_PIXEL_AREA_SR``, QE the relative quantum efficiency and g the gain (e/DN).
+units of ``NOMINAL_PIXEL_AREA_SR``, QE the quantum efficiency over its median and g the gain (e/DN).
 A flat-fielded L2 image is therefore *surface brightness*: an evenly lit sky is level. Hence
 
 * sky:   I [MJy/sr] = rate [DN/s] × conversion_megajanskys;

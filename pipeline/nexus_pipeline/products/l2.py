@@ -103,7 +103,8 @@ def _single(array: Any) -> NDArray[np.float32]:
 
 def _cal_step(provenance: Provenance) -> dict[str, str]:
     status = dict.fromkeys(CAL_STEPS, "INCOMPLETE")
-    return status | {CAL_STEP.get(step.name, step.name): step.status for step in provenance.steps}
+    done = {CAL_STEP.get(step.name, step.name): step.status for step in provenance.steps}
+    return status | {name: value for name, value in done.items() if name in status}
 
 
 def _read_border(node: Any) -> BorderPixels:

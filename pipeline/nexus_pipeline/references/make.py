@@ -18,14 +18,14 @@ from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER, N_PIXELS, NOMINAL_PIXEL_AREA_SR, active
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import Reference
-from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.references.store import ReferenceStore, open_or_new
 
 Plane = NDArray[np.float32]
 Geometry = Callable[[str, int], tuple[Any, Plane]]
 """Gives, for a detector and the edge of its L2 image, the distortion (an astropy model from 0-based
 pixels to V2, V3 in arcsec, with inverse) and each pixel's area over the nominal one."""
 
-RECIPE_VERSION: Final = 1
+RECIPE_VERSION: Final = 2
 """Raised whenever the values below change, so that caches keyed by it are made anew."""
 GAIN_E_PER_DN: Final = 1.8
 SATURATION_DN: Final = 55_000.0
@@ -44,12 +44,12 @@ def make_references(
     seed: int = 1,
     n_pixels: int = N_PIXELS,
 ) -> ReferenceStore:
-    """Write the set for ``detectors`` and ``filter_names`` at ``url`` and return the store.
+    """Write the set for ``detectors`` and ``filter_names`` at ``url``, beside what is there already.
 
     ``n_pixels`` is the edge of the frames with border (small ones serve tests). The PSFs are not
     among them: the simulator draws those.
     """
-    made = ReferenceStore(url)
+    made = open_or_new(url)
     for detector in detectors:
         made = made.add(_set(geometry, detector, filter_names, seed=seed, n_pixels=n_pixels))
     return made
@@ -159,12 +159,14 @@ class Maker:
         )
 
     def quantum_efficiency(self) -> Plane:
-        """Relative, (4088, 4088): pixels differ by 1 %, the corners by 2 % from the centre."""
+        """Relative to the median, (4088, 4088): pixels differ by 1 %, the corners by 2 % from the centre."""
         inner = active(self.shape)
         n = self.shape[0] - 2 * BORDER
         across = np.linspace(-1, 1, n, dtype=np.float32)
         bowl = 1 - np.float32(0.01) * (across[:, None] ** 2 + across[None, :] ** 2)
-        return np.asarray(self._normal("qe", 1, 0.01)[inner] * bowl, dtype=np.float32)
+        qe = self._normal("qe", 1, 0.01)[inner] * bowl
+        # A zero point is that of the median pixel: romanisim takes a flat apart in this way.
+        return np.asarray(qe / np.median(qe), dtype=np.float32)
 
     def _stream(self, name: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, int(self.detector[3:]), *name.encode()])

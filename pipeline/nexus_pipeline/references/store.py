@@ -113,6 +113,11 @@ def open_store(url: str) -> ReferenceStore:
             raise MissingReferenceError(f"{path}: not a rule file ({error})", url=path) from error
 
 
+def open_or_new(url: str) -> ReferenceStore:
+    """Return the store at ``url``, or an empty one where there is none yet."""
+    return open_store(url) if store.exists(store.join(url, RULES_FILE)) else ReferenceStore(url)
+
+
 def _write(content: bytes, handle: IO[bytes]) -> None:
     handle.write(content)
 
