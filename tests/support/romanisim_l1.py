@@ -1,8 +1,9 @@
 """Simulate one L1 ramp of isolated stars with the mission's romanisim and our reference files.
 
 Runs in an environment of its own (romanisim pins what the pipeline does not), as a script:
-``python romanisim_l1.py STORE EXTRA OUT_FOLDER``, with CRDS pointed nowhere. STORE is one of our reference stores, EXTRA
-holds what only romanisim asks for; leaves ``l1_uncal.asdf`` and ``truth.ecsv`` in OUT_FOLDER.
+``python romanisim_l1.py STORE EXTRA OUT_FOLDER``, with CRDS pointed nowhere. STORE is one of our
+reference stores, EXTRA holds what only romanisim asks for; leaves ``l1_uncal.asdf`` and
+``truth.ecsv`` in OUT_FOLDER.
 """
 
 import copy
