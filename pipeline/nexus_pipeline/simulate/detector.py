@@ -16,7 +16,7 @@ from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.instrument.wfi import AMP33_WIDTH, CHANNEL_WIDTH, SATURATION_DN
 from nexus_pipeline.simulate import random
 from nexus_pipeline.simulate.cosmic_rays import Deposits
-from nexus_pipeline.simulate.detector_kernels import RESET_E, expose_rows
+from nexus_pipeline.simulate.detector_kernels import BIAS_DN, expose_rows
 from nexus_pipeline.simulate.random import Effect
 
 Plane = NDArray[np.float32]
@@ -101,5 +101,5 @@ def _amp33(offsets: NDArray[np.float32], table: MATable, read_noise: float, seed
     shape = (offsets.shape[0], offsets.shape[1], AMP33_WIDTH)
     values = rng.standard_normal(shape, dtype=np.float32)
     values *= (read_noise / np.sqrt(table.reads_per_resultant)).astype(np.float32)[:, None, None]
-    values += offsets[:, :, -1:] + np.float32(RESET_E / 2)
+    values += offsets[:, :, -1:] + np.float32(BIAS_DN)
     return np.clip(np.rint(values), 0, SATURATION_DN).astype(np.uint16)

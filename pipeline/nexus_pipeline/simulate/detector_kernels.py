@@ -14,6 +14,8 @@ from nexus_pipeline.simulate.random import Effect
 
 Plane = NDArray[np.float32]
 
+BIAS_DN: Final = 100.0
+"""What the electronics read for a reference pixel: high enough that noise does not clip at zero."""
 RESET_E: Final = 10_000.0
 RESET_NOISE_E: Final = 8.0
 """Level a pixel starts from and how far it scatters, once for all resultants (romanisim 0.15)."""
@@ -55,7 +57,7 @@ def expose_rows(
             start = RESET_E + RESET_NOISE_E * pair[0]
             edge = min(row, column, rate.shape[0] - 1 - row, size - 1 - column)
             if edge < BORDER:
-                total[:] = start / gain[row, column] * n_reads
+                total[:] = 0.0
             else:
                 at = _accumulate(
                     start, rate[row, column] * read_time, gain[row, column], saturation[row, column],
@@ -67,7 +69,7 @@ def expose_rows(
                 if k % 2 == 0:
                     random.normal_pair(noise, pair)
                 value = total[k] / n_reads[k] + read_noise[row, column] / sqrt(n_reads[k]) * pair[k % 2]
-                value = floor(value + offsets[k, row, channel] + 0.5)
+                value = floor(value + BIAS_DN + offsets[k, row, channel] + 0.5)
                 out[k, row, column] = np.uint16(min(max(value, 0.0), float(SATURATION_DN)))
 
 

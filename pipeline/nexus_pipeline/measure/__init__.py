@@ -1,0 +1,1 @@
+"""Finding sources in an image and measuring them."""

@@ -1,0 +1,74 @@
+"""The light behind the sources of an L2 image, and the noise at each brightness.
+
+Takes planes of a rate image (DN/s); leaves a smooth background (DN/s) and a noise curve (DN²/s²).
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from photutils.background import Background2D, MedianBackground
+from scipy.ndimage import binary_dilation
+
+Plane = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+BOX_PIXELS: Final = 128
+_SOURCE_MARGIN: Final = 5
+_MIN_PIXELS: Final = 30
+_NODES: Final = 40
+
+
+def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.bool_] | None = None) -> Plane:
+    """Return the background of ``image``; pixels of ``sources`` and a margin about them do not count."""
+    mask = unusable
+    if sources is not None:
+        mask = mask | binary_dilation(sources, iterations=_SOURCE_MARGIN)
+    box = min(BOX_PIXELS, *image.shape)
+    found = Background2D(
+        np.where(mask, 0, image),
+        box_size=box,
+        mask=mask,
+        filter_size=3,
+        bkg_estimator=MedianBackground(),
+        # Mostly-masked boxes are filled from their neighbours.
+        exclude_percentile=70,
+    )
+    return np.asarray(found.background, dtype=np.float32)
+
+
+def noise_curve(image: Plane, variance: Plane, unusable: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return brightness nodes (DN/s, rising) and the median ``variance`` of the pixels near each.
+
+    The pipeline's variances follow each pixel's own noisy brightness; averaged over many pixels of
+    one brightness they tell the variance at that brightness, free of noise.
+    """
+    good = ~unusable & np.isfinite(image) & np.isfinite(variance) & (variance > 0)
+    level, values = _thinned(image[good].astype(np.float64), variance[good].astype(np.float64))
+    which = np.digitize(level, _edges(level))
+    order = np.argsort(which, kind="stable")
+    bounds = np.flatnonzero(np.diff(which[order])) + 1
+    groups = [group for group in np.split(order, bounds) if group.size >= _MIN_PIXELS]
+    nodes = np.array([np.median(level[group]) for group in groups])
+    medians = np.array([np.median(values[group]) for group in groups])
+    if nodes.size < 2:
+        raise ValueError(f"only {int(good.sum())} usable pixels: too few to tell the noise")
+    return nodes, np.maximum.accumulate(medians)
+
+
+def _thinned(level: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """Return every bright pixel but only some of the sky's millions."""
+    step = max(1, level.size // 500_000)
+    bright = level > np.quantile(level[::step], 0.98)
+    bright[::step] = True
+    return level[bright], values[bright]
+
+
+def _edges(level: Floats) -> Floats:
+    """Return bins of equal counts among the sky's pixels, of equal ratio above."""
+    low, middle, high = np.quantile(level, [0.02, 0.5, 0.98])
+    sky = np.linspace(low, high, 12)
+    top = max(float(level.max()), 2 * high)
+    step = max(high - middle, 1e-6)
+    bright = high + np.geomspace(step, max(top - high, 2 * step), _NODES)
+    return np.concatenate([sky, bright])
