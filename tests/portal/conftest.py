@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support.fake_hub import FakeHub, running_hub
-from tests.support.portal import PortalUnderTest, Visitor, database_file, portal_over, served, with_people
+from tests.support.portal import PortalUnderTest, Visitor, database_file, portal_over, with_people
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def populated(portal: PortalUnderTest, database_of_people: Path) -> PortalUnderT
 
 @pytest.fixture
 def address(portal: PortalUnderTest) -> Iterator[str]:
-    with served(portal.application()) as address:
+    with portal.served() as address:
         yield address
 
 

@@ -5,7 +5,6 @@ from contextlib import closing
 from urllib.parse import quote
 
 import pytest
-
 from tests.support.fake_hub import FakeHub
 from tests.support.portal import PREFIX, PortalUnderTest, Visitor, query_of, text_of
 

@@ -18,9 +18,13 @@ SESSION_COOKIE = "jupyterhub-session-id"
 
 @dataclass
 class FakeHub:
-    """What the hub remembers; a test changes it directly."""
+    """What the hub remembers; a test changes it directly.
+
+    ``public_url`` is where a browser finds the portal: a real hub and portal share it behind one proxy.
+    """
 
     url: str = ""
+    public_url: str = ""
     at_the_keyboard: str = "astronomer"
     scopes: list[str] = field(default_factory=lambda: ["access:services!service=nexus"])
     denies: bool = False
@@ -81,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(self.hub.stop_status, {})
 
     def authorize(self, query: dict[str, str]) -> None:
-        back = query["redirect_uri"]
+        back = self.hub.public_url + query["redirect_uri"]
         if self.hub.denies:
             self.redirect(f"{back}?{urlencode({'error': 'access_denied', 'state': query['state']})}")
             return
@@ -96,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401, {"error": "invalid_client"})
             return
         name, back, session = self.hub.codes.pop(form["code"], ("", "", ""))
-        if not name or back != form["redirect_uri"]:
+        if not name or back != self.hub.public_url + form["redirect_uri"]:
             self.answer(400, {"error": "invalid_grant"})
             return
         token = secrets.token_hex(16)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,8 +37,9 @@ PREFIX = "/services/nexus/"
 NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
 GRACE_MINUTES = 10
 JUSTIFICATION = (
-    "We measure the shapes of 40,000 galaxies in the simulated high-latitude survey and compare two PSF models. "
-    "Pilot runs on 3 detectors took 0.4 h each on a Small server; the whole field needs about 900 Medium hours."
+    "We measure the shapes of 40,000 galaxies in the simulated high-latitude survey and compare two PSF "
+    "models. Pilot runs on 3 detectors took 0.4 h each on a Small server; the whole field needs about "
+    "900 Medium hours."
 )
 
 
@@ -85,7 +87,13 @@ class PortalUnderTest:
         parent.mount(prefix.rstrip("/"), portal_app(portal))
         return parent
 
-    # ------------------------------------------------------------ a past, made by ordinary services
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """Serve the portal and tell the hub where a browser finds it."""
+        with served(self.application()) as address:
+            self.hub.public_url = address
+            yield address
+
     def person(self, hub_name: str, display_name: str, *, administrator: bool = False) -> UUID:
         with self.database.session_scope() as session:
             person = people.sign_in(
@@ -226,7 +234,7 @@ def with_people(portal: PortalUnderTest) -> None:
 
 def with_a_busy_month(portal: PortalUnderTest) -> None:
     """Thirty days of servers of three people, running servers, and requests in every state."""
-    end, rng = portal.clock.now, random.Random(20270315)
+    end, rng = portal.clock.now, random.Random(20270315)  # noqa: S311 - the same past each time
     portal.clock.now = end - timedelta(days=31)
     with_people(portal)
     reasons = [None, None, StopReason.IDLE, None, StopReason.PLANNED_HOURS, None]
@@ -350,7 +358,5 @@ def query_of(url: str) -> dict[str, str]:
 
 def text_of(html: str) -> str:
     """Return what a page says, tags and repeated space taken out."""
-    from html import unescape
-
     body = re.sub(r"<(script|style|title|desc)\b.*?</\1>", " ", html, flags=re.S)
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", body))).strip()

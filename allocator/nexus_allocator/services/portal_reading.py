@@ -16,7 +16,7 @@ from nexus_allocator.store import accounts, holds, ledger, portal_reading
 from nexus_allocator.store.tables import Account, Hold, Person
 
 CHART_DAYS = 30
-HOME_ROWS, ACCOUNT_ROWS = 10, 50
+HOME_ROWS, ACCOUNT_ROWS = 10, 25
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def account_page(session: Session, *, hub_name: str, slug: str, now: datetime) -
 def live_server(session: Session, *, hub_name: str, server_name: str, now: datetime) -> ServerReading:
     """Return a person's live server. Raises UnknownPerson, UnknownServer."""
     person = rights.person_called(session, hub_name)
-    hold = holds.open_of_server(session, person.id, server_name)
+    hold = portal_reading.live_hold(session, person.id, server_name)
     if hold is None:
         raise UnknownServer(person=person.display_name, server=server_name[:40] or "default")
     return server_readings(session, [hold], viewer=None, now=now)[0]

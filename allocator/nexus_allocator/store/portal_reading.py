@@ -78,6 +78,12 @@ def holds_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequenc
     return session.scalars(query.options(*WITH_OWNERS).order_by(Hold.placed_at.desc()).limit(limit)).all()
 
 
+def live_hold(session: Session, person_id: UUID, server_name: str) -> Hold | None:
+    """Return the open hold of a person's server."""
+    query = select(Hold).where(Hold.person_id == person_id, Hold.server_name == server_name)
+    return session.scalar(query.where(Hold.state.in_(LIVE)).options(*WITH_OWNERS))
+
+
 def last_ended(session: Session, person_id: UUID) -> Hold | None:
     """Return the person's server that ended last, a launch that never came up included."""
     query = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)

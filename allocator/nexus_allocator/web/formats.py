@@ -26,6 +26,11 @@ def rate_text(micro_per_hour: int) -> str:
     return f"{(Decimal(micro_per_hour) / MICRO).normalize():f}"
 
 
+def credits_round(micro: int) -> str:
+    """Return an amount that people chose, such as a grant: no more decimals than it has."""
+    return f"{(Decimal(micro) / MICRO).normalize():,f}"
+
+
 def credits_field(micro: int) -> str:
     """Return micro-credits as an input field holds them: plain digits, nothing rounded away."""
     return f"{(Decimal(micro) / MICRO).normalize():f}"

@@ -40,8 +40,20 @@ class HubSignIn:
     """The hub as the portal's sign-in; one per process, safe to use from many threads."""
 
     def __init__(
-        self, *, hub_api_url: str, hub_token: str, hub_public_url: str, prefix: str, service: str
+        self,
+        *,
+        hub_api_url: str,
+        hub_token: str,
+        hub_public_url: str,
+        prefix: str,
+        service: str,
+        portal_public_url: str = "",
     ) -> None:
+        """Make it from the addresses the service (API) and a browser (public) use.
+
+        A public address is "" where hub and portal share one origin; the hub knows ``service`` by the same
+        redirect address, ``portal_public_url`` + ``prefix`` + "oauth_callback".
+        """
         # A hub that hangs must not hold the portal's threads for Tornado's default of twenty seconds.
         AsyncHTTPClient.configure(None, defaults={"connect_timeout": 3.0, "request_timeout": 5.0})
         self.hub = HubOAuth(
@@ -49,7 +61,7 @@ class HubSignIn:
             api_token=hub_token,
             base_url=prefix,
             oauth_client_id=f"service-{service}",
-            oauth_redirect_uri=f"{prefix}oauth_callback",
+            oauth_redirect_uri=f"{portal_public_url}{prefix}oauth_callback",
             oauth_authorization_url=f"{hub_public_url}/hub/api/oauth2/authorize",
             access_scopes={f"access:services!service={service}"},
             cache_max_age=TOKEN_CACHE_S,

@@ -27,6 +27,7 @@ def template_environment(portal: Portal) -> Environment:
     environment.filters |= {
         "credits": formats.credits_text,
         "credits_exact": formats.credits_exact,
+        "credits_round": formats.credits_round,
         "credits_field": formats.credits_field,
         "rate": formats.rate_text,
         "unit": formats.unit_text,

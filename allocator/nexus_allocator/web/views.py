@@ -7,12 +7,13 @@ from typing import Any
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.policy import Policy, Tier
-from nexus_allocator.domain.states import LIVE, HoldState, StopReason, TierSlug
+from nexus_allocator.domain.states import HoldState, StopReason, TierSlug
 from nexus_allocator.services.portal_lists import AccountRow, RequestRow
 from nexus_allocator.services.portal_reading import AccountReading, ServerReading
 from nexus_allocator.web.charts import BarChart, balance_meter, spend_chart
 
 DEFAULT_SERVER = "-"
+LIVE_TEXTS = {HoldState.PLACED: "It is starting.", HoldState.RUNNING: "It is running."}
 HOW_TO_GET = {
     TierSlug.ENTRY: "by accepting the user agreement",
     TierSlug.RESEARCH: "ask for it",
@@ -95,7 +96,7 @@ def server_view(server: ServerReading, policy: Policy, *, own: bool) -> ServerVi
         path_name=name or DEFAULT_SERVER,
         size_label=size.label if size else server.size,
         is_running=server.state == HoldState.RUNNING,
-        ending="Running" if server.state in LIVE else stop_text(server, own=own),
+        ending=LIVE_TEXTS.get(server.state) or stop_text(server, own=own),
     )
 
 
