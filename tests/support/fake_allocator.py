@@ -40,6 +40,19 @@ SIZES = {
     },
 }
 
+# What a test may change by ``/control``.
+DEFAULTS: dict[str, Any] = {
+    "available_micro": 2 * CREDIT,
+    "admission_delay_s": 0.0,
+    "environment": {},
+    "failing": False,
+    "keep_alive_until": None,
+    "last_stop": None,
+    "memory_bytes": 4 * 2**30,
+    "suspended": [],
+    "teams": {},
+}
+
 
 class RefusalError(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -52,16 +65,7 @@ class State:
         self.accepted: set[str] = set()
         self.holds: dict[str, dict[str, Any]] = {}
         self.calls: list[dict[str, Any]] = []
-        self.settings: dict[str, Any] = {
-            "available_micro": 2 * CREDIT,
-            "admission_delay_s": 0.0,
-            "suspended": [],
-            "keep_alive_until": None,
-            "memory_bytes": 4 * 2**30,
-            "environment": {},
-            "teams": {},
-            "failing": False,
-        }
+        self.settings: dict[str, Any] = dict(DEFAULTS)
 
     def hold_micro(self, size: str, hours: float) -> int:
         return round(SIZES[size]["credits_per_hour_micro"] * (hours + 1 / 6))

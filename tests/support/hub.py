@@ -47,6 +47,8 @@ class HubUnderTest:
     secrets: Secrets
     children: dict[str, Child] = field(default_factory=dict)
 
+    version = jupyterhub.version_info[0]
+
     @property
     def url(self) -> str:
         return self.settings.public_url
@@ -101,6 +103,22 @@ class HubUnderTest:
     def wait_until_ready(self, name: str = "astronomer") -> dict[str, Any]:
         return until(lambda: (s := self.server(name)) and s["ready"] and s, f"{name}'s server ready", 90)
 
+    def stop_servers(self) -> None:
+        """Stop whoever's servers, and wait until the hub knows of none."""
+        headers = {"Authorization": f"token {self.secrets.parent}"}
+        with httpx.Client(base_url=f"{self.settings.hub_url}/hub/api", headers=headers, timeout=30) as api:
+            for user in api.get("/users", params={"state": "active"}).json():
+                until(
+                    lambda name=user["name"]: not (self.server(name) or {}).get("pending"), "nothing pending"
+                )
+                api.delete(f"/users/{user['name']}/server")
+            until(lambda: not api.get("/users", params={"state": "active"}).json(), "no server active")
+
+    def pid(self, name: str = "astronomer") -> int:
+        server = self.server(name)
+        assert server is not None
+        return int(server["state"]["pid"])
+
     def wait_until_gone(self, name: str = "astronomer") -> None:
         until(lambda: self.server(name) is None, f"{name}'s server gone")
 
@@ -110,7 +128,10 @@ class Visitor:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.Client(follow_redirects=True, timeout=60)
+        # Closed after each answer: what a test leaves open would be a warning, and so an error.
+        self.http = httpx.Client(
+            follow_redirects=True, timeout=60, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     def get(self, path: str) -> httpx.Response:
         return self.http.get(self.url + path)
@@ -142,18 +163,15 @@ class Visitor:
         page = self.get("/hub/spawn")
         if 'name="agreement_version"' not in page.text:
             return page
-        version = re.search(r'name="agreement_version" value="([^"]+)"', page.text)
-        assert version
-        answer = self.http.post(
-            page.url.join(form_action(page)), data={"agreement_version": version[1], "accepted": "yes"}
-        )
+        fields = {**hidden_fields(page), "accepted": "yes"}
+        answer = self.http.post(page.url.join(form_action(page)), data=fields)
         assert answer.status_code == 200, answer.text
         return answer
 
     def launch_by_form(self, options: dict[str, str]) -> httpx.Response:
         page = self.get("/hub/spawn")
         assert page.status_code == 200, page.text
-        fields = {name: value for name, value in options.items() if name != "size"}
+        fields = hidden_fields(page) | {name: value for name, value in options.items() if name != "size"}
         fields[f"size-{options['account']}"] = options["size"]
         return self.http.post(page.url.join(form_action(page)), data=fields)
 
@@ -168,14 +186,18 @@ class Visitor:
 
     def stop(self) -> httpx.Response:
         page = self.get("/hub/home")
-        action = re.search(r'action="([^"]*nexus/stop[^"]*)"', page.text)
-        assert action, page.text
-        return self.http.post(page.url.join(unescape(action[1])))
+        assert "nexus/stop" in form_action(page), page.text
+        return self.http.post(page.url.join(form_action(page)), data=hidden_fields(page))
 
 
 def as_posted(options: dict[str, Any]) -> dict[str, Any]:
     """JupyterHub 6 wants the options below ``user_options``."""
-    return {"user_options": options} if jupyterhub.version_info[0] >= 6 else options
+    return {"user_options": options} if HubUnderTest.version >= 6 else options
+
+
+def hidden_fields(page: httpx.Response) -> dict[str, str]:
+    found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page.text)
+    return {name: unescape(value) for name, value in found}
 
 
 def form_action(page: httpx.Response) -> str:

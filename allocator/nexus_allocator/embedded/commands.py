@@ -147,4 +147,4 @@ def culler(settings: Settings, secrets: Secrets) -> Command:
 
 def allocator(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Return the command line of the service's own tool."""
-    return (str(Path(sys.executable).parent / "nexus-allocator"), *arguments)
+    return (sys.executable, "-c", "from nexus_allocator.cli import main; main()", *arguments)

@@ -25,7 +25,7 @@ configure(
         client_id=CLIENT_ID,
         client_secret=secrets.client,
         callback_url=f"{settings.public_url}/hub/oauth_callback",
-        service_name="the local demo identities",
+        service_name="a demo identity",
     ),
     tokens=Tokens(service=secrets.service, culler=secrets.culler),
 )
@@ -34,7 +34,7 @@ c.JupyterHub.load_roles.append(
     {
         "name": "nexus-parent",
         "description": "Stops people's servers when the machine's Nexus is stopped",
-        "scopes": ["list:users", "read:servers", "admin:server_state", "delete:servers"],
+        "scopes": ["list:users", "read:servers", "admin:server_state", "delete:servers", "proxy"],
         "services": ["parent"],
     }
 )
@@ -49,6 +49,8 @@ c.CryptKeeper.keys = [bytes.fromhex(secrets.auth_state)]
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = settings.proxy_api_url
 c.ConfigurableHTTPProxy.auth_token = secrets.proxy
+# How often the hub compares the proxy's routes with its own list.
+c.JupyterHub.last_activity_interval = 60
 # Servers outlive the hub and are taken over by the next one; the parent stops them when it is told to stop.
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.pid_file = ""

@@ -44,6 +44,13 @@ class LiveServers:
     def hold_ids(self) -> set[str]:
         return {(server["state"] or {}).get("hold_id", "") for _, server in self.listed()}
 
+    def restore_routes(self, say: Callable[[str], None]) -> None:
+        """Have the hub tell a new proxy where everybody's servers are."""
+        try:
+            self.hub.post("/proxy").raise_for_status()
+        except httpx.HTTPError as error:
+            say(f"  the hub could not restore the routes ({error}); it tries again by itself within a minute")
+
     def stop_all(self, say: Callable[[str], None]) -> None:
         """Stop every server and wait until they are gone; what cannot be reached is said, not raised."""
         try:

@@ -18,7 +18,7 @@ from nexus_allocator.embedded import commands
 from nexus_allocator.embedded.children import Child, PidFile, describe_status, end
 from nexus_allocator.embedded.live_servers import LiveServers
 from nexus_allocator.embedded.settings import BadSetting, Settings
-from nexus_allocator.embedded.state import Secrets, make_folders, read_secrets
+from nexus_allocator.embedded.state import Secrets, fingerprint, make_folders, read_secrets
 from nexus_allocator.embedded.surroundings import (
     notebook_servers,
     require_free_ports,
@@ -105,6 +105,9 @@ class Parent:
         kept = self.settings.folder("secrets") / "service-environment.json"
         kept.touch(mode=0o600)
         kept.write_text(json.dumps(environment))
+        done = self.settings.folder("run") / "prepared"
+        if done.exists() and done.read_text() == fingerprint(self.settings):
+            return
         for arguments in (("migrate",), ("seed-demo",)):
             begun = time.monotonic()
             result = subprocess.run(  # noqa: S603
@@ -115,6 +118,7 @@ class Parent:
                     f"nexus-allocator {arguments[0]} failed:\n{(result.stdout + result.stderr)[-2000:]}"
                 )
             tick(f"allocator {arguments[0]}", time.monotonic() - begun)
+        done.write_text(fingerprint(self.settings))
 
     def wait_until_ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
@@ -169,6 +173,8 @@ class Parent:
         elif time.monotonic() >= child.restart_at:
             child.start()
             say(f"  The {child.command.name} is started again (log: {child.log})")
+            if child.command.name == "proxy" and wait_for(lambda: is_ready(child), READY_TIMEOUT_S):
+                LiveServers(self.settings, self.secrets).restore_routes(say)
 
     # -- down
 

@@ -1,5 +1,6 @@
 """The state directory: its folders, and its secrets, made once and kept."""
 
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from nexus_allocator.embedded.settings import Settings
 
+CODE = Path(__file__).parents[1]
 PRIVATE = ("secrets", "db", "log", "run")
 # Each person may pass through, and enter only what is theirs.
 PASSABLE = ("homes", "teams", "store", "store/accounts")
@@ -35,6 +37,19 @@ def make_folders(settings: Settings) -> None:
             folder = settings.folder(name)
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(mode)
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return what changes when tables or demo people may need work: code, people, database."""
+    files = [
+        path
+        for path in CODE.rglob("*.*")
+        if path.suffix in {".py", ".yaml", ".html"} and "node" not in path.parts
+    ]
+    stamps = [(str(path), path.stat().st_mtime_ns) for path in sorted([*files, settings.people_file])]
+    database = settings.folder("db") / "allocator.sqlite"
+    made = database.stat().st_ino if database.exists() else 0
+    return hashlib.sha256(repr((stamps, made, settings.issuer)).encode()).hexdigest()
 
 
 def read_secrets(settings: Settings) -> Secrets:

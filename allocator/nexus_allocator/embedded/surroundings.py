@@ -36,7 +36,7 @@ def notebook_servers(settings: Settings) -> dict[int, str]:
             environment = process.environ()
         except psutil.Error:
             continue
-        if environment.get("NEXUS_TEAMS") == str(settings.folder("teams")):
+        if Path(environment.get("HOME", "/")).parent == settings.folder("homes"):
             found[process.pid] = environment.get("NEXUS_HOLD_ID", "")
     return found
 

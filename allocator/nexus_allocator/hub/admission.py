@@ -29,7 +29,7 @@ else:
 class AdmittedServer(Server):  # type: ignore[misc]
     """State kept by the hub for each server: ``hold_id`` and ``process_started_at`` (UTC, ISO 8601).
 
-    ``exit_signal``, ``exit_code``, ``alive_at_stop`` and ``ended_at`` (only when seen) are the spawner's below to
+    ``exit_signal``, ``exit_code``, ``alive_at_stop`` and ``ended_at`` (only when seen) are the spawner's to
     fill in. ``last_stop`` outlives the server: a stop the service missed can be read from the hub later.
     """
 

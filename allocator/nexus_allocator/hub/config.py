@@ -58,6 +58,13 @@ def configure(
     # People choose before anything starts; a link to a stopped server must not start one by itself.
     c.JupyterHub.implicit_spawn_seconds = 0
     c.JupyterHub.redirect_to_server = False
+    c.JupyterHub.default_url = landing_page
+
+
+def landing_page(handler: Any) -> str:
+    """Return where people arrive: at their server, or at the launch page while they have none."""
+    user = handler.current_user
+    return str(handler.hub.base_url) + ("spawn" if user and not user.active else "home")
 
 
 def configure_sign_in(c: Any, service: AllocationService, sign_in: SignIn) -> None:

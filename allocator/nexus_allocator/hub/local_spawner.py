@@ -38,6 +38,15 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "jupyterhub.singleuser",
         ]
 
+    @default("args")
+    def _default_args(self) -> list[str]:
+        return [
+            # Nobody can install into the shared environment, and updates come with the Nexus.
+            "--LabApp.extension_manager=readonly",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            "--LabApp.news_url=None",
+        ]
+
     @default("default_url")
     def _default_default_url(self) -> str:
         return "/lab"
@@ -76,7 +85,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "NEXUS_REFERENCES_URL": self.references,
             "NEXUS_STORE_URL": store,
             "NEXUS_ACCOUNT_STORE_URL": f"{store}/accounts/{admission.account}",
-            "NEXUS_TEAMS": str(self.folders.teams),
+            "NEXUS_TEAMS": ":".join(str(self.folders.teams / team) for team in admission.teams),
             # Thread pools would otherwise size themselves by the machine, not by what was reserved.
             "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),
             "NUMBA_NUM_THREADS": str(max(1, int(admission.cpu))),

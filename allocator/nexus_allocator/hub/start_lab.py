@@ -29,10 +29,15 @@ def copy_missing(source: Path, target: Path) -> None:
             shutil.copyfile(path, copy)
 
 
-def link_teams(home: Path, teams: Path) -> None:
-    link = home / "teams"
-    if not os.path.lexists(link):
-        link.symlink_to(teams)
+def link_teams(folder: Path, teams: list[Path]) -> None:
+    """Make ``folder`` hold a link to each of the person's teams, and to no other."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        if old.is_symlink() and old.readlink() not in teams:
+            old.unlink()
+    for team in teams:
+        if not os.path.lexists(folder / team.name):
+            (folder / team.name).symlink_to(team)
 
 
 def make_caches(home: Path) -> dict[str, str]:
@@ -46,7 +51,7 @@ def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
     try:
         copy_missing(Path(os.environ["NEXUS_NOTEBOOKS"]), home / "notebooks")
-        link_teams(home, Path(os.environ["NEXUS_TEAMS"]))
+        link_teams(home / "teams", [Path(team) for team in os.environ["NEXUS_TEAMS"].split(":") if team])
         os.environ.update(make_caches(home))
     except OSError as error:
         # A full disk must not keep people from the server with which they would clear it.

@@ -1,9 +1,12 @@
 // The provider's own pages, in the look of the Nexus.
 
+const WORDMARK = `<svg viewBox="0 0 55 40" aria-hidden="true" focusable="false"><defs>
+<linearGradient id="heat" x1="0" x2="1" y1="0" y2="0.35"><stop offset="0" stop-color="#8f6bd6"/><stop offset="0.4" stop-color="#e0518f"/>
+<stop offset="0.75" stop-color="#f0774a"/><stop offset="1" stop-color="#f9c06b"/></linearGradient></defs>
+<path fill="url(#heat)" d="M1 9h7v7H1zM1 19h7v7H1zM1 29h7v7H1zM10 6h7v7h-7zM10 16h7v7h-7zM10 26h7v7h-7zM19 4h7v7h-7zM19 14h7v7h-7zM19 24h7v7h-7zM28 4h7v7h-7zM28 14h7v7h-7zM28 24h7v7h-7zM37 6h7v7h-7zM37 16h7v7h-7zM37 26h7v7h-7zM46 9h7v7h-7zM46 19h7v7h-7zM46 29h7v7h-7z"/></svg>`;
+
 const escape = (text) =>
   String(text).replace(/[&<>"']/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[c]);
-
-const initials = (name) => name.split(/\s+/).map((word) => word[0]).slice(0, 2).join("").toUpperCase();
 
 function page(title, body) {
   return `<!DOCTYPE html>
@@ -18,7 +21,7 @@ function page(title, body) {
 </head>
 <body>
 <main>
-<p class="brand"><span aria-hidden="true" class="mark"></span>Roman Research Nexus</p>
+<p class="brand">${WORDMARK}<span>Roman Research Nexus</span></p>
 ${body}
 </main>
 </body>
@@ -27,7 +30,7 @@ ${body}
 
 function personButton(person) {
   return `<li><button type="submit" name="subject" value="${escape(person.subject)}">
-<span class="avatar" aria-hidden="true">${escape(initials(person.name))}</span>
+<span class="avatar" aria-hidden="true">${escape(person.name.slice(0, 2))}</span>
 <span class="who"><strong>${escape(person.name)}</strong>
 <span class="detail">${escape(person.preferred_username)}${person.about ? ` · ${escape(person.about)}` : ""}</span></span>
 </button></li>`;
