@@ -62,6 +62,6 @@ def row_drift(frame: Floats, across: Floats, usable: NDArray[np.bool_], smoothin
     seen = usable[:, columns]
     values = np.where(seen, frame[:, columns] - across[columns], 0)
     # Weighing by the number of usable pixels makes the smoothing bridge rows that have none.
-    sums = gaussian_filter1d(values.sum(axis=1, dtype=np.float64), smoothing_rows, mode="nearest")
-    counts = gaussian_filter1d(seen.sum(axis=1).astype(np.float64), smoothing_rows, mode="nearest")
+    sums = gaussian_filter1d(values.sum(axis=1, dtype=np.float64), smoothing_rows, mode="reflect")
+    counts = gaussian_filter1d(seen.sum(axis=1).astype(np.float64), smoothing_rows, mode="reflect")
     return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 1e-6).astype(np.float32)
