@@ -68,7 +68,7 @@ def _edges(level: Floats) -> Floats:
     """Return bins of equal counts among the sky's pixels, of equal ratio above."""
     low, middle, high = np.quantile(level, [0.02, 0.5, 0.98])
     sky = np.linspace(low, high, 12)
-    top = max(float(level.max()), 2 * high)
+    top = max(float(np.max(level)), 2 * high)
     step = max(high - middle, 1e-6)
     bright = high + np.geomspace(step, max(top - high, 2 * step), _NODES)
     return np.concatenate([sky, bright])

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 - compiled code takes its arrays one by one
 """Compiled flooding of a map from its peaks down: which pixel belongs to which peak.
 
 Topological persistence: pixels come in falling order; one without a neighbour founds a basin, one
@@ -22,6 +23,18 @@ def _root(parent: NDArray[np.int64], at: int) -> int:
 
 
 @compiled  # type: ignore[untyped-decorator]
+def _neighbours(at: int, ny: int, nx: int, near: NDArray[np.int64]) -> int:
+    """Write the flat indices of the up to eight neighbours of ``at``; return how many there are."""
+    y, x, n = at // nx, at % nx, 0
+    for j in range(max(y - 1, 0), min(y + 2, ny)):
+        for i in range(max(x - 1, 0), min(x + 2, nx)):
+            if j != y or i != x:
+                near[n] = j * nx + i
+                n += 1
+    return n
+
+
+@compiled  # type: ignore[untyped-decorator]
 def flood(
     values: NDArray[np.float32], order: NDArray[np.int64], share: float, least: float
 ) -> NDArray[np.int64]:
@@ -35,32 +48,36 @@ def flood(
     # What a pixel was joined to, and to which peak a peak gave way: the two trees are apart.
     peak_of = np.full(flat.size, -1, np.int64)
     parent = np.arange(flat.size)
+    near = np.empty(8, np.int64)
     for k in range(order.size):
         at = order[k]
-        y, x = at // nx, at % nx
-        best, best_value = -1, -np.inf
-        for dy in range(-1, 2):
-            for dx in range(-1, 2):
-                if 0 <= y + dy < ny and 0 <= x + dx < nx:
-                    near = at + dy * nx + dx
-                    if peak_of[near] >= 0 and flat[near] > best_value:
-                        best, best_value = near, flat[near]
-        if best < 0:
-            peak_of[at] = at
-            continue
-        peak_of[at] = peak_of[best]
-        for dy in range(-1, 2):
-            for dx in range(-1, 2):
-                if 0 <= y + dy < ny and 0 <= x + dx < nx:
-                    near = at + dy * nx + dx
-                    if peak_of[near] < 0:
-                        continue
-                    one, other = _root(parent, peak_of[at]), _root(parent, peak_of[near])
-                    if one == other:
-                        continue
-                    low, high = (one, other) if flat[one] < flat[other] else (other, one)
-                    if flat[low] - flat[at] < max(share * flat[low], least):
-                        parent[low] = high
+        n = _neighbours(at, ny, nx, near)
+        best = at
+        for i in range(n):
+            if peak_of[near[i]] >= 0 and (best == at or flat[near[i]] > flat[best]):
+                best = near[i]
+        peak_of[at] = at if best == at else peak_of[best]
+        for i in range(n):
+            if peak_of[near[i]] >= 0:
+                _meet(flat, parent, peak_of[at], peak_of[near[i]], flat[at], share, least)
     for k in range(order.size):
         peak_of[order[k]] = _root(parent, peak_of[order[k]])
     return peak_of.reshape(ny, nx)
+
+
+@compiled  # type: ignore[untyped-decorator]
+def _meet(
+    flat: NDArray[np.float32],
+    parent: NDArray[np.int64],
+    one: int,
+    other: int,
+    saddle: float,
+    share: float,
+    least: float,
+) -> None:
+    """Join the basins of two peaks in ``parent`` if the lower hardly stands out above ``saddle``."""
+    one, other = _root(parent, one), _root(parent, other)
+    if one != other:
+        low, high = (one, other) if flat[one] < flat[other] else (other, one)
+        if flat[low] - saddle < max(share * flat[low], least):
+            parent[low] = high

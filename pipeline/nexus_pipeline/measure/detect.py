@@ -50,7 +50,7 @@ def significance(image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp
 
 
 def detect(filtered: Plane) -> Detections:
-    """Return the sources of a map of significance: peaks of at least 5 σ with the pixels that lead to them."""
+    """Return the sources of a map of significance: peaks of at least 5 σ and the pixels about them."""
     above = np.flatnonzero(filtered.ravel() > FLOOR_SIGMA)
     order = above[np.argsort(filtered.ravel()[above], kind="stable")[::-1]]
     basin = flood(filtered, order, MIN_PROMINENCE, _PROMINENCE_SIGMA)

@@ -1,0 +1,162 @@
+"""catalog: one L2 image to one L4 catalogue: background, detection, PSF and aperture photometry."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from nexus_pipeline.errors import InputError
+from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
+from nexus_pipeline.measure import background, columns, detect, photometry
+from nexus_pipeline.products.model import Catalog, RateImage, StepRecord
+from nexus_pipeline.psf import fit
+from nexus_pipeline.psf.grid import PsfGrid, from_reference
+from nexus_pipeline.references import kinds
+from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.runner import recorded
+from nexus_pipeline.sky.distortion import relative_pixel_area
+
+Plane = NDArray[np.float32]
+Listener = Callable[[StepRecord], None]
+
+NJY_PER_MJY: Final = 1e15
+_FILTER_RADIUS: Final = 4
+_SOURCE_SIGMA: Final = 2.5
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """The image without its background (DN/s), the background, its variance, and the noise curve."""
+
+    image: Plane
+    background: Plane
+    variance: Plane
+    noise: fit.NoiseCurve
+
+
+@dataclass(frozen=True)
+class _Light:
+    """What is measured: an image, its pixels that do not count, and what lies behind it."""
+
+    image: RateImage
+    unusable: NDArray[np.bool_]
+    sky: _Sky
+
+
+def catalog(
+    image: RateImage, store: ReferenceStore, *, on_step: Listener | None = None, threads: int = 2
+) -> Catalog:
+    """Return the sources of ``image``; InputError if it has no WCS or photometry yet."""
+    if image.wcs is None or image.photometry is None:
+        raise InputError("the image has no world coordinates or photometry: calibrate it first")
+    meta = image.meta
+    rule = store.find("epsf", detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time)
+    psf = from_reference(store.read(kinds.EpsfReference, rule))
+    records: list[StepRecord] = []
+    table = _measure(image, psf, partial(_told, records, on_step), threads=threads)
+    provenance = replace(
+        image.provenance,
+        steps=(*image.provenance.steps, *records),
+        references={**image.provenance.references, "epsf": rule.file},
+        context=store.context,
+    )
+    return Catalog(meta, table, provenance, image.photometry)
+
+
+def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int) -> Table:
+    unusable = ((image.dq & np.uint32(DQ.DO_NOT_USE)) != 0) | ~np.isfinite(image.rate)
+    middle = (image.rate.shape[0] - 1) // 2
+    stamp = psf.stamp(middle, middle, radius=_FILTER_RADIUS).astype(np.float32)
+    with told("background"):
+        sky = _sky(image, unusable, stamp)
+    with told("detection"):
+        found = detect.detect(detect.significance(sky.image, sky.variance, ~unusable, stamp))
+    with told("psf_photometry"):
+        fits = fit.fit_sources(
+            sky.image,
+            sky.background,
+            ~unusable,
+            psf=psf,
+            noise=sky.noise,
+            x=found.x.astype(np.float64),
+            y=found.y.astype(np.float64),
+            threads=threads,
+        )
+    with told("source_catalog"):
+        return _table(_Light(image, unusable, sky), found, fits, psf)
+
+
+@contextmanager
+def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
+    with recorded(name) as measured:
+        yield
+    records.append(measured())
+    if on_step is not None:
+        on_step(records[-1])
+
+
+def _sky(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> _Sky:
+    """Estimate the background twice: the second time without the sources seen in the first."""
+    level, variance = background.noise_curve(image.rate, image.var_poisson + image.var_rnoise, unusable)
+    first = background.estimate(image.rate, unusable)
+    behind = np.interp(first, level, variance).astype(np.float32)
+    filtered = detect.significance(image.rate - first, behind, ~unusable, stamp)
+    second = background.estimate(image.rate, unusable, sources=filtered > _SOURCE_SIGMA)
+    behind = np.interp(second, level, variance).astype(np.float32)
+    return _Sky(image.rate - second, second, behind, fit.NoiseCurve(level, variance))
+
+
+def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfGrid) -> Table:
+    image, unusable, sky = light.image, light.unusable, light.sky
+    to_njy = _nanojanskys(image)
+    flux = np.where(unusable, 0, sky.image) * to_njy
+    error = np.sqrt(np.interp(image.rate, sky.noise.level, sky.noise.variance)).astype(np.float32) * to_njy
+    measured = columns.Measured(flux, error, unusable, image.dq, found.labels, image.wcs, PIXEL_SCALE_ARCSEC)
+    circles = photometry.circles(
+        flux,
+        error,
+        unusable,
+        sources=found.labels > 0,
+        positions=np.column_stack([fits.x, fits.y]),
+        scale_arcsec=PIXEL_SCALE_ARCSEC,
+    )
+    return columns.table(measured, _stars(fits, to_njy), circles, star_ratio=_star_ratio(psf))
+
+
+def _stars(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
+    """Return the fits in nJy: each with the factor of the pixel it lies in."""
+    rows = np.clip(np.rint(fits.y).astype(int), 0, to_njy.shape[0] - 1)
+    cols = np.clip(np.rint(fits.x).astype(int), 0, to_njy.shape[1] - 1)
+    local = to_njy[rows, cols].astype(np.float64)
+    return columns.Stars(
+        flux=fits.flux * local,
+        flux_err=fits.flux_err * local,
+        x=fits.x,
+        y=fits.y,
+        x_err=fits.x_err,
+        y_err=fits.y_err,
+        goodness=fits.chi2,
+        converged=fits.converged,
+    )
+
+
+def _nanojanskys(image: RateImage) -> Plane:
+    """Return nJy per DN/s of each pixel: its area comes from the image's own WCS."""
+    assert image.photometry is not None  # noqa: S101 - checked at the door, for the type checker
+    transform = image.wcs.get_transform("detector", "v2v3")
+    nominal = image.photometry.conversion_megajanskys * image.photometry.pixel_area_sr * NJY_PER_MJY
+    return relative_pixel_area(transform, image.rate.shape[0]) * np.float32(nominal)
+
+
+def _star_ratio(psf: PsfGrid) -> float:
+    middle = float(np.mean(psf.xs)), float(np.mean(psf.ys))
+    stamp = psf.stamp(round(middle[0]), round(middle[1]), radius=10)
+    return photometry.circle_share(stamp, 0.4 / PIXEL_SCALE_ARCSEC) / photometry.circle_share(
+        stamp, 0.2 / PIXEL_SCALE_ARCSEC
+    )
