@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 import asdf
 import numpy as np
 import yaml
+from lz4.block import LZ4BlockError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
@@ -25,7 +26,7 @@ KINDS: Final = {
 # What asdf, yaml, numpy and lz4 raise on bytes that are not what they seemed.
 _BROKEN: Final = (
     ValueError, KeyError, TypeError, IndexError, EOFError, RuntimeError, struct.error, yaml.YAMLError,
-    asdf.exceptions.ValidationError,
+    asdf.exceptions.ValidationError, LZ4BlockError,
 )  # fmt: skip
 
 
