@@ -2,13 +2,14 @@
 
 import sys
 import time
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
 from nexus_pipeline.instrument.wfi import DETECTORS
 from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Provenance, StepRecord
@@ -54,16 +55,14 @@ def calibrate(
         raise typer.Exit(max(error.exit_status for error in failures))
 
 
-def output_urls(ramps: list[str], output: str) -> dict[str, str]:
-    """Return where the image of each ramp goes; InputError if two would take one name."""
+def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[str, str]:
+    """Return where the product made of each source goes; InputError if two would take one name."""
     targets = {
-        source: store.join(output, names.derived_name(store.file_name(source), level="L2"))
-        for source in ramps
+        source: store.join(output, names.derived_name(store.file_name(source), level=level))
+        for source in sources
     }
-    if len(set(targets.values())) < len(ramps):
-        raise InputError(
-            "two of the ramps would be calibrated to one file name; calibrate them to two folders"
-        )
+    if len(set(targets.values())) < len(sources):
+        raise InputError("two of the inputs would give one file name; write them to two folders")
     return targets
 
 
@@ -88,6 +87,80 @@ def print_step(record: StepRecord) -> None:
     """Print one line about a step that is done."""
     peak = record.peak_memory_bytes / 1e9
     print(f"  {record.name:<14}{record.seconds:7.2f} s   peak {peak:5.2f} GB   {record.status}", flush=True)
+
+
+@app.command()
+def catalog(
+    images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
+    references: StoreUrl,
+    output: OutputUrl = ".",
+) -> None:
+    """Find and measure the sources of L2 images (L4 catalogues)."""
+    from nexus_pipeline.recipes import catalog as recipe  # noqa: PLC0415
+
+    targets = output_urls(images, output, level="L4")
+    opened = open_store(references)
+    for source in images:
+        print(source)
+        made = recipe.catalog(l2.read_rate_image(source), opened, on_step=print_step)
+        l4.write_catalog(made, targets[source])
+        print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
+
+
+@app.command()
+def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
+    sources: Annotated[str, typer.Argument(metavar="CATALOG", help="Sources: .parquet or .ecsv.")],
+    references: StoreUrl,
+    output: OutputUrl = ".",
+    detector: Annotated[str, typer.Option(help="WFI01 to WFI18.")] = "WFI01",
+    filter_name: Annotated[str, typer.Option("--filter", help="F062 to F213.")] = "F158",
+    ra: Annotated[float | None, typer.Option(help="ICRS degrees; default: the sources' middle.")] = None,
+    dec: Annotated[float | None, typer.Option(help="ICRS degrees; default: the sources' middle.")] = None,
+    roll: Annotated[float, typer.Option(help="Position angle of V3, degrees.")] = 0.0,
+    start: Annotated[datetime, typer.Option(help="Start of the exposure, UTC.")] = datetime(2027, 6, 1),  # noqa: DTZ001
+    ma_table: Annotated[int, typer.Option(help="MA table number.")] = IMAGING.number,
+    exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same ramp, bit for bit.")] = 1,
+    cosmic_rays: Annotated[bool, typer.Option(help="Let cosmic rays hit the detector.")] = True,
+) -> None:
+    """Simulate the L1 ramp of one detector, its middle on RA, Dec, and write the truth beside it."""
+    simulator = import_simulator()
+    refuse_unknown([detector], DETECTORS, "detector")
+    refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
+    if ma_table not in MA_TABLES:
+        raise InputError(f"no MA table {ma_table}; there are {', '.join(map(str, MA_TABLES))}")
+    opened, begin = open_store(references), start.replace(tzinfo=start.tzinfo or UTC)
+    field = simulator.read_sources(sources, filter_name)
+    ra_deg, dec_deg = simulator.middle(field, ra, dec)
+    aim = simulator.aim(
+        opened, detector, filter_name, ra_deg=ra_deg, dec_deg=dec_deg, roll_deg=roll, start_time=begin
+    )
+    meta = simulator.exposure_meta(
+        detector,
+        filter_name,
+        pointing=aim,
+        start_time=begin,
+        ma_table=MA_TABLES[ma_table],
+        exposure_id=names.ExposureId(exposure=exposure),
+    )
+    clock = time.perf_counter()
+    made = simulator.simulate(
+        field, meta, opened, seed=seed, effects=simulator.Effects(cosmic_rays=cosmic_rays)
+    )
+    target = store.join(output, str(meta.file_name))
+    l1.write_ramp(made.ramp, target)
+    simulator.write_truth(made.truth, simulator.truth_url(target))
+    print(f"{target}\n{simulator.truth_url(target)}")
+    print(f"  {len(made.truth)} sources in {time.perf_counter() - clock:.1f} s", flush=True)
+
+
+def import_simulator() -> Any:
+    """Return the simulator's module; InputError without GalSim."""
+    try:
+        from nexus_pipeline.simulate import exposure  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"the simulator needs GalSim ({error}): install nexus-pipeline[simulate]") from error
+    return exposure
 
 
 @app.command()

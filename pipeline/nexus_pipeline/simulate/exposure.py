@@ -25,9 +25,22 @@ from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import cosmic_rays, detector, scene
 from nexus_pipeline.simulate.background import background_mjysr
-from nexus_pipeline.simulate.catalog import Sources
+from nexus_pipeline.simulate.catalog import Sources, read_sources, read_table
 from nexus_pipeline.simulate.random import Effect, generator
 from nexus_pipeline.sky import distortion, wcs
+
+__all__ = [
+    "Effects",
+    "Simulated",
+    "aim",
+    "exposure_meta",
+    "middle",
+    "read_sources",
+    "read_truth",
+    "simulate",
+    "truth_url",
+    "write_truth",
+]
 
 DEFAULT_START: Final = datetime(2027, 6, 1, tzinfo=UTC)
 
@@ -126,6 +139,27 @@ def simulate(
         threads=threads,
     )
     return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed))
+
+
+def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
+    """Return (ra, dec) with the middle of the sources where one is None; InputError without sources."""
+    if not len(sources):
+        raise InputError("the catalogue has no sources")
+    ra, dec = np.deg2rad(sources.ra_deg), np.deg2rad(sources.dec_deg)
+    mean = np.array([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)]).mean(axis=1)
+    own_ra = float(np.rad2deg(np.arctan2(mean[1], mean[0])) % 360)
+    own_dec = float(np.rad2deg(np.arctan2(mean[2], np.hypot(mean[0], mean[1]))))
+    return own_ra if ra_deg is None else ra_deg, own_dec if dec_deg is None else dec_deg
+
+
+def truth_url(ramp_url: str) -> str:
+    """Return where the truth of the ramp at ``ramp_url`` lies."""
+    return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal')}_truth.ecsv"
+
+
+def read_truth(url: str) -> Table:
+    """Return the truth table at ``url``."""
+    return read_table(url)
 
 
 def write_truth(truth: Table, url: str) -> None:
