@@ -9,12 +9,6 @@ from tests.support.fake_hub import FakeHub, running_hub
 from tests.support.portal import PortalUnderTest, Visitor, database_file, portal_over, with_people
 
 
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with running_hub() as running:
-        yield running
-
-
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database without people; tests work on copies."""
@@ -24,29 +18,42 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def database_of_people(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with Ada, Tomo, Alex and their team, made once; tests work on copies."""
-    file = tmp_path_factory.mktemp("people") / empty_database.name
-    shutil.copy(empty_database, file)
+    file = Path(shutil.copy(empty_database, tmp_path_factory.mktemp("people")))
     with portal_over(file, FakeHub()) as made:
         with_people(made)
     return file
 
 
+@pytest.fixture(scope="session")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PortalUnderTest, str]]:
+    """One hub and one portal for all tests, because starting them takes longer than most tests do."""
+    file = tmp_path_factory.mktemp("portal") / "allocator.sqlite"
+    with running_hub() as hub, portal_over(file, hub) as portal, portal.served() as address:
+        yield portal, address
+
+
 @pytest.fixture
-def portal(empty_database: Path, tmp_path: Path, hub: FakeHub) -> Iterator[PortalUnderTest]:
-    with portal_over(Path(shutil.copy(empty_database, tmp_path)), hub) as made:
-        yield made
+def portal(standing: tuple[PortalUnderTest, str], empty_database: Path) -> PortalUnderTest:
+    """The portal with nobody in it."""
+    standing[0].begin_again(empty_database)
+    return standing[0]
 
 
 @pytest.fixture
 def populated(portal: PortalUnderTest, database_of_people: Path) -> PortalUnderTest:
-    shutil.copy(database_of_people, str(portal.database.url.database))
+    """The portal with Ada, Tomo, Alex and their team."""
+    portal.begin_again(database_of_people)
     return portal
 
 
 @pytest.fixture
-def address(portal: PortalUnderTest) -> Iterator[str]:
-    with portal.served() as address:
-        yield address
+def hub(portal: PortalUnderTest) -> FakeHub:
+    return portal.hub
+
+
+@pytest.fixture
+def address(standing: tuple[PortalUnderTest, str]) -> str:
+    return standing[1]
 
 
 @pytest.fixture

@@ -40,6 +40,10 @@ class FakeHub:
     def api_url(self) -> str:
         return f"{self.url}/hub/api"
 
+    def forget(self) -> None:
+        """Become a hub that was just started; the addresses stay."""
+        vars(self).update(vars(FakeHub(self.url, self.public_url)))
+
     def sign_out(self) -> None:
         """Forget every token, as the hub does for the session that signs out."""
         self.tokens.clear()

@@ -2,6 +2,7 @@
 
 import random
 import re
+import shutil
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from uuid import UUID
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
@@ -31,7 +33,6 @@ from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
 from nexus_allocator.web.context import Portal
 from nexus_allocator.web.oauth import HubSignIn
-from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 PREFIX = "/services/nexus/"
 NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
@@ -86,6 +87,18 @@ class PortalUnderTest:
         parent = FastAPI()
         parent.mount(prefix.rstrip("/"), portal_app(portal))
         return parent
+
+    def begin_again(self, database: Path) -> None:
+        """Forget everything: the database becomes a copy of ``database``, hub and clock are as at first."""
+        self.database.dispose()
+        file = Path(str(self.database.url.database))
+        for rest in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+            rest.unlink(missing_ok=True)
+        shutil.copy(database, file)
+        self.hub.forget()
+        self.clock.now = NOW
+        if self.signed_in_by is not None:
+            self.signed_in_by.hub.cache.clear()
 
     @contextmanager
     def served(self) -> Iterator[str]:
@@ -298,7 +311,7 @@ class Visitor:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.client = httpx.Client(base_url=address, follow_redirects=False, timeout=10)
+        self.client = httpx.Client(base_url=address, timeout=10, trust_env=False, verify=False)  # noqa: S501 - plain HTTP
         self.page = ""
 
     def __enter__(self) -> Self:
@@ -311,7 +324,8 @@ class Visitor:
 
     def at_the_hub(self, location: str) -> str:
         """Visit the hub's page that authorises; return where it sends the browser."""
-        answer = httpx.get(location, cookies=self.hub_cookies())
+        with httpx.Client(cookies=self.hub_cookies(), trust_env=False, verify=False) as other:  # noqa: S501
+            answer = other.get(location)
         for name, value in answer.cookies.items():
             self.client.cookies.set(name, value)
         return answer.headers["Location"]

@@ -1,19 +1,22 @@
 """How figures, times and lengths read on a page."""
 
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 
 MICRO = Decimal(1_000_000)
 
 
 def credits_text(micro: int) -> str:
-    """Return micro-credits as credits: two decimals, three below 0.1, one from 1,000 on."""
+    """Return micro-credits as credits: two decimals, three below 0.1, one from 1,000 on.
+
+    Rounded towards zero, so that what is left never looks like more than it is.
+    """
     amount = Decimal(micro) / MICRO
     size = abs(amount)
     if 0 < size < Decimal("0.0005"):
         return "under 0.001"
     places = "0.001" if 0 < size < Decimal("0.1") else "0.01" if size < 1000 else "0.1"
-    return f"{amount.quantize(Decimal(places), ROUND_HALF_UP):,}"
+    return f"{amount.quantize(Decimal(places), ROUND_DOWN):,}"
 
 
 def credits_exact(micro: int) -> str:
