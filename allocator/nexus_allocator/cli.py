@@ -1,7 +1,8 @@
 """The operator's command line; each command is one transaction, and CronJobs call the same ones."""
 
 import getpass
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -10,9 +11,16 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
-from nexus_allocator.config import DatabaseSettings, UnknownSetting, read_database_settings, read_settings
+from nexus_allocator.config import (
+    DatabaseSettings,
+    Settings,
+    UnknownSetting,
+    read_database_settings,
+    read_settings,
+)
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import AllocatorError, BadAmount
 from nexus_allocator.domain.states import Role, TierSlug
@@ -47,10 +55,10 @@ def main() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the current schema."""
-    database = _database(read_database_settings())
-    before = schema.current(database)
-    schema.upgrade(database)
-    after = schema.current(database)
+    with _database(read_database_settings()) as database:
+        before = schema.current(database)
+        schema.upgrade(database)
+        after = schema.current(database)
     typer.echo(f"schema {after}" if before == after else f"schema {before or 'empty'} → {after}")
 
 
@@ -61,7 +69,7 @@ def seed_demo(
     """Make the demo team with its people; run again, it changes nothing."""
     settings = read_database_settings()
     policy = load_policy(settings.tiers_file)
-    with _database(settings).session_scope() as session:
+    with _writing(settings) as session:
         made = demo.seed(session, policy=policy, issuer=issuer, now=_now())
     typer.echo("demo team made" if made else "demo team is there already")
 
@@ -71,7 +79,7 @@ def audit() -> None:
     """Recompute every balance, hold and total; end with 1 when something does not add up."""
     settings = read_database_settings()
     silence = 3 * timedelta(seconds=settings.metering_interval_s)
-    with _database(settings).reading_scope() as session:
+    with _database(settings) as database, database.reading_scope() as session:
         report = auditing.audit(session, meter_silence=silence, now=_now())
     typer.echo(
         f"{report.allocations} allocations, {report.holds} holds, "
@@ -88,8 +96,10 @@ def reconcile() -> None:
     """Read the hub's live servers once and bring every hold up to it; end with 1 when the hub is silent."""
     settings = read_settings()
     terms = metering.Terms(settings.metering_interval, settings.posting_interval, settings.hold_start_timeout)
-    database = Database(settings.database_url, threads=1)
-    with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
+    with (
+        _database(settings) as database,
+        HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub,
+    ):
         result = metering.run_round(database, hub, terms=terms, clock=_now)
     typer.echo(", ".join(f"{name} {value}" for name, value in asdict(result).items()))
     if result.trouble:
@@ -111,7 +121,7 @@ def correct(account: str, credits: str, reason: Reason) -> None:  # noqa: A002 -
 @app.command()
 def suspend(hub_name: str) -> None:
     """Refuse a person's launches from now on."""
-    with _database(read_database_settings()).session_scope() as session:
+    with _writing(read_database_settings()) as session:
         people.suspend(session, hub_name=hub_name, actor=_operator(), now=_now())
     typer.echo(f"{hub_name} is suspended")
 
@@ -119,7 +129,7 @@ def suspend(hub_name: str) -> None:
 @app.command()
 def reinstate(hub_name: str) -> None:
     """Let a suspended person launch again."""
-    with _database(read_database_settings()).session_scope() as session:
+    with _writing(read_database_settings()) as session:
         people.reinstate(session, hub_name=hub_name, actor=_operator())
     typer.echo(f"{hub_name} may launch again")
 
@@ -133,7 +143,7 @@ def team_create(
     """Make a team with its account, allocation and gid."""
     settings = read_database_settings()
     policy = load_policy(settings.tiers_file)
-    with _database(settings).session_scope() as session:
+    with _writing(settings) as session:
         team = teams.create(
             session, policy=policy, slug=slug, label=label, tier=tier, actor=_operator(), now=_now()
         )
@@ -145,13 +155,13 @@ def team_add(
     team: str, hub_name: str, role: Annotated[Role, typer.Option(help="In the team.")] = Role.MEMBER
 ) -> None:
     """Let a person join a team, or change their role in it."""
-    with _database(read_database_settings()).session_scope() as session:
+    with _writing(read_database_settings()) as session:
         teams.add_member(session, team=team, hub_name=hub_name, role=role, now=_now())
     typer.echo(f"{hub_name} is {role} of {team}")
 
 
 def _change(act: Callable[..., object], account: str, amount: str, reason: str) -> None:
-    with _database(read_database_settings()).session_scope() as session:
+    with _writing(read_database_settings()) as session:
         act(
             session,
             account=account,
@@ -174,8 +184,19 @@ def _micro(amount: str) -> int:
     return int(micro)
 
 
-def _database(settings: DatabaseSettings) -> Database:
-    return Database(settings.database_url, threads=1)
+@contextmanager
+def _database(settings: DatabaseSettings | Settings) -> Iterator[Database]:
+    database = Database(settings.database_url, threads=1)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def _writing(settings: DatabaseSettings) -> Iterator[Session]:
+    with _database(settings) as database, database.session_scope() as session:
+        yield session
 
 
 def _operator() -> str:

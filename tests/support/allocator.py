@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
 import httpx
+import uvicorn
+from fastapi import FastAPI
 from tests.support.postgres import free_port
 
 from nexus_allocator.clients.hub import HubClient
@@ -281,6 +283,27 @@ def fake_hub() -> Iterator[FakeHub]:
         listener.shutdown()
         listener.server_close()
         thread.join(5)
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """Serve an app from a thread of this process, without its lifespan; yield its address."""
+    port = free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_config=None, ws="none")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
 
 
 def service_environment(database_url: str, hub_api_url: str, **changes: str) -> dict[str, str]:

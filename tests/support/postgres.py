@@ -31,18 +31,13 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, template: str = "template1") -> str:
-        """Return the name of a new database, a copy of ``template``."""
+    def new_database(self) -> str:
+        """Return the name of a new, empty database."""
         name = f"test_{next(self._numbers)}"
         with self.connect("postgres") as connection:
-            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+            statement = sql.SQL("CREATE DATABASE {}")
+            connection.execute(statement.format(sql.Identifier(name)))
         return name
-
-    def drop(self, database: str) -> None:
-        with self.connect("postgres") as connection:
-            statement = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-            connection.execute(statement.format(sql.Identifier(database)))
 
     def connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(

@@ -19,7 +19,6 @@ from nexus_allocator.domain.stops import Evidence
 
 PAGED = {"Accept": "application/jupyterhub-pagination+json"}
 PAGE_SIZE = 100
-PAGES_AT_MOST = 10_000
 OK, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 202, 204, 404
 
 
@@ -88,8 +87,8 @@ class HubClient:
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
     def _active_users(self) -> Iterator[dict[str, Any]]:
-        offset: int | None = 0
-        for _ in range(PAGES_AT_MOST):
+        offset = 0
+        while True:
             query = {"state": "active", "offset": str(offset), "limit": str(PAGE_SIZE)}
             page = _body(self._ask("GET", "users", params=query, headers=PAGED))
             if not isinstance(page, dict) or "items" not in page or "_pagination" not in page:
@@ -98,8 +97,9 @@ class HubClient:
             following = page["_pagination"]["next"]
             if following is None:
                 return
+            if following["offset"] <= offset:
+                raise HubUnavailable(problem="the list of servers does not end")
             offset = following["offset"]
-        raise HubUnavailable(problem="the list of servers does not end")
 
     def _ask(
         self,

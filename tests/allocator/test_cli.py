@@ -1,0 +1,100 @@
+"""The operator's command line, called as the console script calls it; once as a process of its own."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, FakeHub, World, service_environment
+from tests.support.postgres import free_port
+
+from nexus_allocator import cli
+from nexus_allocator.store.session import Database
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command; return its exit code and what it said on both streams."""
+
+    def run(
+        url: str, *words: str, hub: str = "http://127.0.0.1:9/hub/api", **more: str
+    ) -> tuple[int, str, str]:
+        tokens = {"NEXUS_HUB_TOKEN": HUB_TOKEN, "NEXUS_INTERNAL_TOKEN": INTERNAL_TOKEN}
+        for name, value in {"NEXUS_DATABASE_URL": url, "NEXUS_HUB_API_URL": hub, **tokens, **more}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["nexus-allocator", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def url(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
+def test_an_operator_makes_a_team_grants_corrects_and_audits(run: Run, url: str, world: World) -> None:
+    def told(*words: str, **more: str) -> str:
+        code, out, error = run(url, *words, **more)
+        assert code == 0, out + error
+        return out
+
+    told("migrate")
+    assert "made" in told("seed-demo", NEXUS_ISSUER="https://provider.test")
+    assert "already" in told("seed-demo", "--issuer", "https://provider.test")
+    assert "gid 40001" in told("team", "create", "grism", "--label", "Grism", "--tier", "special")
+    told("team", "add", "grism", "astronomer", "--role", "lead")
+    told("grant", "grism", "12.5", "--reason", "Awarded by the panel")
+    told("correct", "grism", "-2.25", "--reason", "Platform fault refunded twice")
+    assert world.figures("grism").balance == 10_250_000
+    assert "0 drifts" in told("audit")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("grant", "nobody", "1", "--reason", "for the test"), "no account nobody"),
+        (("grant", "nobody", "many", "--reason", "for the test"), "six decimals"),
+        (("correct", "nobody", "nan", "--reason", "for the test"), "six decimals"),
+        (("grant", "nobody", "1", "--reason", " "), "no account nobody"),
+        (("team", "create", "Bad Name", "--label", "X"), "can't be a name"),
+        (("team", "add", "none", "astronomer"), "no team none"),
+        (("suspend", "nobody"), "Nobody is known"),
+        (("reconcile",), "nothing was ended"),
+    ],
+)
+def test_a_refused_command_says_why_and_ends_with_one(
+    run: Run, url: str, words: tuple[str, ...], message: str
+) -> None:
+    code, _, error = run(url, *words, hub=f"http://127.0.0.1:{free_port()}/hub/api")
+    assert code == 1
+    assert message in error
+
+
+def test_reconcile_reads_the_hub_once(run: Run, url: str, world: World, hub: FakeHub) -> None:
+    world.astronomer()
+    admitted = world.launch()
+    hub.runs("astronomer", admitted.hold_id, world.clock())
+    assert "witnessed 1" in run(url, "reconcile", hub=hub.api_url)[1]
+
+
+def test_an_unmigrated_database_and_a_misspelt_setting_are_told(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/empty.sqlite"
+    assert "migrated?" in run(url, "audit")[2]
+    code, _, error = run(url, "reconcile", NEXUS_METERING_INTERVALL_S="60")
+    assert (code, "NEXUS_METERING_INTERVALL_S" in error) == (1, True)
+
+
+def test_it_runs_as_a_process_of_its_own_and_shows_no_traceback(migrated_sqlite: Path) -> None:
+    environment = service_environment(f"sqlite:///{migrated_sqlite}", "http://127.0.0.1:9/hub/api")
+    result = subprocess.run(
+        [sys.executable, "-m", "nexus_allocator", "suspend", "nobody"], env=environment, capture_output=True,
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stderr) == (1, "Nobody is known as nobody.\n")

@@ -1,0 +1,86 @@
+"""Settings and the policy file: read once, checked, unknown names refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from nexus_allocator import policy as packaged
+from nexus_allocator.config import UnknownSetting, read_settings
+from nexus_allocator.domain.states import TierSlug
+from nexus_allocator.policy import load_policy
+
+TIERS = Path(packaged.__file__).with_name("tiers.yaml")
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("NEXUS_DATABASE_URL", "sqlite:///x.sqlite")
+    monkeypatch.setenv("NEXUS_HUB_TOKEN", "h" * 32)
+    monkeypatch.setenv("NEXUS_INTERNAL_TOKEN", "i" * 32)
+    return monkeypatch
+
+
+def test_settings_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("NEXUS_ISSUER_ADMINS", "https://a.test|alex, nexus-admins")
+    settings = read_settings()
+    assert settings.issuer_admins == ("https://a.test|alex", "nexus-admins")
+    assert settings.metering_interval.total_seconds() == 60
+    assert "h" * 32 not in repr(settings)
+
+
+def test_an_unknown_setting_is_refused_by_name(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("NEXUS_DATABASE", "sqlite:///x.sqlite")
+    with pytest.raises(UnknownSetting, match="NEXUS_DATABASE"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NEXUS_METERING_INTERVAL_S", "0"),
+        ("NEXUS_SAVE_GRACE_MINUTES", "-1"),
+        ("NEXUS_SERVICE_PREFIX", "services/nexus"),
+        ("NEXUS_INTERNAL_TOKEN", "short"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_refused(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ValidationError):
+        read_settings()
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    document = yaml.safe_load(TIERS.read_text()) | changes
+    (folder / "agreement.html").write_text("<p>Be kind.</p>")
+    path = folder / "policy.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_a_policy_file_of_one_s_own_is_read_with_the_agreement_beside_it(tmp_path: Path) -> None:
+    policy = load_policy(write(tmp_path, version=7))
+    assert (policy.version, policy.agreement.text_html) == (7, "<p>Be kind.</p>")
+    assert policy.tiers[TierSlug.SPECIAL].credits_micro is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"sizes": []}, "sizes"),
+        ({"tiers": []}, "missing"),
+        ({"colour": "blue"}, "colour"),
+        ({"images": [{"slug": "a", "label": "A"}]}, "default"),
+        ({"sizes": [{"slug": "tiny", "label": "Tiny", "cpu": 1, "memory_gib": 1}]}, "unknown sizes"),
+        ({"hours": {"min": 1, "max": 2, "step": 1, "default": 3}}, "outside the range"),
+    ],
+)
+def test_a_policy_that_contradicts_itself_is_refused(
+    tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        load_policy(write(tmp_path, **changes))
