@@ -1,4 +1,4 @@
-"""One hub for a module's tests; each test finds the stand-in's answers at their defaults and no server running."""
+"""One hub for a module’s tests; each finds the stand-in at its defaults and no server running."""
 
 from collections.abc import Iterator
 

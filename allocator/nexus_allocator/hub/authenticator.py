@@ -21,7 +21,7 @@ SIGN_IN_AGAIN = (
     "Your sign-in has ended, so nothing was started and nothing was charged. Sign in again, then launch."
 )
 # Parallel requests share one refresh: a rotated refresh token used twice ends the whole grant.
-REFRESH_SHARED_FOR_S = 5.0
+REFRESH_SHARED_FOR_S = 2.0
 
 
 class DiscoveringLoginHandler(OAuthLoginHandler):  # type: ignore[misc]

@@ -1,0 +1,203 @@
+"""What a started server is: whose, how large, with what in it; and what is told when it ends."""
+
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nexus_allocator.hub import confinement
+from tests.support.hub import SMALL, HubUnderTest, Visitor, until
+from tests.support.nexus import ROOT
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give servers uids of their own")
+needs_cgroups = pytest.mark.skipif(
+    confinement.find_controllers() is None, reason="control groups cannot be written here"
+)
+
+
+def launch(hub: HubUnderTest) -> tuple[Visitor, psutil.Process]:
+    person = hub.sign_in()
+    assert person.launch_by_form(SMALL).status_code == 200
+    hub.wait_until_ready()
+    return person, psutil.Process(hub.pid())
+
+
+def stops(hub: HubUnderTest) -> list[dict[str, object]]:
+    return [call["body"] for call in hub.calls("POST", "/holds/.*/stopped")]
+
+
+def settled_after(hub: HubUnderTest, before: int) -> dict[str, object]:
+    return until(lambda: stops(hub)[before:], "settled")[0]
+
+
+def home(hub: HubUnderTest) -> Path:
+    return hub.settings.folder("homes") / "astronomer"
+
+
+def test_a_server_is_told_started_and_settled_by_its_owners_hand(hub: HubUnderTest) -> None:
+    before, asked = len(stops(hub)), datetime.now(UTC)
+    person, process = launch(hub)
+    state = hub.server("astronomer")["state"]  # type: ignore[index]
+    told = hub.calls("POST", f"/holds/{state['hold_id']}/started")[0]["body"]
+    assert told == {"process_started_at": state["process_started_at"], "evidence": {"pid": process.pid}}
+    assert asked < datetime.fromisoformat(told["process_started_at"]) < datetime.now(UTC)
+    person.stop()
+    evidence = settled_after(hub, before)
+    assert (evidence["alive_at_stop"], evidence["exit_signal"]) == (True, None)
+    assert asked < datetime.fromisoformat(str(evidence["stopped_at"])) <= datetime.now(UTC)
+    assert not process.is_running()
+
+
+def test_a_killed_server_is_noticed_at_once_and_its_signal_told(hub: HubUnderTest) -> None:
+    before = len(stops(hub))
+    _, process = launch(hub)
+    process.kill()
+    killed = datetime.now(UTC)
+    evidence = settled_after(hub, before)
+    assert (evidence["alive_at_stop"], evidence["exit_signal"], evidence["exit_code"]) == (False, 9, None)
+    noticed = datetime.fromisoformat(str(evidence["stopped_at"]))
+    assert abs((noticed - killed).total_seconds()) < 0.5
+    hub.wait_until_gone()
+
+
+@needs_root
+def test_each_server_has_its_own_ids_and_a_home_of_its_own(hub: HubUnderTest) -> None:
+    hub.control(teams={"wide-field-demo": 40000})
+    _, process = launch(hub)
+    uid = process.uids().real
+    assert uid >= 20000
+    assert set(process.uids()) == {uid}
+    assert set(process.gids()) == {process.gids().real}
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    assert "Groups:\t40000" in status
+    assert "Umask:\t0027" in status
+    assert (home(hub).stat().st_uid, home(hub).stat().st_mode & 0o777) == (uid, 0o750)
+    team = hub.settings.folder("teams") / "wide-field-demo"
+    assert (team.stat().st_gid, team.stat().st_mode & 0o7777) == (40000, 0o3770)
+    assert (home(hub) / "teams" / "wide-field-demo").resolve() == team
+    assert (hub.settings.store / "accounts" / "astronomer").stat().st_uid == uid
+    environment = process.environ()
+    assert (environment["USER"], environment["HOME"]) == ("astronomer", str(home(hub)))
+    secrets = {"NEXUS_INTERNAL_TOKEN", "CONFIGPROXY_AUTH_TOKEN", "NEXUS_HUB_TOKEN"}
+    assert not secrets & set(environment)
+
+
+def test_the_pipelines_command_is_on_the_path_and_caches_can_be_written(hub: HubUnderTest) -> None:
+    _, process = launch(hub)
+    environment = process.environ()
+    beside = Path(environment["PATH"].split(":")[0])
+    assert (beside / "wfi").exists() or (beside / "python").exists()
+    for name in ("MPLCONFIGDIR", "NUMBA_CACHE_DIR"):
+        assert Path(environment[name]).is_relative_to(home(hub))
+        assert Path(environment[name]).stat().st_uid == process.uids().real
+    assert environment["NEXUS_STORE_URL"] == hub.settings.store.as_uri()
+    assert environment["NEXUS_ACCOUNT"] == "astronomer"
+
+
+def test_curated_notebooks_are_copied_once_and_never_over_a_changed_one(hub: HubUnderTest) -> None:
+    curated = [
+        path for path in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+    ]
+    if not curated:
+        pytest.skip("no curated notebook yet")
+    person, _ = launch(hub)
+    copy = home(hub) / "notebooks" / curated[0].relative_to(ROOT / "notebooks")
+    assert copy.read_bytes() == curated[0].read_bytes()
+    copy.write_text("mine")
+    person.stop()
+    hub.wait_until_gone()
+    launch(hub)
+    assert copy.read_text() == "mine"
+
+
+@needs_cgroups
+def test_a_server_is_confined_to_the_size_it_pays_for(hub: HubUnderTest) -> None:
+    person, process = launch(hub)
+    controllers = confinement.find_controllers()
+    assert controllers is not None
+    folder = controllers.memory / confinement.GROUP / "astronomer"
+    assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
+    limit = folder / ("memory.max" if controllers.version == 2 else "memory.limit_in_bytes")
+    assert int(limit.read_text()) == 4 * 2**30
+    person.stop()
+    hub.wait_until_gone()
+    assert not folder.exists()
+
+
+@needs_cgroups
+def test_a_server_killed_for_want_of_memory_is_told_as_such(hub: HubUnderTest) -> None:
+    before = len(stops(hub))
+    person, process = launch(hub)
+    controllers = confinement.find_controllers()
+    assert controllers is not None
+    folder = controllers.memory / confinement.GROUP / "astronomer"
+    limit = folder / ("memory.max" if controllers.version == 2 else "memory.limit_in_bytes")
+    # Less than the server holds already: its next page is one too many.
+    try:
+        limit.write_text(str(8 * 2**20))
+    except OSError:
+        pass  # v1 cannot shrink below what is in use; what it could reclaim is gone, and the next page kills
+    until(lambda: (person.get("/user/astronomer/api/status"), not process.is_running())[1], "killed", 20)
+    evidence = settled_after(hub, before)
+    assert evidence["exit_signal"] == 9
+    intents = [c["body"] for c in hub.calls("POST", "/servers/astronomer/-/stop-intent")]
+    assert intents[-1] == {"reason": "out-of-memory", "actor": "kernel"}
+
+
+def test_a_server_outlives_the_hub_and_is_taken_over(hub: HubUnderTest) -> None:
+    before = len(stops(hub))
+    person, process = launch(hub)
+    hold = hub.server("astronomer")["state"]["hold_id"]  # type: ignore[index]
+    hub.kill("hub")
+    hub.restart("hub")
+    server = hub.wait_until_ready()
+    assert (server["state"]["pid"], server["state"]["hold_id"]) == (process.pid, hold)
+    assert person.get("/user/astronomer/lab").status_code == 200
+    assert stops(hub)[before:] == []
+    process.kill()
+    evidence = settled_after(hub, before)
+    # Not a child of this hub: the end is seen, the signal is not.
+    assert (evidence["alive_at_stop"], evidence["exit_signal"]) == (False, None)
+    assert evidence["stopped_at"] is not None
+
+
+def test_a_server_that_died_without_a_hub_is_settled_without_a_time(hub: HubUnderTest) -> None:
+    before = len(stops(hub))
+    _, process = launch(hub)
+    hub.kill("hub")
+    process.kill()
+    hub.restart("hub")
+    evidence = settled_after(hub, before)
+    assert (evidence["stopped_at"], evidence["alive_at_stop"]) == (None, False)
+    hub.wait_until_gone()
+
+
+def test_the_service_may_miss_a_stop_and_read_it_from_the_hub_later(hub: HubUnderTest) -> None:
+    person, _ = launch(hub)
+    hold = hub.server("astronomer")["state"]["hold_id"]  # type: ignore[index]
+    hub.control(failing=True)
+    person.stop()
+    hub.wait_until_gone()
+    hub.control(failing=False)
+    listed = hub.as_parent("GET", "/users/astronomer?include_stopped_servers").json()["servers"][""]
+    assert listed["state"]["last_stop"]["hold_id"] == hold
+    assert listed["state"]["last_stop"]["alive_at_stop"] is True
+    assert "hold_id" not in listed["state"]
+
+
+def test_a_jupyterlab_that_never_answers_is_a_failed_start_not_its_owners_hand(hub: HubUnderTest) -> None:
+    person = hub.sign_in()
+    before = len(stops(hub))
+    # Stopped before it can listen: it lives, and never answers.
+    person.launch_by_form(SMALL)
+    pid = until(lambda: (hub.server("astronomer") or {}).get("state", {}).get("pid"), "started")
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGKILL)
+    evidence = settled_after(hub, before)
+    assert evidence["exit_signal"] == 9
+    assert evidence["alive_at_stop"] is False
