@@ -224,15 +224,16 @@ def database_file(folder: Path) -> Path:
 
 
 @contextmanager
-def portal_over(file: Path, hub: FakeHub) -> Iterator[PortalUnderTest]:
-    database = Database(f"sqlite:///{file}")
-    portal = PortalUnderTest(database, hub, load_policy())
+def portal_over(database: Path | str, hub: FakeHub) -> Iterator[PortalUnderTest]:
+    """Yield a portal over a SQLite file or the database at a URL; it may still be empty."""
+    opened = Database(f"sqlite:///{database}" if isinstance(database, Path) else database)
+    portal = PortalUnderTest(opened, hub, load_policy())
     try:
         yield portal
     finally:
         for client in portal.clients:
             client.close()
-        database.dispose()
+        opened.dispose()
 
 
 def with_people(portal: PortalUnderTest) -> None:
@@ -264,10 +265,11 @@ def with_a_busy_month(portal: PortalUnderTest) -> None:
     portal.clock.now = end - timedelta(hours=3)
     began = portal.clock.now
     own = portal.launch("astronomer", hours=4)
+    portal.clock.forward(minutes=1)
     shared = portal.launch("teammate", account="wide-field-demo", size="large", hours=8, server="mosaics")
     portal.clock.now = end
     portal.seen(own, started_at=began)
-    portal.seen(shared, started_at=began)
+    portal.seen(shared, started_at=began + timedelta(minutes=1))
     portal.launch("astronomer", server="survey", account="wide-field-demo", size="medium", started=False)
     decide(portal, denied)
     portal.ask("astronomer", "research")
