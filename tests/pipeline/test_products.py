@@ -37,10 +37,7 @@ def finished_image() -> RateImage:
     transform, _ = build.geometry(build.DETECTOR, 40)
     distortion = kinds.DistortionReference(detector=build.DETECTOR, transform=transform)
     image = assign_wcs.assign(build.rate_image(np.random.default_rng(1).random((40, 40))), distortion)
-    steps = (
-        StepRecord("dq_init", "COMPLETE", 0.5, 10**9),
-        StepRecord("ramp_fitting", "COMPLETE", 2.5, 2 * 10**9),
-    )
+    steps = (StepRecord("dq_init", "COMPLETE", 0.5, 10**9), StepRecord("photom", "COMPLETE", 2.5, 10**9))
     return replace(
         image,
         photometry=Photometry(0.65, 0.0065, 2.8e-13),
@@ -114,9 +111,8 @@ def test_an_l2_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_values_beyond_half_precision_stay_finite(tmp_path: Path) -> None:
-    image = build.rate_image(
-        np.ones((40, 40)), dumo=build.plane(1e9, (40, 40)), err=build.plane(np.nan, (40, 40))
-    )
+    huge, none = build.plane(1e9, (40, 40)), build.plane(np.nan, (40, 40))
+    image = build.rate_image(np.ones((40, 40)), dumo=huge, err=none)
     l2.write_rate_image(image, str(tmp_path / "a_cal.asdf"))
     back = l2.read_rate_image(str(tmp_path / "a_cal.asdf"))
     assert (back.dumo == np.finfo(np.float16).max).all()

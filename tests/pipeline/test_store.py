@@ -86,9 +86,8 @@ try:
 except StorageError as error:
     print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
-    )
+    python = [sys.executable, "-c", script]
+    done = subprocess.run(python, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == f"{tmp_path}/a.bin: could not be written: File too large\n"
     assert list(tmp_path.iterdir()) == []
 

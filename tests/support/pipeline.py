@@ -1,13 +1,18 @@
 """Builders of small exposures, references and stores; values that can be reckoned by hand."""
 
+import io
+import sys
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline import cli
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.ma_table import IMAGING, MATable
 from nexus_pipeline.instrument.wfi import BORDER, active
@@ -169,3 +174,25 @@ def interrupted(after_bytes: int, error: BaseException) -> Callable[[Any], None]
         raise error
 
     return write
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command said, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+def wfi(*arguments: object) -> Told:
+    """Run ``wfi`` in this process: a new one imports for seconds. An error it does not catch goes through."""
+    out, err = io.StringIO(), io.StringIO()
+    command = ["wfi", *(str(argument) for argument in arguments)]
+    status = 0
+    with mock.patch.object(sys, "argv", command), redirect_stdout(out), redirect_stderr(err):
+        try:
+            cli.main()
+        except SystemExit as done:
+            status = done.code if isinstance(done.code, int) else 0
+    return Told(status, out.getvalue(), err.getvalue())

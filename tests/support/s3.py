@@ -1,6 +1,5 @@
 """An S3 server of one's own on the loopback interface (moto), for as long as a test lasts."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,6 +30,6 @@ def s3_server(*buckets: str) -> Iterator[dict[str, str]]:
         )
         for bucket in buckets:
             client.create_bucket(Bucket=bucket)
-        yield dict(os.environ) | environment
+        yield environment
     finally:
         server.stop()

@@ -93,7 +93,8 @@ def _save_locally(path: Path, write: Writer) -> None:
 
 def _save_remotely(url: str, write: Writer) -> None:
     with tempfile.NamedTemporaryFile(suffix=".part") as handle:
-        write(handle)
+        # The wrapper is no io.IOBase, which asdf asks for; the file in it is.
+        write(handle.file)
         handle.flush()
         _remote(url).put_file(handle.name, url)
 
