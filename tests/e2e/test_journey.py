@@ -13,7 +13,7 @@ from tests.support.nexus import Nexus, running_nexus
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 
-SHOTS = Path(os.environ.get("NEXUS_SCREENSHOTS", "/tmp/nexus-screenshots"))  # noqa: S108 - pictures only
+SHOTS = Path(os.environ.get("SCREENSHOTS", "/tmp/nexus-screenshots"))  # noqa: S108 - pictures only
 NOTEBOOK_TIMEOUT_MS = 600_000  # the notebook's own bound is 5 minutes on a quiet machine
 SERIOUS = {"serious", "critical"}
 
@@ -108,7 +108,7 @@ def test_a_first_sign_in_shows_the_agreement_and_nothing_else(page: Page, nexus:
 
 
 def test_a_launch_that_does_not_fit_is_refused_with_its_arithmetic(page: Page, nexus: Nexus) -> None:
-    nexus.allocator("correct", "astronomer", "--credits=-24.7", "--reason", "leave little")
+    nexus.allocator("correct", "--reason", "leave too little", "--", "astronomer", "-24.7")
     plan(page, nexus, "8")
     look(page, "launch-that-does-not-fit")
     start(page)
@@ -116,7 +116,7 @@ def test_a_launch_that_does_not_fit_is_refused_with_its_arithmetic(page: Page, n
     expect(refusal).to_contain_text("left", timeout=30_000)
     expect(refusal).to_contain_text("would fit")
     look(page, "refused")
-    nexus.allocator("correct", "astronomer", "--credits=24.7", "--reason", "give it back")
+    nexus.allocator("correct", "--reason", "give it back", "--", "astronomer", "24.7")
 
 
 def test_a_small_server_starts_and_the_quickstart_runs_to_its_end(page: Page, nexus: Nexus) -> None:
@@ -128,9 +128,8 @@ def test_a_small_server_starts_and_the_quickstart_runs_to_its_end(page: Page, ne
     page.goto(f"{nexus.url}/user/astronomer/lab/tree/notebooks/quickstart/quickstart.ipynb")
     notebook = page.get_by_role("main").locator(".jp-Notebook").first
     expect(notebook).to_be_visible(timeout=90_000)
-    expect(
-        page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status='idle']").first
-    ).to_be_visible(timeout=90_000)
+    idle = page.locator(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator[data-status='idle']").first
+    expect(idle).to_be_visible(timeout=90_000)
     screenshot(page, SHOTS, "lab")
     page.keyboard.press("Control+Shift+C")
     page.keyboard.type("Run All Cells")
