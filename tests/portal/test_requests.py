@@ -119,14 +119,14 @@ def test_an_approval_changes_tier_balance_and_end_and_is_told_to_the_person(
     done = administrator.post(
         f"admin/requests/{request_id}/approve", amount="120.5", ends_on="2027-09-30", note="For the pilot."
     )
-    assert "The request was approved" in text_of(administrator.follow(done).text)
+    assert "Awarded: the next launch page" in text_of(administrator.follow(done).text)
     account = account_of(populated, "astronomer")
     assert (account.tier, account.sums.balance_micro) == ("research", 145_500_000)
     assert account.expires_at == datetime(2027, 10, 1, tzinfo=UTC)
     hub.at_the_keyboard = "astronomer"
     with Visitor(address) as ada:
         said = text_of(ada.sign_in("requests").text)
-    assert "Research for Your own account Approved" in said
+    assert "Research for Your own account Awarded" in said
     assert "Awarded: 120.5 credits." in said
     assert "The administrator wrote: For the pilot." in said
 

@@ -19,7 +19,7 @@ NOTICES: dict[str, Notice] = {
     "requested": Notice(
         "good", "Your request was sent. An administrator will answer it; you see the answer here."
     ),
-    "awarded": Notice("good", "The request was approved; the next launch page offers the new sizes."),
+    "awarded": Notice("good", "Awarded: the next launch page offers the new sizes."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 
