@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-
 from tests.support.fake_allocator import DEFAULTS
 from tests.support.hub import HubUnderTest, running_hub
 

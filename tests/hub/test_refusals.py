@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from tests.support.hub import SMALL, TOO_LONG, HubUnderTest, running_hub, until
 
 ARITHMETIC = "This server needs 3.0 credits, 2.0 left; nothing would fit."

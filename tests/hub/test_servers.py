@@ -1,17 +1,19 @@
 """What a started server is: whose, how large, with what in it; and what is told when it ends."""
 
 import os
-import signal
-import time
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
-
-from nexus_allocator.hub import confinement
-from tests.support.hub import SMALL, HubUnderTest, Visitor, until
+from tests.support.fake_allocator import DEFAULTS
+from tests.support.hub import SMALL, HubUnderTest, Visitor, running_hub, until
 from tests.support.nexus import ROOT
+
+from nexus_allocator.embedded import commands
+from nexus_allocator.embedded.children import Child
+from nexus_allocator.hub import confinement
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give servers uids of their own")
 needs_cgroups = pytest.mark.skipif(
@@ -19,9 +21,18 @@ needs_cgroups = pytest.mark.skipif(
 )
 
 
+@pytest.fixture
+def hub(shared_hub: HubUnderTest) -> HubUnderTest:
+    """Leaves servers running: most tests only look at one."""
+    shared_hub.control(**{**DEFAULTS, "teams": {"wide-field-demo": 40000}})
+    return shared_hub
+
+
 def launch(hub: HubUnderTest) -> tuple[Visitor, psutil.Process]:
+    """Sign in to a running server, started where there is none."""
     person = hub.sign_in()
-    assert person.launch_by_form(SMALL).status_code == 200
+    if hub.server("astronomer") is None:
+        assert person.launch_by_form(SMALL).status_code == 200
     hub.wait_until_ready()
     return person, psutil.Process(hub.pid())
 
@@ -39,6 +50,7 @@ def home(hub: HubUnderTest) -> Path:
 
 
 def test_a_server_is_told_started_and_settled_by_its_owners_hand(hub: HubUnderTest) -> None:
+    hub.stop_servers()
     before, asked = len(stops(hub)), datetime.now(UTC)
     person, process = launch(hub)
     state = hub.server("astronomer")["state"]  # type: ignore[index]
@@ -66,7 +78,6 @@ def test_a_killed_server_is_noticed_at_once_and_its_signal_told(hub: HubUnderTes
 
 @needs_root
 def test_each_server_has_its_own_ids_and_a_home_of_its_own(hub: HubUnderTest) -> None:
-    hub.control(teams={"wide-field-demo": 40000})
     _, process = launch(hub)
     uid = process.uids().real
     assert uid >= 20000
@@ -116,36 +127,15 @@ def test_curated_notebooks_are_copied_once_and_never_over_a_changed_one(hub: Hub
 
 @needs_cgroups
 def test_a_server_is_confined_to_the_size_it_pays_for(hub: HubUnderTest) -> None:
-    person, process = launch(hub)
+    _, process = launch(hub)
     controllers = confinement.find_controllers()
     assert controllers is not None
     folder = controllers.memory / confinement.GROUP / "astronomer"
     assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
     limit = folder / ("memory.max" if controllers.version == 2 else "memory.limit_in_bytes")
     assert int(limit.read_text()) == 4 * 2**30
-    person.stop()
-    hub.wait_until_gone()
+    hub.stop_servers()
     assert not folder.exists()
-
-
-@needs_cgroups
-def test_a_server_killed_for_want_of_memory_is_told_as_such(hub: HubUnderTest) -> None:
-    before = len(stops(hub))
-    person, process = launch(hub)
-    controllers = confinement.find_controllers()
-    assert controllers is not None
-    folder = controllers.memory / confinement.GROUP / "astronomer"
-    limit = folder / ("memory.max" if controllers.version == 2 else "memory.limit_in_bytes")
-    # Less than the server holds already: its next page is one too many.
-    try:
-        limit.write_text(str(8 * 2**20))
-    except OSError:
-        pass  # v1 cannot shrink below what is in use; what it could reclaim is gone, and the next page kills
-    until(lambda: (person.get("/user/astronomer/api/status"), not process.is_running())[1], "killed", 20)
-    evidence = settled_after(hub, before)
-    assert evidence["exit_signal"] == 9
-    intents = [c["body"] for c in hub.calls("POST", "/servers/astronomer/-/stop-intent")]
-    assert intents[-1] == {"reason": "out-of-memory", "actor": "kernel"}
 
 
 def test_a_server_outlives_the_hub_and_is_taken_over(hub: HubUnderTest) -> None:
@@ -189,15 +179,35 @@ def test_the_service_may_miss_a_stop_and_read_it_from_the_hub_later(hub: HubUnde
     assert "hold_id" not in listed["state"]
 
 
-def test_a_jupyterlab_that_never_answers_is_a_failed_start_not_its_owners_hand(hub: HubUnderTest) -> None:
-    person = hub.sign_in()
-    before = len(stops(hub))
-    # Stopped before it can listen: it lives, and never answers.
-    person.launch_by_form(SMALL)
-    pid = until(lambda: (hub.server("astronomer") or {}).get("state", {}).get("pid"), "started")
-    os.kill(pid, signal.SIGSTOP)
-    time.sleep(0.2)
-    os.kill(pid, signal.SIGKILL)
-    evidence = settled_after(hub, before)
-    assert evidence["exit_signal"] == 9
-    assert evidence["alive_at_stop"] is False
+@needs_cgroups
+def test_a_server_killed_for_want_of_memory_is_told_as_such_and_settled_at_once() -> None:
+    with running_hub() as hub:
+        person = hub.sign_in()
+        # Far less than JupyterLab needs to start.
+        hub.control(memory_bytes=24 * 2**20)
+        person.launch_by_form(SMALL)
+        evidence = settled_after(hub, 0)
+        assert (evidence["exit_signal"], evidence["alive_at_stop"]) == (9, False)
+        intents = [call["body"] for call in hub.calls("POST", "/servers/astronomer/-/stop-intent")]
+        assert intents == [{"reason": "out-of-memory", "actor": "kernel"}]
+
+
+def test_the_culler_keeps_what_is_asked_to_be_kept_and_says_why_it_stops_the_rest(hub: HubUnderTest) -> None:
+    launch(hub)
+    intents = len(hub.calls("POST", "/servers/.*/stop-intent"))
+    hub.control(keep_alive_until=(datetime.now(UTC) + timedelta(hours=1)).isoformat())
+    idle_after_a_second = replace(hub.settings, idle_timeout_s=1)
+    own = {name: str(value) for name, value in hub.environment.items()}
+    command = commands.culler(idle_after_a_second, hub.secrets)
+    child = Child(replace(command, environment={**command.environment, **own}), hub.settings.state)
+    child.start()
+    try:
+        asked = len(hub.calls("GET", "/servers/astronomer/-/keep-alive"))
+        until(lambda: len(hub.calls("GET", "/servers/astronomer/-/keep-alive")) > asked + 1, "asked")
+        assert (hub.server("astronomer") or {})["ready"], "kept"
+        hub.control(keep_alive_until=None)
+        hub.wait_until_gone()
+    finally:
+        child.stop()
+    told = [call["body"] for call in hub.calls("POST", "/servers/astronomer/-/stop-intent")][intents:]
+    assert told[0] == {"reason": "idle", "actor": "idle-culler"}

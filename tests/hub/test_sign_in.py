@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import jwt
 import pytest
+from tests.support.hub import PLAIN, SMALL, TOO_LONG, HubUnderTest, Visitor, running_hub
 
 from nexus_allocator.hub.authenticator import REFRESH_SHARED_FOR_S
-from tests.support.hub import PLAIN, SMALL, TOO_LONG, HubUnderTest, Visitor, running_hub
 
 TTL_S = 1
 # Longer than the token lives, and than a refresh is shared.

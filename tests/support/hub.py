@@ -49,6 +49,7 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = 40.0) -> A
 class HubUnderTest:
     settings: Settings
     secrets: Secrets
+    environment: dict[str, str]
     children: dict[str, Child] = field(default_factory=dict)
 
     version = jupyterhub.version_info[0]
@@ -239,7 +240,7 @@ def running_hub(**changes: str) -> Iterator[HubUnderTest]:
     }
     settings = read_settings({**{k: v for k, v in os.environ.items() if k not in OWN}, **own})
     make_folders(settings)
-    hub = HubUnderTest(settings, read_secrets(settings))
+    hub = HubUnderTest(settings, read_secrets(settings), own)
     try:
         hub.start(commands.provider(settings, hub.secrets))
         hub.start(commands.proxy(settings, hub.secrets))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nexus_allocator.embedded.settings import NODE_FOLDER, OWN, BadSetting, Settings
+from nexus_allocator.embedded.settings import FOR_SERVICE, NODE_FOLDER, OWN, BadSetting, Settings
 from nexus_allocator.embedded.state import Secrets
 from nexus_allocator.hub import confinement
 
@@ -56,7 +56,7 @@ def confinement_sentence() -> str:
 
 def service_environment(settings: Settings, secrets: Secrets) -> dict[str, str]:
     """Return the allocation service's environment; whatever else the caller set for it is passed on."""
-    passed_on = {n: v for n, v in os.environ.items() if n.startswith("NEXUS_") and n not in OWN}
+    passed_on = {name: value for name, value in os.environ.items() if name in FOR_SERVICE}
     return {
         **plain_environment(),
         "NEXUS_DATABASE_URL": f"sqlite:///{settings.folder('db') / 'allocator.sqlite'}",

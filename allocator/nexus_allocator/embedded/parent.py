@@ -7,17 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
-import httpx
-
 from nexus_allocator.embedded import commands
 from nexus_allocator.embedded.children import Child, PidFile, describe_status, end
 from nexus_allocator.embedded.live_servers import LiveServers
-from nexus_allocator.embedded.settings import BadSetting, Settings
+from nexus_allocator.embedded.settings import BadSetting, Settings, unknown_settings
 from nexus_allocator.embedded.state import Secrets, fingerprint, make_folders, read_secrets
 from nexus_allocator.embedded.surroundings import (
     notebook_servers,
@@ -78,6 +77,8 @@ class Parent:
 
     def start_all(self) -> None:
         say("Roman Research Nexus")
+        for name in unknown_settings():
+            say(f"  {name} is no setting of the Nexus and is not used")
         for line in stop_leftovers(self.settings):
             say(f"  {line}")
         require_free_ports(self.settings)
@@ -194,8 +195,9 @@ def is_ready(child: Child) -> bool:
     if child.command.health_url is None:
         return child.exit_status() is None
     try:
-        return httpx.get(child.command.health_url, timeout=2).status_code == 200
-    except httpx.HTTPError:
+        with urllib.request.urlopen(child.command.health_url, timeout=2) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
         return False
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 NODE_FOLDER = Path(__file__).parent / "node"
 
-# Read here; every other NEXUS_ variable is handed to the allocation service, which judges it.
+# Read here.
 OWN = {
     "NEXUS_ACCESS_TOKEN_TTL_S",
     "NEXUS_CACHE",
@@ -17,6 +17,18 @@ OWN = {
     "NEXUS_POLL_INTERVAL_S",
     "NEXUS_PORT",
     "NEXUS_STATE",
+}
+
+# The allocation service's settings that a caller may set; the parent sets the others.
+FOR_SERVICE = {
+    "NEXUS_DATABASE_URL",
+    "NEXUS_HOLD_START_TIMEOUT_S",
+    "NEXUS_ISSUER_ADMINS",
+    "NEXUS_METERING_INTERVAL_S",
+    "NEXUS_POSTING_INTERVAL_S",
+    "NEXUS_SAVE_GRACE_MINUTES",
+    "NEXUS_TIERS_FILE",
+    "NEXUS_WORKER_THREADS",
 }
 
 
@@ -95,6 +107,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         idle_timeout_s=read_number(environment, "NEXUS_IDLE_TIMEOUT_S", 3600),
         poll_interval_s=read_number(environment, "NEXUS_POLL_INTERVAL_S", 5),
     )
+
+
+def unknown_settings(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the NEXUS_ variables that nothing here reads: misspelt, most often."""
+    return sorted(name for name in environment if name.startswith("NEXUS_") and name not in OWN | FOR_SERVICE)
 
 
 def read_number(environment: Mapping[str, str], name: str, default: int) -> int:

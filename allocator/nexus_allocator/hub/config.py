@@ -92,7 +92,7 @@ def configure_admission(c: Any, service: AllocationService) -> None:
     c.AdmittedServer.service = service
     c.Spawner.consecutive_failure_limit = 5
     c.Spawner.start_timeout = 120
-    c.Spawner.http_timeout = 120
+    c.Spawner.http_timeout = 60
 
 
 def configure_roles(c: Any, service_url: str, tokens: Tokens) -> None:

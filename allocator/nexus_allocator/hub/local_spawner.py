@@ -139,10 +139,15 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
         return None
 
     def note_end(self) -> None:
-        """Keep the moment the process ended, and have the hub look at once if it ended by itself."""
+        """Keep the moment the process ended, and act at once if it ended by itself."""
         self.ended_at = datetime.now(UTC)
-        if self.alive_at_stop is None and self.ready:
-            self._in_background(self.poll_and_notify())
+        if self.alive_at_stop is None:
+            self._in_background(self.poll_and_notify() if self.ready else self.give_back())
+
+    async def give_back(self) -> None:
+        """Settle a server that died before it answered: the hub goes on waiting for it for a while."""
+        await self.poll()
+        await self.settle()
 
     def note_exit(self, status: int) -> None:
         self.exit_signal = -status if status < 0 else None
