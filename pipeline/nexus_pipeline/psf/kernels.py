@@ -1,8 +1,8 @@
 # ruff: noqa: PLR0917 - compiled code takes its arrays one by one
 """Compiled sampling of an oversampled ePSF kept as cubic B-spline coefficients.
 
-The spline reproduces a four-fold oversampled Roman ePSF between its nodes to 1e-4 of the peak;
-the pixel response in the ePSF has already removed nearly all power near the nodes' Nyquist limit.
+Between its nodes the spline reproduces a four-fold oversampled ePSF to 2e-4 of the peak in F158, where
+the optics leave nothing near the nodes' Nyquist limit, and to 4e-3 in F062, where they do.
 """
 
 from math import floor

@@ -62,6 +62,12 @@ def read_table(url: str) -> Table:
             ) from error
 
 
+def write_table(table: Table, url: str) -> None:
+    """Put ``table`` at ``url`` as Parquet."""
+    content = pyarrow.table({name: np.asarray(table[name]) for name in table.colnames})
+    store.save(url, lambda handle: pyarrow.parquet.write_table(content, handle))
+
+
 def sources_from_table(table: Table, filter_name: str, *, name: str = "the catalogue") -> Sources:
     """Return ``table`` as sources; InputError naming missing columns and impossible values."""
     _require(table, ("ra", "dec", "type"), name)
