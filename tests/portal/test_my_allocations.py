@@ -258,3 +258,16 @@ def test_the_policy_page_lists_sizes_rates_and_tiers(astronomer: Visitor) -> Non
         "You may plan from 0.25 h to 24 h",
     ):
         assert fact in said
+
+
+def test_an_accounts_chart_reaches_back_as_far_as_asked(
+    astronomer: Visitor, populated: PortalUnderTest
+) -> None:
+    populated.ran("astronomer", hours=4)
+    populated.clock.forward(days=60)
+    astronomer.client.cookies.clear()
+    month = text_of(astronomer.sign_in("accounts/astronomer").text)
+    assert "Nothing was spent in the last 30 days." in month
+    quarter = text_of(astronomer.open("accounts/astronomer", days="90").text)
+    assert "15 March 2027 0.500" in quarter
+    assert astronomer.open("accounts/astronomer", days="91").status_code == 422

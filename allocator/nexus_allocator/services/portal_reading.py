@@ -121,8 +121,10 @@ def home(session: Session, *, hub_name: str, now: datetime) -> Home:
     )
 
 
-def account_page(session: Session, *, hub_name: str, slug: str, now: datetime) -> AccountPage:
-    """Return one account's page, for who may charge it and for administrators.
+def account_page(
+    session: Session, *, hub_name: str, slug: str, now: datetime, days: int = CHART_DAYS
+) -> AccountPage:
+    """Return one account's page with its last ``days``, for who may charge it and for administrators.
 
     Raises UnknownAccount for another person's account as for none.
     """
@@ -132,7 +134,7 @@ def account_page(session: Session, *, hub_name: str, slug: str, now: datetime) -
     entries = portal_reading.other_entries(session, allocation_id, limit=ACCOUNT_ROWS)
     used = portal_reading.holds_of_account(session, allocation_id, limit=ACCOUNT_ROWS)
     return AccountPage(
-        account=account_readings(session, [account], viewer=viewer, now=now)[0],
+        account=account_readings(session, [account], viewer=viewer, now=now, days=days)[0],
         usage=server_readings(session, used, viewer=viewer, now=now),
         entries=tuple(
             OtherEntry(
@@ -156,9 +158,14 @@ def live_server(session: Session, *, hub_name: str, server_name: str, now: datet
 
 
 def account_readings(
-    session: Session, rows: Sequence[Account], *, viewer: Person | None, now: datetime
+    session: Session,
+    rows: Sequence[Account],
+    *,
+    viewer: Person | None,
+    now: datetime,
+    days: int = CHART_DAYS,
 ) -> tuple[AccountReading, ...]:
-    """Return the accounts with sums, pace and days of spending, named as ``viewer`` knows them."""
+    """Return the accounts with sums, pace and ``days`` of spending, named as ``viewer`` knows them."""
     sums = account_sums(session, rows)
     owners = portal_reading.owners(session, rows)
     return tuple(
@@ -167,6 +174,7 @@ def account_readings(
             row,
             sums=sums[row.id],
             label=account_label(row, owners.get(row.person_id), viewer),
+            spend=_spend(session, row.allocation.id, now=now, days=days),
             now=now,
         )
         for row in rows
@@ -214,7 +222,13 @@ def _account_to_see(session: Session, viewer: Person, slug: str) -> Account:
 
 
 def _account_reading(
-    session: Session, account: Account, *, sums: AccountSums, label: str, now: datetime
+    session: Session,
+    account: Account,
+    *,
+    sums: AccountSums,
+    label: str,
+    spend: tuple[DaySpend, ...],
+    now: datetime,
 ) -> AccountReading:
     allocation = account.allocation
     return AccountReading(
@@ -222,18 +236,18 @@ def _account_reading(
         tier=TierSlug(allocation.tier), sums=sums, expires_at=allocation.expires_at,
         expired=allocation.expires_at <= now,
         burn=launches.standing(session, allocation, now=now).burn,
-        spend=_spend(session, allocation.id, now),
+        spend=spend,
     )  # fmt: skip
 
 
-def _spend(session: Session, allocation_id: UUID, now: datetime) -> tuple[DaySpend, ...]:
+def _spend(session: Session, allocation_id: UUID, *, now: datetime, days: int) -> tuple[DaySpend, ...]:
     today = now.astimezone(UTC).date()
-    first = today - timedelta(days=CHART_DAYS - 1)
+    first = today - timedelta(days=days - 1)
     found = ledger.spent_by_day(session, allocation_id, since=datetime.combine(first, time(), UTC))
     # Running servers are posted hourly; until then their usage is today's.
     found[today] = found.get(today, 0) + ledger.unposted(session, allocation_id)
-    days = (first + timedelta(days=number) for number in range(CHART_DAYS))
-    return tuple(DaySpend(day, max(0, found.get(day, 0))) for day in days)
+    each = (first + timedelta(days=number) for number in range(days))
+    return tuple(DaySpend(day, max(0, found.get(day, 0))) for day in each)
 
 
 def _server_reading(hold: Hold, viewer: Person | None, *, stopping: bool, now: datetime) -> ServerReading:

@@ -47,8 +47,25 @@ def spend_chart(spend: Sequence[DaySpend], *, title: str, width: float, height: 
     step, top = amount_scale(max(entry.micro for entry in spend))
     slot = (width - MARGIN_LEFT - MARGIN_RIGHT) / len(spend)
     rise = (base - MARGIN_TOP) / top
+    amounts = tuple(
+        Tick(round(base - level * rise, 2), axis_text(level)) for level in range(0, top + 1, step)
+    )
+    return BarChart(
+        width=width,
+        height=height,
+        left=MARGIN_LEFT,
+        right=width - MARGIN_RIGHT,
+        base=base,
+        bars=bars_of(spend, slot=slot, base=base, rise=rise),
+        amounts=amounts,
+        days=day_ticks(spend, slot=slot, count=max(2, int(width // 130))),
+        title=title,
+        description=describe(spend),
+    )
 
-    bars = tuple(
+
+def bars_of(spend: Sequence[DaySpend], *, slot: float, base: float, rise: float) -> tuple[Bar, ...]:
+    return tuple(
         Bar(
             x=round(MARGIN_LEFT + index * slot + slot * 0.12, 2),
             y=round(base - entry.micro * rise, 2),
@@ -58,13 +75,6 @@ def spend_chart(spend: Sequence[DaySpend], *, title: str, width: float, height: 
         )
         for index, entry in enumerate(spend)
         if entry.micro > 0
-    )
-    amounts = tuple(
-        Tick(round(base - level * rise, 2), axis_text(level)) for level in range(0, top + 1, step)
-    )
-    days = day_ticks(spend, slot=slot, count=max(2, int(width // 130)))
-    return BarChart(
-        width, height, MARGIN_LEFT, width - MARGIN_RIGHT, base, bars, amounts, days, title, describe(spend)
     )
 
 

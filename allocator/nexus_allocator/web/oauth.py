@@ -66,6 +66,8 @@ class HubSignIn:
             access_scopes={f"access:services!service={service}"},
             cache_max_age=TOKEN_CACHE_S,
         )
+        # Made now: two first requests at the same time would each make a pool and share one event loop.
+        _ = self.hub._pool
         self.logout_url = f"{hub_public_url}/hub/logout"
 
     def authorize_url(self, state: str) -> str:

@@ -1,6 +1,6 @@
 """Templates into pages; everything put into one is escaped."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,19 @@ from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import take_notice
 
 TEMPLATES = Path(__file__).parent / "templates"
+FILTERS: dict[str, Callable[..., str]] = {
+    "credits": formats.credits_text,
+    "credits_exact": formats.credits_exact,
+    "credits_round": formats.credits_round,
+    "credits_field": formats.credits_field,
+    "rate": formats.rate_text,
+    "unit": formats.unit_text,
+    "iso": formats.iso,
+    "day": formats.day_text,
+    "moment": formats.moment_text,
+    "duration": formats.length_text,
+    "hours": formats.hours_text,
+}
 
 
 def template_environment(portal: Portal) -> Environment:
@@ -24,19 +37,7 @@ def template_environment(portal: Portal) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "credits": formats.credits_text,
-        "credits_exact": formats.credits_exact,
-        "credits_round": formats.credits_round,
-        "credits_field": formats.credits_field,
-        "rate": formats.rate_text,
-        "unit": formats.unit_text,
-        "iso": formats.iso,
-        "day": formats.day_text,
-        "moment": formats.moment_text,
-        "duration": formats.length_text,
-        "hours": formats.hours_text,
-    }
+    environment.filters |= FILTERS
     environment.globals |= {
         "plural": formats.plural,
         "prefix": portal.prefix,

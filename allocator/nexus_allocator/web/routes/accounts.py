@@ -1,7 +1,10 @@
 """My allocations, one account in detail, and what the Nexus offers."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
+from pydantic import AfterValidator
 
 from nexus_allocator.services import portal_lists, portal_reading
 from nexus_allocator.web import views
@@ -9,6 +12,17 @@ from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import PortalHere, SignedIn
 
 router = APIRouter(default_response_class=HTMLResponse)
+
+CHART_DAYS = (30, 90, 180)
+
+
+def offered_days(days: int) -> int:
+    if days not in CHART_DAYS:
+        raise ValueError(f"one of {CHART_DAYS}")
+    return days
+
+
+ChartDays = Annotated[int, Query(), AfterValidator(offered_days)]
 
 
 @router.get("/")
@@ -28,9 +42,13 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
 
 
 @router.get("/accounts/{slug}")
-def account(request: Request, slug: str, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
+def account(
+    *, request: Request, slug: str, portal: PortalHere, visitor: SignedIn, days: ChartDays = CHART_DAYS[0]
+) -> HTMLResponse:
     with portal.reading_scope() as session:
-        found = portal_reading.account_page(session, hub_name=visitor.hub_name, slug=slug, now=portal.clock())
+        found = portal_reading.account_page(
+            session, hub_name=visitor.hub_name, slug=slug, now=portal.clock(), days=days
+        )
     values = {
         "account": views.account_view(found.account, portal.policy),
         "charts": views.charts_of(found.account),
@@ -39,6 +57,8 @@ def account(request: Request, slug: str, portal: PortalHere, visitor: SignedIn) 
             for server in found.usage
         ],
         "entries": found.entries,
+        "days": days,
+        "chart_days": CHART_DAYS,
     }
     return page(request, "account.html", values, visitor=visitor)
 
