@@ -1,4 +1,4 @@
-"""The hub’s small parts on plain values and folders: options, form, homes, processes, control groups, settings."""
+"""The hub’s small parts on plain values: options, form, homes, processes, control groups, settings."""
 
 import asyncio
 import os

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from nexus_allocator.embedded import commands
+from nexus_allocator.embedded import commands, references
 from nexus_allocator.embedded.children import Child, PidFile, describe_status, end
 from nexus_allocator.embedded.live_servers import LiveServers
 from nexus_allocator.embedded.settings import BadSetting, Settings, unknown_settings
@@ -93,6 +93,7 @@ class Parent:
         self.wait_until_ready(self.start(commands.hub(self.settings)))
         self.start(commands.culler(self.settings, self.secrets))
         self.stop_strays()
+        self.prepare_references()
 
     def start(self, command: commands.Command) -> Child:
         child = Child(command, self.settings.state)
@@ -120,6 +121,14 @@ class Parent:
                 )
             tick(f"allocator {arguments[0]}", time.monotonic() - begun)
         done.write_text(fingerprint(self.settings))
+
+    def prepare_references(self) -> None:
+        begun = time.monotonic()
+        if not references.kept_at(self.settings).is_dir():
+            say("  … making the quickstart's calibration references (once; about half a minute)")
+        references.make(self.settings)
+        references.expose(self.settings)
+        tick("calibration references", time.monotonic() - begun)
 
     def wait_until_ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

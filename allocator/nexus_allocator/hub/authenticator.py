@@ -10,7 +10,7 @@ from tornado.httpclient import HTTPClientError
 from traitlets import Instance, Unicode
 
 from nexus_allocator.hub.discovery import ForeignToken, Provider, ProviderUnavailable
-from nexus_allocator.hub.refusals import refusal
+from nexus_allocator.hub.refusals import readable
 from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
 from nexus_allocator.hub.sign_out import SignedOutHandler, SignOutHandler
 
@@ -130,8 +130,8 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         except Refused as error:
             self.log.warning("The service refuses %s: %s", user.name, error.code)
             refreshed = False
-        if not refreshed and about_to_spawn(user):
-            raise refusal(handler, 403, SIGN_IN_AGAIN)
+        if not refreshed and is_launch(handler):
+            raise readable(403, SIGN_IN_AGAIN)
         return refreshed
 
     async def _shared_refresh(self, user: Any, handler: Any) -> Any:
@@ -168,6 +168,6 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         return {"refresh_token": refresh_token, **token_info}
 
 
-def about_to_spawn(user: Any) -> bool:
-    """Say whether the hub is refreshing this person in order to start a server."""
-    return any(spawner._spawn_pending and not spawner._start_pending for spawner in user.spawners.values())
+def is_launch(handler: Any) -> bool:
+    """Say whether a request asks for a server; the hub renews the person before it counts anything as a start."""
+    return handler is not None and handler.request.method == "POST" and "spawn" in handler.request.path

@@ -27,15 +27,22 @@ def refusal(handler: Any, status: int, message: str) -> Exception:
     ``consecutive_failure_limit`` of them: five polite refusals in a row would end the hub
     for everyone. So the count is given back first. JupyterHub 6 knows refusals.
     """
-    html = f'<span class="nx-refusal">{escape(message)}</span>'
     if SpawnException is not None:
-        error: Exception = SpawnException(message, reason="refused", message_html=html, status_code=status)
-    else:
-        give_back_failure(handler)
-        error = web.HTTPError(status, message.replace("%", "%%"), reason="Launch refused")
-    error.jupyterhub_message = message  # type: ignore[attr-defined]
-    error.jupyterhub_html_message = html  # type: ignore[attr-defined]
-    return error
+        return with_text(SpawnException(message, reason="refused", status_code=status), message)
+    give_back_failure(handler)
+    return readable(status, message)
+
+
+def readable(status: int, message: str) -> Exception:
+    """Return an HTTP error whose text the hub shows to people as it is."""
+    # Tornado would format the message with arguments.
+    return with_text(web.HTTPError(status, message.replace("%", "%%"), reason="Launch refused"), message)
+
+
+def with_text(error: Any, message: str) -> Exception:
+    error.jupyterhub_message = message
+    error.jupyterhub_html_message = f'<span class="nx-refusal">{escape(message)}</span>'
+    return error  # type: ignore[no-any-return]
 
 
 def give_back_failure(handler: Any) -> None:
