@@ -161,6 +161,16 @@ def test_the_default_server_is_stopped_by_its_own_address(
     assert hub.stopped == ["astronomer/server"]
 
 
+def test_a_server_may_be_called_anything_the_hub_allows(
+    astronomer: Visitor, populated: PortalUnderTest, hub: FakeHub
+) -> None:
+    populated.launch("astronomer", server="a/b & ü")
+    page = astronomer.open().text
+    [action] = re.findall(r'action="/services/nexus/(servers/[^"]+/stop)"', page)
+    assert astronomer.post(action).headers["Location"] == "/services/nexus/"
+    assert hub.stopped == ["astronomer/servers/a%2Fb%20%26%20%C3%BC"]
+
+
 def test_stopping_twice_is_no_error(astronomer: Visitor, populated: PortalUnderTest, hub: FakeHub) -> None:
     hold_id = populated.launch("astronomer")
     astronomer.open()

@@ -34,7 +34,7 @@ def charts_of(account: AccountReading) -> Charts:
     title = f"{account.label}: credits spent per day"
     return Charts(
         wide=spend_chart(account.spend, title=title, width=860, height=190),
-        narrow=spend_chart(account.spend, title=title, width=330, height=190),
+        narrow=spend_chart(account.spend, title=title, width=300, height=190),
     )
 
 

@@ -148,14 +148,14 @@ def all_servers(request: Request, portal: PortalHere, visitor: Administrator) ->
     return page(request, "admin_servers.html", values, visitor=visitor, here="admin")
 
 
-@router.get("/servers/{hub_name}/{path_name}/stop", response_class=HTMLResponse)
+@router.get("/servers/{hub_name}/{path_name:path}/stop", response_class=HTMLResponse)
 def stop_form(
     *, request: Request, hub_name: str, path_name: str, portal: PortalHere, visitor: Administrator
 ) -> HTMLResponse:
     return stop_page(request, portal, visitor, hub_name=hub_name, path_name=path_name, errors={}, reason="")
 
 
-@router.post("/servers/{hub_name}/{path_name}/stop", dependencies=[OwnForm])
+@router.post("/servers/{hub_name}/{path_name:path}/stop", dependencies=[OwnForm])
 def stop_any(
     *,
     request: Request,

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/servers", dependencies=[OwnForm])
 KEEP_ALIVE = timedelta(days=1)
 
 
-@router.post("/{path_name}/stop")
+@router.post("/{path_name:path}/stop")
 def stop(path_name: str, portal: PortalHere, visitor: SignedIn) -> RedirectResponse:
     try:
         with portal.session_scope() as session:
@@ -36,7 +36,7 @@ def stop(path_name: str, portal: PortalHere, visitor: SignedIn) -> RedirectRespo
     return redirect(portal, "", "stopping")
 
 
-@router.post("/{path_name}/keep-alive")
+@router.post("/{path_name:path}/keep-alive")
 def keep_alive(
     path_name: str, portal: PortalHere, visitor: SignedIn, keep: Annotated[Literal["yes", "no"], Form()]
 ) -> RedirectResponse:
