@@ -49,7 +49,7 @@ class Embedded(HubUnderTest):
         if wait:
             self.wait_until_up()
 
-    def wait_until_up(self, timeout_s: float = 120) -> float:
+    def wait_until_up(self, timeout_s: float = 240) -> float:
         found = until(lambda: self.ended() or READY.search(self.said), "ready", timeout_s)
         assert not isinstance(found, bool), self.said
         return float(found.group(1))

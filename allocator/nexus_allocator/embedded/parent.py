@@ -84,6 +84,7 @@ class Parent:
         require_free_ports(self.settings)
         require_reachable(self.settings)
         self.secrets = read_secrets(self.settings)
+        making = references.Making(self.settings)
         self.start(commands.provider(self.settings, self.secrets))
         self.start(commands.proxy(self.settings, self.secrets))
         self.prepare_service()
@@ -93,7 +94,7 @@ class Parent:
         self.wait_until_ready(self.start(commands.hub(self.settings)))
         self.start(commands.culler(self.settings, self.secrets))
         self.stop_strays()
-        self.prepare_references()
+        self.show_references(making)
 
     def start(self, command: commands.Command) -> Child:
         child = Child(command, self.settings.state)
@@ -122,13 +123,11 @@ class Parent:
             tick(f"allocator {arguments[0]}", time.monotonic() - begun)
         done.write_text(fingerprint(self.settings))
 
-    def prepare_references(self) -> None:
-        begun = time.monotonic()
-        if not references.kept_at(self.settings).is_dir():
-            say("  … making the quickstart's calibration references (once; about half a minute)")
-        references.make(self.settings)
+    def show_references(self, making: references.Making) -> None:
+        if making.process is not None and making.process.poll() is None:
+            say("  … waiting for the quickstart's calibration references (made once, in about half a minute)")
+        making.finish()
         references.expose(self.settings)
-        tick("calibration references", time.monotonic() - begun)
 
     def wait_until_ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

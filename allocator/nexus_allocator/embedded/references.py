@@ -1,6 +1,5 @@
 """The quickstart's calibration references: made once by the pipeline's own command, kept in the cache."""
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -8,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nexus_allocator.embedded.children import die_with_parent
 from nexus_allocator.embedded.settings import ROOT, BadSetting, Settings
 
 DETECTOR, FILTER = "WFI07", "F158"
@@ -29,26 +29,36 @@ def kept_at(settings: Settings) -> Path:
     return settings.cache / f"references-{version()}"
 
 
-def make(settings: Settings) -> None:
-    """Make the references unless they are there; a second caller waits for the first.
+class Making:
+    """References being made beside all else that starts. Raises BadSetting with the pipeline's own words."""
 
-    Raises BadSetting with the pipeline's own words when it fails; the final name never holds half of them.
-    """
-    target = kept_at(settings)
-    settings.cache.mkdir(parents=True, exist_ok=True)
-    with (settings.cache / "references.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.is_dir():
+    def __init__(self, settings: Settings) -> None:
+        self.target = kept_at(settings)
+        self.draft = self.target.with_suffix(f".{os.getpid()}")
+        self.process: subprocess.Popen[str] | None = None
+        settings.cache.mkdir(parents=True, exist_ok=True)
+        if not self.target.is_dir():
+            wfi = Path(sys.executable).parent / "wfi"
+            self.process = subprocess.Popen(  # noqa: S603
+                [str(wfi), "references", "make", str(self.draft), "--detector", DETECTOR, "--filter", FILTER],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509
+            )
+
+    def finish(self) -> None:
+        """Wait for them; the final name never holds half of them."""
+        if self.process is None:
             return
-        draft = target.with_suffix(".part")
-        shutil.rmtree(draft, ignore_errors=True)
-        wfi = Path(sys.executable).parent / "wfi"
-        arguments = [str(wfi), "references", "make", str(draft), "--detector", DETECTOR, "--filter", FILTER]
-        result = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603
-        if result.returncode != 0:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise BadSetting(f"The references could not be made:\n{(result.stdout + result.stderr)[-2000:]}")
-        draft.rename(target)
+        output, _ = self.process.communicate()
+        try:
+            if self.process.returncode != 0:
+                raise BadSetting(f"The references could not be made:\n{output[-2000:]}")
+            if not self.target.is_dir():  # another Nexus may have been faster
+                self.draft.rename(self.target)
+        finally:
+            shutil.rmtree(self.draft, ignore_errors=True)
 
 
 def expose(settings: Settings) -> None:

@@ -169,5 +169,5 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
 
 
 def is_launch(handler: Any) -> bool:
-    """Say whether a request asks for a server; the hub renews the person before it counts anything as a start."""
+    """Say whether a request asks for a server: there the hub renews the person first, and shows our text."""
     return handler is not None and handler.request.method == "POST" and "spawn" in handler.request.path
