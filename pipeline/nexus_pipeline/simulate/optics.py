@@ -57,10 +57,13 @@ def epsf_reference(
 def optical_reference(
     detector: str, filter_name: str, *, oversample: int = 4, size: int = 361, active: int = N_ACTIVE
 ) -> EpsfReference:
-    """Return optics and jitter alone, of unit sum: romanisim 0.14 adds diffusion and pixel itself."""
+    """Return the same without the pixel, of unit sum, as romanisim 0.14 wants it.
+
+    It adds the pixel itself, but not the charge diffusion it has a parameter for.
+    """
     stamps = _stamps(detector, filter_name, None, oversample=oversample, size=size)
     return _labelled(
-        detector, filter_name, stamps, oversample=oversample, active=active, includes=("jitter",)
+        detector, filter_name, stamps, oversample=oversample, active=active, includes=("jitter", "diffusion")
     )
 
 
@@ -118,7 +121,7 @@ def _stamps(
     """Return (n_types, n_positions, size, size), each of unit sum."""
     band = galsim_band(filter_name)
     spectra = [_spectrum(band, kelvin) for kelvin in SPECTRAL_TYPES.values()]
-    extra = [_jitter()] if pixel is None else [_jitter(), _diffusion(), pixel]
+    extra = [_jitter(), _diffusion(), *([] if pixel is None else [pixel])]
     out = np.zeros((len(spectra), len(GRID) ** 2, size, size))
     full = N_ACTIVE - 1
     for k, (y, x) in enumerate((y, x) for y in GRID for x in GRID):
