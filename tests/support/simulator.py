@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 from scipy.special import erf
+from tests.support import pipeline as build
 
 from nexus_pipeline.products.model import Photometry, RateImage
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
@@ -14,7 +15,6 @@ from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.sky import wcs
 from nexus_pipeline.sky.distortion import synthetic_distortion
-from tests.support import pipeline as build
 
 OVERSAMPLE, SIGMA = 4, 0.8
 ACTIVE = build.SMALL - 8

@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from photutils.background import Background2D, MedianBackground
 from scipy.ndimage import binary_dilation
 
+from nexus_pipeline.errors import InputError
+
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 BOX_PIXELS: Final = 128
 _SOURCE_MARGIN: Final = 5
 _MIN_PIXELS: Final = 30
+_ENOUGH_PIXELS: Final = 1000
 _NODES: Final = 40
 
 
@@ -41,9 +44,12 @@ def noise_curve(image: Plane, variance: Plane, unusable: NDArray[np.bool_]) -> t
     """Return brightness nodes (DN/s, rising) and the median ``variance`` of the pixels near each.
 
     The pipeline's variances follow each pixel's own noisy brightness; averaged over many pixels of
-    one brightness they tell the variance at that brightness, free of noise.
+    one brightness they tell the variance at that brightness, free of noise. Raises InputError where
+    fewer than 1,000 pixels are usable.
     """
     good = ~unusable & np.isfinite(image) & np.isfinite(variance) & (variance > 0)
+    if np.count_nonzero(good) < _ENOUGH_PIXELS:
+        raise InputError(f"only {np.count_nonzero(good)} usable pixels: too few to tell the noise")
     level, values = _thinned(image[good].astype(np.float64), variance[good].astype(np.float64))
     which = np.digitize(level, _edges(level))
     order = np.argsort(which, kind="stable")
@@ -51,8 +57,6 @@ def noise_curve(image: Plane, variance: Plane, unusable: NDArray[np.bool_]) -> t
     groups = [group for group in np.split(order, bounds) if group.size >= _MIN_PIXELS]
     nodes = np.array([np.median(level[group]) for group in groups])
     medians = np.array([np.median(values[group]) for group in groups])
-    if nodes.size < 2:
-        raise ValueError(f"only {int(good.sum())} usable pixels: too few to tell the noise")
     return nodes, np.maximum.accumulate(medians)
 
 

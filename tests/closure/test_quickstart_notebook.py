@@ -1,0 +1,65 @@
+"""The quickstart notebook, run whole as a person would."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parents[2] / "notebooks/quickstart/quickstart.ipynb"
+MEMORY_LIMIT_GB = 4.0
+
+
+def run(notebook: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
+    """Execute ``notebook`` in place; return seconds and the kernel's peak resident memory in GB."""
+    for name in ("NEXUS_STORE_URL", "NEXUS_ACCOUNT_STORE_URL", "NEXUS_REFERENCES_URL", "NEXUS_QUICKSTART_L1"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client = NotebookClient(notebook, timeout=840, kernel_name="python3")
+    begin = time.perf_counter()
+    with client.setup_kernel():
+        pid = client.km.provisioner.pid
+        for index, cell in enumerate(notebook.cells):
+            client.execute_cell(cell, index)
+        status = Path(f"/proc/{pid}/status").read_text()
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert peak is not None
+    return time.perf_counter() - begin, int(peak[1]) * 1024 / 1e9
+
+
+def printed(notebook: Any) -> str:
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    return "".join(
+        output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"
+    )
+
+
+def test_the_notebook_is_committed_without_outputs() -> None:
+    notebook = nbformat.read(NOTEBOOK, 4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_whole_in_a_small_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = nbformat.read(NOTEBOOK, 4)
+    seconds, peak_gb = run(notebook, {"NEXUS_STORE_URL": tmp_path.as_uri()}, monkeypatch)
+    print(f"\nquickstart: {seconds:.0f} s, kernel's peak {peak_gb:.2f} GB (limit {MEMORY_LIMIT_GB} GB)")
+    said = printed(notebook)
+    figures = re.search(r"flux:\s+median bias ([+-][\d.]+)% ± ([\d.]+)%", said)
+    assert figures is not None
+    print(figures[0])
+    assert abs(float(figures[1])) <= 1.0
+    pull = re.search(r"width of the pulls ([\d.]+) ± ([\d.]+)", said)
+    assert pull is not None
+    # Some 500 stars only: three standard errors about the limits the closure test holds.
+    assert 0.9 - 3 * float(pull[2]) <= float(pull[1]) <= 1.15 + 3 * float(pull[2])
+    assert peak_gb <= MEMORY_LIMIT_GB
+    for name in ("uncal.asdf", "cal.asdf", "cat.parquet", "truth.ecsv"):
+        assert list(tmp_path.glob(f"quickstart/*_{name}"))
