@@ -157,9 +157,7 @@ def test_a_store_that_is_none_is_refused(made: tuple[Path, np.ndarray], tmp_path
 
 
 def test_two_ramps_of_one_name_are_refused_first(store: ReferenceStore, tmp_path: Path) -> None:
-    done = build.wfi(
-        "calibrate", tmp_path / "a" / "x.asdf", tmp_path / "b" / "x.asdf", "--references", store.url
-    )
+    done = build.wfi("calibrate", tmp_path / "a" / "x.asdf", tmp_path / "b" / "x.asdf", "-r", store.url)
     assert done.status == 2
     assert "one file name" in done.err
 
@@ -200,9 +198,7 @@ def test_the_old_image_stays_when_a_new_one_fails(
     l2.write_rate_image(image, str(target))
     before = target.read_bytes()
     (tmp_path / NAME.format("uncal")).write_bytes(made[0].read_bytes()[:-100_000])
-    done = build.wfi(
-        "calibrate", tmp_path / NAME.format("uncal"), "--references", store.url, "--output", tmp_path
-    )
+    done = build.wfi("calibrate", tmp_path / NAME.format("uncal"), "-r", store.url, "-o", tmp_path)
     assert done.status == 2
     assert target.read_bytes() == before
 
