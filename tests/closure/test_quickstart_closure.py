@@ -22,7 +22,7 @@ def pairs(frame: FullFrame) -> compare.Pairs:
 
 
 def check(name: str, value: float, error: float, *, limits: tuple[float, float]) -> None:
-    """Print a figure with its standard error and its limits; fail outside, or if they are too tight to judge."""
+    """Print a figure with its error and limits; fail outside them, or if they are too tight to judge."""
     low, high = limits
     print(f"{name}: {value:+.5f} ± {error:.5f} (limits {low:+.4f} … {high:+.4f})")
     assert high - low >= 2 * 3 * error, f"{name}: the limits are narrower than 3 standard errors"

@@ -23,6 +23,7 @@ def image_of(psf: PsfGrid, x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np
 def fitted(image: np.ndarray, psf: PsfGrid, x: np.ndarray, y: np.ndarray, **options: object) -> fit.PsfFits:
     arguments = {
         "background": np.zeros_like(image),
+        "extra_variance": np.zeros_like(image),
         "usable": np.ones(image.shape, dtype=bool),
         "noise": FLAT_NOISE,
         **options,
@@ -89,9 +90,7 @@ def test_quoted_errors_are_the_scatter_and_weights_leave_no_bias() -> None:
     values, errors, offset, offset_error = np.array(results).T
     pull = (values - flux) / errors
     # S/N about 30; the standard error of the mean is 1/30, of the width 1/√1800.
-    print(
-        f"S/N {flux / errors.mean():.1f}: mean pull {pull.mean():+.3f} ± 0.033, width {pull.std():.3f} ± 0.024"
-    )
+    print(f"S/N {flux / errors.mean():.1f}: pull {pull.mean():+.3f} ± 0.033, width {pull.std():.3f} ± 0.024")
     assert abs(pull.mean()) < 3.5 * 0.033
     assert pull.std() == pytest.approx(1, abs=3 * 0.024)
     assert (offset / offset_error).std() == pytest.approx(1, abs=3 * 0.024)
@@ -117,6 +116,20 @@ def test_unusable_pixels_do_not_count_and_a_source_without_pixels_is_reported() 
     assert found.converged.tolist() == [True, False]
     assert found.n_used.tolist() == [79, 0]
     assert np.isnan(found.flux_err[1])
+
+
+def test_a_pixel_with_extra_variance_hardly_counts() -> None:
+    psf = scene.grid()
+    at = np.array([60.3]), np.array([60.1])
+    image = image_of(psf, *at, np.array([50.0]))
+    extra = np.zeros_like(image)
+    image[61, 61] += 5
+    biased = fitted(image, psf, *at)
+    extra[61, 61] = 1e4
+    found = fitted(image, psf, *at, extra_variance=extra)
+    assert abs(biased.flux[0] / 50 - 1) > 0.01
+    assert found.flux[0] == pytest.approx(50, rel=1e-4)
+    assert found.flux_err[0] > biased.flux_err[0]
 
 
 def test_the_result_does_not_depend_on_the_number_of_threads() -> None:

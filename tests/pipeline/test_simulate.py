@@ -213,9 +213,17 @@ def test_a_position_angle_runs_from_north_through_east(references: ReferenceStor
     meta = meta_at_pole(references)
     angle = 35.0
     table = Table(
-        {"ra": [RA], "dec": [DEC], "type": ["SER"], "mag_F158": [15.0], "n": [0.5], "half_light_radius": [1.0],
-         "ba": [0.3], "pa": [angle]}
-    )  # fmt: skip
+        {
+            "ra": [RA],
+            "dec": [DEC],
+            "type": ["SER"],
+            "mag_F158": [15.0],
+            "n": [0.5],
+            "ba": [0.3],
+            "pa": [angle],
+        }
+    )
+    table["half_light_radius"] = 1.0
     optics = exposure._optics(meta, references)
     sources = catalog.sources_from_table(table, "F158")
     placed = exposure.scene.place(sources, optics.wcs, conversion_megajanskys=1.0, size=scene.ACTIVE)

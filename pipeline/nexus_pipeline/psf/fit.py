@@ -51,6 +51,7 @@ class _Task:
     """What all passes share."""
 
     background: NDArray[np.float32]
+    extra_variance: NDArray[np.float32]
     usable: NDArray[np.bool_]
     psf: PsfGrid
     noise: NoiseCurve
@@ -62,6 +63,7 @@ def fit_sources(
     background: NDArray[np.float32],
     usable: NDArray[np.bool_],
     *,
+    extra_variance: NDArray[np.float32],
     psf: PsfGrid,
     noise: NoiseCurve,
     x: Floats,
@@ -73,8 +75,9 @@ def fit_sources(
 
     Each pass fits every source on the image without its neighbours as the pass before had them.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
+    ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
     """
-    task = _Task(background, usable, psf, noise, threads)
+    task = _Task(background, extra_variance, usable, psf, noise, threads)
     fits = _fit_all(task, image, np.column_stack([np.zeros_like(x), x, y]).astype(np.float64))
     for _ in range(passes - 1):
         residual = _without(image, psf, fits)
@@ -97,8 +100,8 @@ def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
     def run(part: slice) -> Floats:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
         fit_block(
-            image, task.background, task.usable, psf.coefficients, psf.xs, psf.ys, psf.oversample,
-            noise.level, noise.variance, start[part], out,
+            image, task.background, task.extra_variance, task.usable, psf.coefficients, psf.xs, psf.ys,
+            psf.oversample, noise.level, noise.variance, start[part], out,
         )  # fmt: skip
         return out
 

@@ -22,6 +22,7 @@ MAX_SHIFT: Final = 1.5
 def fit_block(
     image: NDArray[np.float32],
     background: NDArray[np.float32],
+    extra_variance: NDArray[np.float32],
     usable: NDArray[np.bool_],
     stamps: NDArray[np.float32],
     xs: Floats,
@@ -34,15 +35,16 @@ def fit_block(
 ) -> None:
     corners, blend_weights = np.empty(4, np.int64), np.empty(4)
     size = 2 * WINDOW_RADIUS + 1
-    data, weight = np.empty((size, size)), np.empty((size, size))
+    data = np.empty((size, size))
     sky, value = np.empty((size, size)), np.empty((size, size))
+    extra = np.empty((size, size))
     dx, dy = np.empty((size, size)), np.empty((size, size))
     for k in range(start.shape[0]):
         column, row = floor(start[k, 1] + 0.5), floor(start[k, 2] + 0.5)
         kernels.corners_at(start[k, 1], start[k, 2], xs, ys, corners, blend_weights)
         half_nodes = (WINDOW_RADIUS + 4) * oversample
         coefficients = kernels.blend(stamps, corners, blend_weights, half_nodes)
-        n_used = _cut(image, background, usable, column, row, data, sky)
+        n_used = _cut(image, background, extra_variance, usable, column, row, data, sky, extra)
         # A source whose own flux was taken off the image with the others' gets it back first.
         flux, x, y = start[k, 0], start[k, 1] - column, start[k, 2] - row
         if flux != 0.0:
@@ -51,7 +53,20 @@ def fit_block(
                 for i in range(size):
                     data[j, i] += flux * value[j, i]
         _fit_one(
-            data, sky, coefficients, oversample, level, variance, flux, x, y, value, dx, dy, weight, out[k]
+            data,
+            sky,
+            extra,
+            coefficients,
+            oversample,
+            level,
+            variance,
+            flux,
+            x,
+            y,
+            value,
+            dx,
+            dy,
+            out[k],
         )
         out[k, 1] += column
         out[k, 2] += row
@@ -62,22 +77,25 @@ def fit_block(
 def _cut(
     image: NDArray[np.float32],
     background: NDArray[np.float32],
+    extra_variance: NDArray[np.float32],
     usable: NDArray[np.bool_],
     column: int,
     row: int,
     data: Floats,
     sky: Floats,
+    extra: Floats,
 ) -> int:
-    """Write the window into ``data`` and ``sky``, NaN where there is no usable pixel; return how many are."""
+    """Write the window into ``data`` (NaN: unusable), ``sky`` and ``extra``; return how many are usable."""
     n_used, half = 0, data.shape[0] // 2
     for j in range(data.shape[0]):
         for i in range(data.shape[1]):
             r, c = row + j - half, column + i - half
-            data[j, i], sky[j, i] = np.nan, 0.0
+            data[j, i], sky[j, i], extra[j, i] = np.nan, 0.0, 0.0
             if r < 0 or c < 0 or r >= image.shape[0] or c >= image.shape[1]:
                 continue
             if usable[r, c] and np.isfinite(image[r, c]):
                 data[j, i], sky[j, i] = image[r, c], background[r, c]
+                extra[j, i] = extra_variance[r, c]
                 n_used += 1
     return n_used
 
@@ -95,6 +113,7 @@ def _interpolate(level: Floats, variance: Floats, at: float) -> float:
 def _fit_one(
     data: Floats,
     sky: Floats,
+    extra: Floats,
     coefficients: Floats,
     oversample: int,
     level: Floats,
@@ -105,7 +124,6 @@ def _fit_one(
     value: Floats,
     dx: Floats,
     dy: Floats,
-    weight: Floats,
     out: Floats,
 ) -> None:
     """Write flux, x, y, their errors, reduced χ², and whether it converged: damped Gauss-Newton."""
@@ -116,8 +134,8 @@ def _fit_one(
     for step in range(MAX_STEPS):
         kernels.sample(coefficients, oversample, x, y, value, dx, dy)
         if step == 0 and flux == 0.0:
-            flux = _linear_flux(data, sky, value, level, variance)
-        chi2, n = _normal_equations(data, sky, value, dx, dy, flux, level, variance, normal, right)
+            flux = _linear_flux(data, sky, extra, value, level, variance)
+        chi2, n = _normal_equations(data, sky, extra, value, dx, dy, flux, level, variance, normal, right)
         determinant = _solve(normal, right)
         if n < 6 or not determinant > 0.0:
             break
@@ -137,12 +155,14 @@ def _fit_one(
 
 
 @compiled
-def _linear_flux(data: Floats, sky: Floats, value: Floats, level: Floats, variance: Floats) -> float:
+def _linear_flux(
+    data: Floats, sky: Floats, extra: Floats, value: Floats, level: Floats, variance: Floats
+) -> float:
     above, below = 0.0, 1e-300
     for j in range(data.shape[0]):
         for i in range(data.shape[1]):
             if np.isfinite(data[j, i]):
-                w = value[j, i] / _interpolate(level, variance, sky[j, i])
+                w = value[j, i] / (_interpolate(level, variance, sky[j, i]) + extra[j, i])
                 above += w * data[j, i]
                 below += w * value[j, i]
     return above / below
@@ -152,6 +172,7 @@ def _linear_flux(data: Floats, sky: Floats, value: Floats, level: Floats, varian
 def _normal_equations(
     data: Floats,
     sky: Floats,
+    extra: Floats,
     value: Floats,
     dx: Floats,
     dy: Floats,
@@ -169,7 +190,8 @@ def _normal_equations(
         for i in range(data.shape[1]):
             if not np.isfinite(data[j, i]):
                 continue
-            w = 1.0 / _interpolate(level, variance, sky[j, i] + max(flux * value[j, i], 0.0))
+            expected = sky[j, i] + max(flux * value[j, i], 0.0)
+            w = 1.0 / (_interpolate(level, variance, expected) + extra[j, i])
             slope[0], slope[1], slope[2] = value[j, i], flux * dx[j, i], flux * dy[j, i]
             rest = data[j, i] - flux * value[j, i]
             chi2 += w * rest * rest

@@ -23,6 +23,7 @@ from nexus_pipeline.runner import recorded
 from nexus_pipeline.sky.distortion import relative_pixel_area
 
 Plane = NDArray[np.float32]
+Floats = NDArray[np.float64]
 Listener = Callable[[StepRecord], None]
 
 NJY_PER_MJY: Final = 1e15
@@ -37,6 +38,7 @@ class _Sky:
     image: Plane
     background: Plane
     variance: Plane
+    extra_variance: Plane
     noise: fit.NoiseCurve
 
 
@@ -82,6 +84,7 @@ def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, thre
             sky.image,
             sky.background,
             ~unusable,
+            extra_variance=sky.extra_variance,
             psf=psf,
             noise=sky.noise,
             x=found.x.astype(np.float64),
@@ -108,15 +111,26 @@ def _sky(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> _Sky:
     behind = np.interp(first, level, variance).astype(np.float32)
     filtered = detect.significance(image.rate - first, behind, ~unusable, stamp)
     second = background.estimate(image.rate, unusable, sources=filtered > _SOURCE_SIGMA)
-    behind = np.interp(second, level, variance).astype(np.float32)
-    return _Sky(image.rate - second, second, behind, fit.NoiseCurve(level, variance))
+    extra = _extra_variance(image, level, variance)
+    behind = np.interp(second, level, variance).astype(np.float32) + extra
+    return _Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance))
+
+
+def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
+    """Return what pixels hit by a cosmic ray have beyond the curve: fewer resultants are left to them."""
+    hit = (image.dq & np.uint32(DQ.JUMP_DET)) != 0
+    extra = np.zeros(image.rate.shape, dtype=np.float32)
+    own = image.var_poisson[hit] + image.var_rnoise[hit]
+    extra[hit] = np.maximum(own - np.interp(image.rate[hit], level, variance), 0)
+    return extra
 
 
 def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfGrid) -> Table:
     image, unusable, sky = light.image, light.unusable, light.sky
     to_njy = _nanojanskys(image)
     flux = np.where(unusable, 0, sky.image) * to_njy
-    error = np.sqrt(np.interp(image.rate, sky.noise.level, sky.noise.variance)).astype(np.float32) * to_njy
+    variance = np.interp(image.rate, sky.noise.level, sky.noise.variance) + sky.extra_variance
+    error = np.sqrt(variance).astype(np.float32) * to_njy
     measured = columns.Measured(flux, error, unusable, image.dq, found.labels, image.wcs, PIXEL_SCALE_ARCSEC)
     circles = photometry.circles(
         flux,
