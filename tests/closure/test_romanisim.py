@@ -21,7 +21,8 @@ from nexus_pipeline.instrument.wfi import N_ACTIVE
 from nexus_pipeline.measure.compare import Pairs, isolated_stars, median_and_error, robust_width
 from nexus_pipeline.products import l4
 
-pytestmark = pytest.mark.slow
+# Half an hour: a cold start installs romanisim and simulates; five minutes where nothing else runs.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 WFI = Path(sys.executable).with_name("wfi")
 
 
