@@ -43,7 +43,6 @@ class AdmittedServer(Server):  # type: ignore[misc]
     alive_at_stop: bool | None = None
     ended_at: datetime | None = None
     last_stop: dict[str, Any] | None = None
-    launch_model: dict[str, Any] | None = None
     refused_options: dict[str, Any] | None = None
     background: set[asyncio.Task[None]]
 
@@ -60,11 +59,11 @@ class AdmittedServer(Server):  # type: ignore[misc]
     async def render_launch_form(self) -> str:
         """Return the form for this person, fresh from the service; an outage is told in its place."""
         try:
-            self.launch_model = await self.service.launch_model(self.user.name)
+            model = await self.service.launch_model(self.user.name)
         except (Refused, ServiceUnavailable) as error:
             self.log.warning("No launch page for %s: %s", self.user.name, error)
-            self.launch_model = None
-        return render_form(self.launch_model, self.refused_options or self.orm_spawner.user_options or {})
+            model = None
+        return render_form(model, self.refused_options or self.orm_spawner.user_options or {})
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Any:
