@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
 _SUBTRACTION_RADIUS: Final = 20
+_BRIGHT_OVER_MEDIAN: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,12 @@ def fit_sources(
 def _without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits) -> NDArray[np.float32]:
     residual = image.copy()
     good = fits.converged & np.isfinite(fits.flux)
-    radii = np.full(int(good.sum()), min(_SUBTRACTION_RADIUS, psf.radius), dtype=np.int64)
-    psf.add_to(residual, fits.x[good], fits.y[good], -fits.flux[good], radii=radii)
+    flux = fits.flux[good]
+    # The spikes of a star far brighter than its fellows reach to the edge of its stamp.
+    far = flux > _BRIGHT_OVER_MEDIAN * np.median(flux) if flux.size else np.zeros(0, dtype=bool)
+    near = min(_SUBTRACTION_RADIUS, psf.radius - 1)
+    radii = np.where(far, psf.radius - 1, near).astype(np.int64)
+    psf.add_to(residual, fits.x[good], fits.y[good], -flux, radii=radii)
     return residual
 
 
