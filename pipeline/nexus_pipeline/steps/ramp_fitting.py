@@ -55,15 +55,16 @@ def fit(
         ramp,
         np.where(known_gain, gain.gain, 1).astype(np.float32),
         np.where(known_noise, read_noise.read_noise, 1).astype(np.float32),
-        dq,
-        jump_threshold_sigma,
+        dq=dq,
+        threshold=jump_threshold_sigma,
     )
     return _image(ramp, planes, dq)
 
 
-def _fit_planes(ramp: WorkingRamp, gain: Floats, read_noise: Floats, *rest: Any) -> Floats:
-    """Return the planes of the whole frame; flags what it finds in ``dq``, the first of ``rest``."""
-    dq, threshold = rest
+def _fit_planes(
+    ramp: WorkingRamp, gain: Floats, read_noise: Floats, *, dq: NDArray[np.uint32], threshold: float
+) -> Floats:
+    """Add to ``dq`` what is found on the way; return the planes of the whole frame."""
     table = ramp.meta.ma_table
     weights = ramp_weights(table)
     planes = np.empty((_PLANES, *dq.shape), dtype=np.float32)
