@@ -22,8 +22,10 @@ Floats = NDArray[np.float64]
 MARGIN_PIXELS: Final = 50
 """Sources this far off the detector still throw light onto it."""
 _FAINT_STAR_RADIUS: Final = 20
-_STAMP_ERROR_DN_S: Final = 1e-4
-"""A star's stamp ends, and a galaxy's light is cut, where less than about this is lost per pixel."""
+_BRIGHT_STAR_DN_S: Final = 50.0
+"""From here on what a star sends beyond 20 pixels would be seen: its whole stamp is drawn."""
+_LOST_DN_S: Final = 0.01
+"""Light a galaxy's stamp may leave out, a tenth of the faintest detection's noise; 0.1 to 2 % at most."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,12 @@ def draw(
     """Return the light of stars and galaxies, DN/s per pixel (size²)."""
     image = np.zeros((size, size), dtype=np.float32)
     star = sources.is_star[placed.row]
-    radii = np.where(placed.flux[star] > 50.0, psf.radius - 1, _FAINT_STAR_RADIUS).astype(np.int64)
+    radii = np.where(placed.flux[star] > _BRIGHT_STAR_DN_S, psf.radius - 1, _FAINT_STAR_RADIUS).astype(
+        np.int64
+    )
     psf.add_to(image, placed.x[star], placed.y[star], placed.flux[star], radii=radii)
     extended = _galaxies(sources, placed, wcs, ~star)
-    missing = np.clip(_STAMP_ERROR_DN_S * 100 / np.maximum(extended.flux, 1e-6), 1e-3, 2e-2)
+    missing = np.clip(_LOST_DN_S / np.maximum(extended.flux, 1e-6), 1e-3, 2e-2)
     galaxies.add_galaxies(image, extended, psf, missing=missing, threads=threads)
     return image
 
