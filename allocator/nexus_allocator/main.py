@@ -43,6 +43,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     """Return the service for these settings; the database must have been migrated."""
     database = Database(settings.database_url, threads=settings.worker_threads)
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
+    portal = _portal(settings, policy, database, hub)
     meter = MeterLoop(database, hub, terms=_terms(settings), clock=utc_now)
 
     @asynccontextmanager
@@ -54,12 +55,14 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
         finally:
             meter.stop()
             hub.close()
+            portal.sign_in.close()
             database.dispose()
 
     app = FastAPI(
         title="Nexus allocation service", lifespan=lifespan, docs_url=None, redoc_url=None,
         openapi_url=f"{settings.service_prefix}api/openapi.json",
     )  # fmt: skip
+    app.state.portal = portal
     app.state.context = _context(settings, policy, database)
     app.add_exception_handler(AllocatorError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
@@ -67,7 +70,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     prefix = settings.service_prefix.rstrip("/")
     app.include_router(hub_routes.router, prefix=prefix)
     # Last, because a mount answers every path below it.
-    app.mount(prefix, portal_app(_portal(settings, policy, database, hub)))
+    app.mount(prefix, portal_app(portal))
     return app
 
 

@@ -53,6 +53,8 @@ def service(database_url: str) -> Iterator[Hub]:
     headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
     with served(app) as address, Hub(base_url=address, headers=headers, timeout=20) as client:
         yield client
+    app.state.portal.sign_in.close()
+    app.state.portal.hub.close()
     app.state.context.database.dispose()
 
 

@@ -44,14 +44,14 @@ def test_charging_in_parts_never_costs_more_than_at_once(rate: int, parts: list[
 
 @pytest.mark.parametrize(
     ("micro", "text"),
-    [(3_290_000, "3.2"), (25 * MICRO, "25.0"), (12_345, "0.012"), (0, "0.0"), (-1_550_000, "-1.5")],
+    [(3_299_000, "3.29"), (25 * MICRO, "25.00"), (12_345, "0.012"), (0, "0.00"), (-1_555_000, "-1.55")],
 )
 def test_what_is_left_is_never_shown_as_more_than_it_is(micro: int, text: str) -> None:
     assert shown(micro) == text
 
 
 def test_what_is_needed_is_never_shown_as_less_than_it_is() -> None:
-    assert (shown_need(11_920_000), shown_need(12 * MICRO), shown_need(20_100)) == ("12.0", "12.0", "0.021")
+    assert (shown_need(11_920_000), shown_need(12 * MICRO), shown_need(20_100)) == ("11.92", "12.00", "0.021")
 
 
 @pytest.mark.parametrize("hours", [0.25, 2, "2", "1.5", 24, 24.0])
@@ -107,7 +107,7 @@ def test_the_refusal_tells_the_arithmetic() -> None:
     fits = {"size": "small", "label": "Small", "hours": 2.0}
     refusal = QuotaExceeded(requested_micro=12 * MICRO, available_micro=3_200_000, fits=fits)
     text = wording.sentence(refusal)
-    assert "needs 12.0 credits, 3.2 left; a Small server for 2 h would fit" in text
+    assert "needs 12.00 credits, 3.20 left; a Small server for 2 h would fit" in text
 
 
 def test_every_refusal_has_a_sentence_and_every_stop_too() -> None:

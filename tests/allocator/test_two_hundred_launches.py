@@ -71,7 +71,7 @@ def test_ten_are_admitted_and_the_rest_refused_with_the_arithmetic(
     for refusal in (answer["body"] for answer in answers if answer["status"] == 402):
         left = refusal["facts"]["available_micro"]
         assert left < HOLD_MICRO == refusal["facts"]["requested_micro"]
-        assert "This server needs 0.3 credits, 0.2 left; a Small server for" in refusal["message"]
+        assert "This server needs 0.28 credits, 0.27 left; a Small server for" in refusal["message"]
     result = world.figures("crowd")
     assert (result.held, result.available) == (ROOM * HOLD_MICRO, HOLD_MICRO - 1)
 

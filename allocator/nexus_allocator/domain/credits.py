@@ -7,11 +7,11 @@ SECONDS_PER_HOUR = 3600
 
 
 def shown(amount_micro: int) -> str:
-    """Return ``amount_micro`` in credits as people read it: one decimal, three below a tenth.
+    """Return ``amount_micro`` in credits as people read it: two decimals, three below a tenth.
 
     Rounded towards zero, so that what is left never looks like more than it is.
     """
-    places = 1 if abs(amount_micro) >= MICRO // 10 or amount_micro == 0 else 3
+    places = 2 if abs(amount_micro) >= MICRO // 10 or amount_micro == 0 else 3
     step = MICRO // 10**places
     whole = abs(amount_micro) // step * step
     sign = "-" if amount_micro < 0 and whole else ""
@@ -20,7 +20,7 @@ def shown(amount_micro: int) -> str:
 
 def shown_need(amount_micro: int) -> str:
     """Return a needed amount in credits, rounded up, so that a need never looks smaller than it is."""
-    places = 1 if amount_micro >= MICRO // 10 else 3
+    places = 2 if amount_micro >= MICRO // 10 else 3
     step = MICRO // 10**places
     return f"{Decimal(-(-amount_micro // step) * step) / MICRO:.{places}f}"
 

@@ -70,6 +70,11 @@ class HubSignIn:
         _ = self.hub._pool
         self.logout_url = f"{hub_public_url}/hub/logout"
 
+    def close(self) -> None:
+        """End HubOAuth's background thread and its event loop."""
+        self.hub._pool.submit(self.hub._thread_loop.close).result()
+        self.hub._pool.shutdown()
+
     def authorize_url(self, state: str) -> str:
         query = {
             "client_id": self.hub.oauth_client_id,
