@@ -56,7 +56,7 @@ def test_the_figures_follow_the_choice_and_nothing_moves(hub: HubUnderTest, page
     verdict = "Needs 3.02 credits, 2.00 are free. A Small server for 15.75 h would fit."
     assert figure(page, "verdict") == verdict
     fill_by_keyboard(page, page.locator("#hours"), "15.75")
-    assert figure(page, "left") == "0.01"
+    assert figure(page, "left") == "0.010"
     page.locator('input[value="wide-field-demo"]').check()
     page.locator('input[name="size-wide-field-demo"][value="large"]').check()
     # 1.2 credits/h for 15 h 45 min and the grace of 10 min.

@@ -5,6 +5,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -77,6 +78,15 @@ def test_a_person_is_known_by_issuer_and_subject_and_nobody_is_the_hubs_administ
     assert model["name"] == "admin"
     assert model["admin"] is False
     assert model.get("groups", []) in ([], ["team-wide-field-demo", "tier-entry"])
+
+
+def test_whoever_comes_in_by_the_front_door_lands_on_the_launch_page(hub: HubUnderTest) -> None:
+    visitor = Visitor(hub.url)
+    page = visitor.get("/")
+    link = re.search(r'href="([^"]*oauth_login[^"]*)"', page.text)
+    assert link
+    page = visitor.http.get(page.url.join(unescape(link[1])))
+    assert str(visitor.choose_person(page, "teammate").url).startswith(f"{hub.url}/hub/spawn")
 
 
 def test_the_suspended_are_told_so(hub: HubUnderTest) -> None:

@@ -64,7 +64,9 @@ def configure(
 def landing_page(handler: Any) -> str:
     """Return where people arrive: at their server, or at the launch page while they have none."""
     user = handler.current_user
-    return str(handler.hub.base_url) + ("spawn" if user and not user.active else "home")
+    if user is None:
+        return ""  # the hub then asks for a sign-in, and comes back here
+    return str(handler.hub.base_url) + ("home" if user.active else "spawn")
 
 
 def configure_sign_in(c: Any, service: AllocationService, sign_in: SignIn) -> None:

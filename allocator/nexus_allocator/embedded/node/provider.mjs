@@ -129,6 +129,11 @@ function fail(response, error) {
   response.end(errorPage(error, settings.home));
 }
 
+provider.use(async (ctx, next) => {
+  await next();
+  if (ctx.status === 404 && !ctx.body) html(ctx, errorPage({ error: "not_found", message: "There is no such page here." }, settings.home), 404);
+});
+
 const library = provider.callback();
 const server = createServer((request, response) => {
   const { pathname } = new URL(request.url, settings.issuer);
