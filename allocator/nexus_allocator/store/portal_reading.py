@@ -139,19 +139,19 @@ def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
     return session.scalars(query.order_by(TierRequest.decided_at.desc()).limit(limit)).all()
 
 
-def _requests() -> Select[tuple[TierRequest]]:
+def _requests() -> Select[TierRequest]:
     account = joinedload(TierRequest.account).joinedload(Account.allocation)
     return select(TierRequest).options(account, joinedload(TierRequest.person))
 
 
-def _entries(allocation_ids: Sequence[UUID]) -> Select[Any]:
+def _entries(allocation_ids: Sequence[UUID]) -> Select[UUID | None]:
     joined = select(Book.allocation_id).join(
         Entry, or_(Entry.to_book_id == Book.id, Entry.from_book_id == Book.id)
     )
     return joined.where(Book.allocation_id.in_(allocation_ids)).group_by(Book.allocation_id)
 
 
-def _sums(session: Session, query: Select[Any]) -> Sums:
+def _sums(session: Session, query: Select[UUID, Any]) -> Sums:
     return {row[0]: int(row[1]) for row in session.execute(query)}
 
 
