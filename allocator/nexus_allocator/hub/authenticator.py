@@ -135,19 +135,21 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         return refreshed
 
     async def _shared_refresh(self, user: Any, handler: Any) -> Any:
-        task = self._refreshes.get(user.name)
+        state = await user.get_auth_state()
+        if not state:
+            return False
+        # By token, not by name: a new sign-in must not be given what an older one came to.
+        key = state["access_token"]
+        task = self._refreshes.get(key)
         if task is None:
-            task = self._refreshes[user.name] = asyncio.ensure_future(self._refresh(user, handler))
+            task = self._refreshes[key] = asyncio.ensure_future(self._refresh(user, state, handler))
             forget = lambda _: asyncio.get_running_loop().call_later(  # noqa: E731
-                REFRESH_SHARED_FOR_S, self._refreshes.pop, user.name, None
+                REFRESH_SHARED_FOR_S, self._refreshes.pop, key, None
             )
             task.add_done_callback(forget)
         return await asyncio.shield(task)
 
-    async def _refresh(self, user: Any, handler: Any) -> Any:
-        state = await user.get_auth_state()
-        if not state:
-            return False
+    async def _refresh(self, user: Any, state: dict[str, Any], handler: Any) -> Any:
         await self.discover()
         for renew in (None, state.get("refresh_token")):
             try:

@@ -15,6 +15,8 @@ from nexus_allocator.hub.processes import Identity, began_at, enter, is_alive, w
 from nexus_allocator.hub.service import Admission
 
 SIGKILL = 9
+# Announcements and the extension manager are off: both call hosts of their own.
+LAB_CONFIGURATION = Path(__file__).parent / "lab"
 
 
 class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
@@ -78,6 +80,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "SHELL": "/bin/bash",
             "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}",
             "PYTHONSAFEPATH": "1",
+            "JUPYTER_CONFIG_PATH": str(LAB_CONFIGURATION),
             "NEXUS_ACCOUNT": admission.account,
             "NEXUS_HOLD_ID": admission.hold_id,
             "NEXUS_IMAGE": admission.image,
