@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.support.hub import PLAIN, HubUnderTest, until
-from tests.support.nexus import READY, free_ports
+from tests.support.hub import PLAIN, HubUnderTest, own_ports, until
+from tests.support.nexus import READY
 
 from nexus_allocator.embedded.children import PidFile
 from nexus_allocator.embedded.settings import read_settings
@@ -102,7 +102,7 @@ def embedded_nexus(**changes: str) -> Iterator[Embedded]:
     top.chmod(0o755)
     own = {
         "NEXUS_STATE": str(top / "state"),
-        "NEXUS_PORT": str(free_ports(8)),
+        "NEXUS_PORT": str(own_ports()),
         "NEXUS_POLL_INTERVAL_S": "1",
         **changes,
     }
