@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from astropy.stats import gaussian_fwhm_to_sigma
 from astropy.table import Column, Table
 from numpy.typing import NDArray
 from photutils.detection import DAOStarFinder
@@ -16,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.filters import AB_ZERO_JY
+from nexus_pipeline.measure import centroid_errors
 from nexus_pipeline.measure.photometry import RADII_ARCSEC, Circles
 
 Plane = NDArray[np.float32]
@@ -25,6 +27,7 @@ Columns = dict[str, NDArray[Any]]
 EXTENDED_OVER_STAR: Final = 1.1
 """A source is extended if its light within 0.4″ over that within 0.2″ exceeds a star's by this factor."""
 _STAR_FWHM_PIXELS: Final = 1.6
+_LEAST_HALF_LIGHT_PIXELS: Final = 0.5  # as photutils' windowed centroid has it
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _places(measured: Measured, found: SourceCatalog) -> Columns:
         x, y = np.asarray(getattr(found, f"x_{kind}")), np.asarray(getattr(found, f"y_{kind}"))
         ra, dec = measured.wcs(x, y, with_bounding_box=False)
         columns |= {f"x_{kind}": x, f"y_{kind}": y, f"ra_{kind}": ra, f"dec_{kind}": dec}
-        x_err, y_err = getattr(found, f"x_{kind}_err"), getattr(found, f"y_{kind}_err")
+        x_err, y_err = _centroid_errors(measured, found, kind, at=np.column_stack([x, y])).T
         columns |= {f"x_{kind}_err": x_err, f"y_{kind}_err": y_err}
         columns |= _sky_errors(measured, kind, x_err=x_err, y_err=y_err, at=np.column_stack([x, y]))
     for edge in ("xmin", "xmax", "ymin", "ymax"):
@@ -114,6 +117,15 @@ def _places(measured: Measured, found: SourceCatalog) -> Columns:
     # No skycells yet: the identifier that packs them is zero.
     columns["flagged_spatial_id"] = np.zeros(len(found.labels), dtype=np.int64)
     return columns
+
+
+def _centroid_errors(measured: Measured, found: SourceCatalog, kind: str, *, at: Floats) -> Floats:
+    labels = np.where(measured.unusable, 0, measured.labels)
+    if kind == "centroid":
+        return centroid_errors.of_centroids(labels, measured.image, measured.error, at=at)
+    half_light = np.maximum(np.asarray(found.flux_radius(0.5).value), _LEAST_HALF_LIGHT_PIXELS)
+    width = 2 * half_light * gaussian_fwhm_to_sigma
+    return centroid_errors.of_windowed(labels, measured.image, measured.error, at=at, width=width)
 
 
 def _sky_errors(measured: Measured, kind: str, *, x_err: Any, y_err: Any, at: Floats) -> Columns:

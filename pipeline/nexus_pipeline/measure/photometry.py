@@ -39,14 +39,19 @@ def circles(
     scale_arcsec: float,
     radii_arcsec: Sequence[float] = RADII_ARCSEC,
 ) -> Circles:
-    """Measure circles at ``positions`` (n, 2; x, y); the ring leaves out the pixels of ``sources``."""
+    """Measure circles at ``positions`` (n, 2; x, y); the ring leaves out the pixels of ``sources``.
+
+    A pixel cut by a circle adds its share to flux and variance alike, which overstates the errors of the
+    smallest circles a little. Variances are summed as images: photutils 3.0 and 3.1 carry ``error`` differently.
+    """
     apertures = [CircularAperture(positions, radius / scale_arcsec) for radius in radii_arcsec]
-    table = aperture_photometry(image, apertures, error=error, mask=unusable)
+    table = aperture_photometry(image, apertures, mask=unusable)
+    variance = aperture_photometry(error**2, apertures, mask=unusable)
     ring, ring_err = _ring(image, unusable | sources, positions, scale_arcsec)
     columns = range(len(apertures))
     areas = np.array([aperture.area for aperture in apertures])
     flux = np.column_stack([table[f"aperture_sum_{k}"] for k in columns]) - ring[:, None] * areas
-    err = np.column_stack([table[f"aperture_sum_err_{k}"] for k in columns])
+    err = np.sqrt(np.column_stack([variance[f"aperture_sum_{k}"] for k in columns]))
     return Circles(flux, np.hypot(err, ring_err[:, None] * areas), ring, ring_err)
 
 
@@ -54,6 +59,8 @@ def _ring(
     image: Plane, masked: NDArray[np.bool_], positions: Floats, scale_arcsec: float
 ) -> tuple[Floats, Floats]:
     """Return the median of each ring and its error; a ring that is all masked counts as level."""
+    if len(positions) == 0:
+        return np.empty(0), np.empty(0)
     inner, outer = (radius / scale_arcsec for radius in RING_ARCSEC)
     stats = ApertureStats(image, CircularAnnulus(positions, inner, outer), mask=masked)
     count = np.maximum(np.nan_to_num(np.atleast_1d(stats.sum_aper_area.value)), 1)
