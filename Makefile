@@ -1,6 +1,7 @@
 # Thin: each line calls a tool you could call yourself.
 .PHONY: up down test lint bench test-hub6 lock
 bin := .venv/bin
+hub6 := .venv-hub6
 
 up: ## start the whole Nexus on this machine, in the foreground
 	@./bootstrap run
@@ -19,6 +20,18 @@ lint: ## style, types, layers
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports
+
+bench: ## print the figures that README and notes quote
+	@./bootstrap test
+	$(bin)/python -m tests.bench.admission
+
+test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
+	@./bootstrap test
+	test -x $(hub6)/bin/python || $(bin)/uv venv -q $(hub6) --python $(bin)/python
+	sed '/^jupyterhub==/d' requirements-dev.lock > $(hub6)/requirements.txt
+	echo 'jupyterhub>=6.1,<6.2' >> $(hub6)/requirements.txt
+	$(bin)/uv pip install -q --python $(hub6)/bin/python -r $(hub6)/requirements.txt
+	PYTHONPATH=$(CURDIR)/allocator:$(CURDIR)/pipeline $(CURDIR)/$(hub6)/bin/python -m pytest tests/hub -p no:cacheprovider
 
 lock: ## resolve the lock files again
 	./bootstrap lock

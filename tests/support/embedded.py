@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.support.hub import PLAIN, HubUnderTest, own_ports, until
+from tests.support.hub import PLAIN, HubUnderTest, until
 from tests.support.nexus import READY
+from tests.support.ports import own_ports
 
 from nexus_allocator.embedded.children import PidFile
 from nexus_allocator.embedded.settings import read_settings

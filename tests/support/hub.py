@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import httpx
 import jupyterhub
 import psutil
 from tests.support.nexus import ROOT
+from tests.support.ports import own_ports
 
 from nexus_allocator.embedded import commands
 from nexus_allocator.embedded.children import Child
@@ -34,20 +34,6 @@ CLOSED = httpx.Limits(max_keepalive_connections=0)
 PLAIN = httpx.Client(verify=False, trust_env=False, limits=CLOSED)  # noqa: S501
 SMALL = {"account": "astronomer", "size": "small", "image": "nexus", "hours": "1"}
 TOO_LONG = {**SMALL, "hours": "24"}
-
-
-def own_ports() -> int:
-    """Return the first of eight free neighbouring ports, sought where another test process does not begin."""
-    first = 21000 + os.getpid() * 40 % 7000
-    for base in [*range(first, 28000, 20), *range(21000, first, 20)]:
-        if all(is_free(port) for port in range(base, base + 8)):
-            return base
-    raise AssertionError("no free ports between 21000 and 28000")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def until(condition: Callable[[], Any], what: str, timeout_s: float = 40.0) -> Any:

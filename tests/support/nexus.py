@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import own_ports
 
 ROOT = Path(__file__).parents[2]
 READY = re.compile(r"ready in ([\d.]+) s")
@@ -39,19 +40,6 @@ class Nexus:
         return result.stdout
 
 
-def free_ports(count: int) -> int:
-    """Return the first of ``count`` neighbouring free loopback ports."""
-    for base in range(21000, 29000, 20):
-        try:
-            for port in range(base, base + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise AssertionError("no free ports between 21000 and 29000")
-
-
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path, timeout_s: float) -> float:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -69,7 +57,7 @@ def running_nexus(**settings: str) -> Iterator[Nexus]:
     # Not pytest's tmp_path: people's servers run with their own uids and must be able to enter.
     state = Path(tempfile.mkdtemp(prefix="nexus-test-"))
     state.chmod(0o755)
-    base = free_ports(8)
+    base = own_ports()
     environment = {**os.environ, "NEXUS_STATE": str(state / "nexus"), "NEXUS_PORT": str(base), **settings}
     log = state / "make-up.log"
     with log.open("wb") as output:

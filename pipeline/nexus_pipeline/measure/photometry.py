@@ -42,7 +42,8 @@ def circles(
     """Measure circles at ``positions`` (n, 2; x, y); the ring leaves out the pixels of ``sources``.
 
     A pixel cut by a circle adds its share to flux and variance alike, which overstates the errors of the
-    smallest circles a little. Variances are summed as images: photutils 3.0 and 3.1 carry ``error`` differently.
+    smallest circles a little. Variances are summed as images, because photutils 3.0 and 3.1 carry ``error``
+    differently.
     """
     apertures = [CircularAperture(positions, radius / scale_arcsec) for radius in radii_arcsec]
     table = aperture_photometry(image, apertures, mask=unusable)
