@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ import psutil
 import pytest
 from tests.support.fake_allocator import CREDIT, SIZES
 
+from nexus_allocator.embedded.commands import find_node
 from nexus_allocator.embedded.settings import BadSetting, read_settings, unknown_settings
 from nexus_allocator.hub import confinement, start_lab
 from nexus_allocator.hub.launch_form import credits_text, render_form
@@ -252,3 +254,22 @@ def test_a_port_out_of_range_is_refused(port: str) -> None:
 def test_a_misspelt_setting_is_noticed() -> None:
     given = {"NEXUS_PROT": "1", "NEXUS_METERING_INTERVAL_S": "2", "NEXUS_CACHE": "/x", "HOME": "/"}
     assert unknown_settings(given) == ["NEXUS_PROT"]
+
+
+def test_a_wrapper_around_node_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shutil.which("node")
+    assert real is not None
+    wrapper = tmp_path / "node"
+    wrapper.write_text(f'#!/bin/sh\n"{real}" "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Path(find_node()).samefile(Path(real))
+
+
+def test_a_node_that_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "node"
+    broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BadSetting, match="it is broken"):
+        find_node()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,14 +30,20 @@ class Command:
 
 
 def find_node() -> str:
-    """Return the Node to run: the one installed beside this Python, or the machine's."""
+    """Return the Node to run: the one installed beside this Python, or the machine's.
+
+    Either may be a wrapper that starts Node as a child, which would outlive a stop; Node knows its own path.
+    """
     beside = Path(sys.executable).parent / "node"
     found = str(beside) if beside.exists() else shutil.which("node")
     if found is None:
         raise BadSetting(
             "Node 20 or newer is needed (make up installs one where it is missing): ./bootstrap run"
         )
-    return found
+    asked = subprocess.run([found, "-p", "process.execPath"], capture_output=True, text=True, check=False)  # noqa: S603
+    if asked.returncode != 0:
+        raise BadSetting(f"{found} does not run: {asked.stderr.strip()}")
+    return asked.stdout.strip()
 
 
 def plain_environment() -> dict[str, str]:
