@@ -3,7 +3,6 @@
 import asyncio
 import os
 import re
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -257,19 +256,18 @@ def test_a_misspelt_setting_is_noticed() -> None:
 
 
 def test_a_wrapper_around_node_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = shutil.which("node")
-    assert real is not None
+    real = find_node()
     wrapper = tmp_path / "node"
     wrapper.write_text(f'#!/bin/sh\n"{real}" "$@"\n')
     wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert Path(find_node()).samefile(Path(real))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert Path(find_node()).samefile(real)
 
 
 def test_a_node_that_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "node"
     broken.write_text("#!/bin/sh\necho it is broken >&2\nexit 1\n")
     broken.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(BadSetting, match="it is broken"):
         find_node()
