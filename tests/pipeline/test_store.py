@@ -58,18 +58,20 @@ def test_ctrl_c_in_the_middle_of_a_file_leaves_no_file(tmp_path: Path) -> None:
     script = f"""
 import os, signal, time
 from nexus_pipeline.products import store
+# Whoever started the tests may have had interrupts ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def write(handle):
     handle.write(b"x" * 5_000_000); handle.flush(); print("half", flush=True); time.sleep(60)
 store.save({str(tmp_path / "a.bin")!r}, write)
 """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "half\n"
-    assert len(list(tmp_path.iterdir())) == 1
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "half\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=90)
     assert "KeyboardInterrupt" in errors
     assert list(tmp_path.iterdir()) == []
 
