@@ -25,7 +25,7 @@ ALGORITHMS: Final[Mapping[str, Callable[..., Callable[[int, int], None]]]] = {
     "likelihood": ramp_likelihood.band_fitter,
     "casertano": ramp_casertano.band_fitter,
 }
-JUMP_THRESHOLD_SIGMA: Final = 5.5
+JUMP_THRESHOLD_SIGMA: Final = 5.8
 """Of a Gaussian; Casertano's falls with the slope. At the mission's 4.5 the likelihood search sees
 jumps in 60 to 120 of 10⁶ pixels that have none, at 5.5 in about one."""
 
