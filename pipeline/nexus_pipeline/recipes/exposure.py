@@ -27,7 +27,7 @@ from nexus_pipeline.steps import (
 
 STEPS: Final = (
     Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
-    Step("saturation", saturation.flag, (kinds.SaturationReference,)),
+    Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
     Step("refpix", refpix.subtract, parameters=("smoothing_rows",)),
     Step("linearity", linearity.correct, (kinds.LinearityReference,)),
     Step(
