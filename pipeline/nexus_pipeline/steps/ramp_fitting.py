@@ -31,6 +31,12 @@ sees two at most (0.3 to 10 DN/s, imaging table); at the mission's 4.5 the likel
 70 to 130."""
 
 
+def require_algorithm(name: str) -> None:
+    """Raise InputError if no ramp fit is called ``name``."""
+    if name not in ALGORITHMS:
+        raise InputError(f"no ramp fit is called {name!r}; there are {', '.join(ALGORITHMS)}")
+
+
 def fit(
     ramp: WorkingRamp,
     gain: GainReference,
@@ -46,8 +52,7 @@ def fit(
     NO_GAIN_VALUE or UNRELIABLE_ERROR with DO_NOT_USE. ``jump_threshold_sigma`` = inf finds none.
     Raises InputError for an algorithm there is not and a threshold that is no positive number.
     """
-    if algorithm not in ALGORITHMS:
-        raise InputError(f"no ramp fit is called {algorithm!r}; there are {', '.join(ALGORITHMS)}")
+    require_algorithm(algorithm)
     if not jump_threshold_sigma > 0:
         raise InputError(f"a jump threshold of {jump_threshold_sigma} σ: it must be above 0 (inf finds none)")
     for reference, plane in ((gain, gain.gain), (read_noise, read_noise.read_noise)):
