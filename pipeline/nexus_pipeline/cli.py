@@ -15,6 +15,7 @@ from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Provenance, StepRecord
 from nexus_pipeline.references.make import make_references
 from nexus_pipeline.references.store import ReferenceStore, open_store
+from nexus_pipeline.runner import Settings
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Roman WFI: ramps to images and catalogues."
@@ -40,19 +41,39 @@ def main() -> None:
 
 
 @app.command()
-def calibrate(
+def calibrate(  # noqa: PLR0917 - typer takes options by position
     ramps: Annotated[list[str], typer.Argument(metavar="L1...", help="L1 ramps: paths or URLs.")],
     references: StoreUrl,
     output: OutputUrl = ".",
+    parameters: Annotated[
+        str | None, typer.Option(metavar="FILE.toml", help="Parameters: a table per step.")
+    ] = None,
+    skip: Annotated[list[str], typer.Option(metavar="STEP", help="Leave this step out.")] = [],  # noqa: B006
+    ramp_fit: Annotated[
+        str | None, typer.Option(help="likelihood (Brandt 2024) or casertano (Casertano 2022).")
+    ] = None,
 ) -> None:
     """Calibrate L1 ramps to L2 images."""
     targets = output_urls(ramps, output)
+    wanted = settings(parameters, skip, ramp_fit)
     opened = open_store(references)
-    failures = [error for source in ramps if (error := attempt(source, opened, targets[source])) is not None]
+    attempts = (attempt(source, opened, targets[source], wanted) for source in ramps)
+    failures = [error for error in attempts if error is not None]
     if failures:
         if len(ramps) > 1:
             print(f"wfi: {len(failures)} of {len(ramps)} ramps failed", file=sys.stderr)
         raise typer.Exit(max(error.exit_status for error in failures))
+
+
+def settings(parameters: str | None, skip: list[str], ramp_fit: str | None) -> Settings:
+    """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit."""
+    from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
+
+    base = settings.read_settings(parameters) if parameters is not None else Settings()
+    over = {"ramp_fitting": {"algorithm": ramp_fit}} if ramp_fit is not None else {}
+    wanted = settings.with_changes(base, skip=skip, parameters=over)
+    exposure.check(wanted)
+    return wanted
 
 
 def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[str, str]:
@@ -66,7 +87,7 @@ def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[s
     return targets
 
 
-def attempt(source: str, references: ReferenceStore, target: str) -> PipelineError | None:
+def attempt(source: str, references: ReferenceStore, target: str, wanted: Settings) -> PipelineError | None:
     """Calibrate one ramp; return the refusal, already told, if there was one: the others go on."""
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
     from nexus_pipeline.recipes import exposure  # noqa: PLC0415
@@ -74,7 +95,7 @@ def attempt(source: str, references: ReferenceStore, target: str) -> PipelineErr
     print(source)
     start = time.perf_counter()
     try:
-        image = exposure.calibrate(source, references, on_step=print_step)
+        image = exposure.calibrate(source, references, settings=wanted, on_step=print_step)
         l2.write_rate_image(image, target)
     except PipelineError as error:
         print(f"wfi: {error}", file=sys.stderr)
@@ -208,10 +229,17 @@ def photometry_facts(photometry: Photometry | None) -> list[tuple[str, Any]]:
 
 def history(provenance: Provenance) -> list[tuple[str, Any]]:
     steps: list[tuple[str, Any]] = [
-        (f"  {step.name}", f"{step.status} {step.seconds:.2f} s") for step in provenance.steps
+        (f"  {step.name}", f"{step.status} {step.seconds:.2f} s{said(step)}") for step in provenance.steps
     ]
     files: list[tuple[str, Any]] = [(f"  {kind}", name) for kind, name in provenance.references.items()]
     return [("steps", len(steps)), *steps, ("references", provenance.context or "unknown"), *files]
+
+
+def said(step: StepRecord) -> str:
+    """Return what a step was run with, or why it was not."""
+    words = [f"{name}={value}" for name, value in step.parameters.items()]
+    words += [step.reason] if step.reason else []
+    return f"   {', '.join(words)}" if words else ""
 
 
 @references_app.command("make")

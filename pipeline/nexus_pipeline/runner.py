@@ -1,27 +1,47 @@
 """How a recipe runs: references fetched, steps timed, status and provenance stamped."""
 
+import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from nexus_pipeline.errors import InputError
 from nexus_pipeline.products.model import ExposureMeta, Provenance, StepRecord
 from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.references.store import ReferenceStore
 
+_KINDS: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 _BYTES_PER_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True)
 class Step:
-    """A name, the pure function behind it, and the classes of references that follow its product."""
+    """A name, the pure function behind it, and the classes of references that follow its product.
+
+    ``parameters`` are those keyword-only arguments of the function that people may set; a
+    ``required`` step makes what the next ones work on, and cannot be skipped.
+    """
 
     name: str
     function: Callable[..., Any]
     references: tuple[type[Reference], ...] = ()
+    parameters: tuple[str, ...] = ()
+    required: bool = False
+
+    def default(self, parameter: str) -> Any:
+        return inspect.signature(self.function).parameters[parameter].default
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person wants otherwise: parameters by step and name, and steps to leave out."""
+
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    skip: frozenset[str] = frozenset()
 
 
 def run(
@@ -29,6 +49,7 @@ def run(
     steps: Sequence[Step],
     store: ReferenceStore,
     *,
+    settings: Settings | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
     before: Sequence[StepRecord] = (),
 ) -> Any:
@@ -36,18 +57,23 @@ def run(
 
     ``stages`` holds the one product to begin with and is empty afterwards: were it an argument of
     its own, the caller's frame would keep a gigabyte of L1 alive to the end.
-    Every reference is looked up before the first step, so that a missing one costs no time.
-    ``before`` are records of what was done already.
+    Every setting is checked and every reference looked up before the first step, so that a wrong or
+    missing one costs no time. ``before`` are records of what was done already.
     """
+    settings = settings or Settings()
+    chosen = resolved(steps, settings)
     product = stages.pop()
-    rules = find_references(steps, store, product.meta)
+    rules = find_references([step for step in steps if step.name not in settings.skip], store, product.meta)
     records = list(before)
     for step in steps:
-        with recorded(step.name) as measured:
-            references = [store.read(cls, rules[cls.kind]) for cls in step.references]
-            product = step.function(product, *references)
-            del references
-        records.append(measured())
+        if step.name in settings.skip:
+            records.append(StepRecord(step.name, "SKIPPED", reason="left out on request"))
+        else:
+            with recorded(step.name, chosen[step.name]) as measured:
+                references = [store.read(cls, rules[cls.kind]) for cls in step.references]
+                product = step.function(product, *references, **chosen[step.name])
+                del references
+            records.append(measured())
         if on_step is not None:
             on_step(records[-1])
     provenance = Provenance(
@@ -57,6 +83,38 @@ def run(
         logs=tuple(_line(record) for record in records),
     )
     return replace(product, provenance=provenance)
+
+
+def resolved(steps: Sequence[Step], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the parameters of each step, defaults and all.
+
+    Raises InputError for a step or a parameter there is not, a value of another type, and a
+    required step to be skipped.
+    """
+    named = {step.name: step for step in steps}
+    for name in (*settings.parameters, *sorted(settings.skip)):
+        if name not in named:
+            raise InputError(f"no step is called {name!r}; there are {', '.join(named)}")
+    for name in sorted(settings.skip):
+        if named[name].required:
+            raise InputError(f"{name} cannot be skipped: the steps after it work on what it makes")
+    return {name: _parameters(step, settings.parameters.get(name, {})) for name, step in named.items()}
+
+
+def _parameters(step: Step, given: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {name: step.default(name) for name in step.parameters}
+    for name, value in given.items():
+        if name not in chosen:
+            known = f"it has {', '.join(chosen)}" if chosen else "it has none"
+            raise InputError(f"{step.name} has no parameter {name!r}; {known}")
+        wanted = type(chosen[name])
+        if wanted is float and type(value) is int:
+            value = float(value)  # noqa: PLW2901 - TOML writes 5 for 5.0
+        if type(value) is not wanted:
+            kind = _KINDS[wanted]
+            raise InputError(f"{step.name}.{name} must be {kind}, not {value!r}")
+        chosen[name] = value
+    return chosen
 
 
 def find_references(steps: Sequence[Step], store: ReferenceStore, meta: ExposureMeta) -> dict[str, Any]:
@@ -71,11 +129,13 @@ def find_references(steps: Sequence[Step], store: ReferenceStore, meta: Exposure
 
 
 @contextmanager
-def recorded(name: str) -> Iterator[Callable[[], StepRecord]]:
+def recorded(name: str, parameters: Mapping[str, Any] | None = None) -> Iterator[Callable[[], StepRecord]]:
     """Time a block; what it gives returns the record once the block is done."""
     start = time.perf_counter()
     end: list[float] = []
-    yield lambda: StepRecord(name, "COMPLETE", end[0] - start, peak_memory_bytes())
+    yield lambda: StepRecord(
+        name, "COMPLETE", end[0] - start, peak_memory_bytes(), parameters=parameters or {}
+    )
     end.append(time.perf_counter())
 
 
@@ -85,5 +145,7 @@ def peak_memory_bytes() -> int:
 
 
 def _line(record: StepRecord) -> str:
+    if record.status == "SKIPPED":
+        return f"{record.name} SKIPPED: {record.reason}"
     peak = record.peak_memory_bytes / 1e9
     return f"{record.name} {record.status} in {record.seconds:.2f} s, peak {peak:.2f} GB"

@@ -3,6 +3,8 @@
 Statistical tolerances are at least 3.5 standard errors of the quantity, reckoned beside them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from tests.support import pipeline as build
@@ -17,14 +19,24 @@ N = 132  # 124 × 124 = 15 376 active pixels
 SHAPE = (N, N)
 
 
-def fit(ramp: WorkingRamp, **options: float) -> RateImage:
-    shape = ramp.data.shape[1:]
-    return ramp_fitting.fit(ramp, build.gain(shape), build.read_noise(shape), **options)
+Fit = Callable[..., RateImage]
+
+
+@pytest.fixture(params=list(ramp_fitting.ALGORITHMS))
+def fit(request: pytest.FixtureRequest) -> Fit:
+    """Return a fit of a ramp by each algorithm in turn."""
+
+    def fitted(ramp: WorkingRamp, **options: float) -> RateImage:
+        shape = ramp.data.shape[1:]
+        gain, noise = build.gain(shape), build.read_noise(shape)
+        return ramp_fitting.fit(ramp, gain, noise, algorithm=request.param, **options)
+
+    return fitted
 
 
 @pytest.mark.parametrize("table", [IMAGING, SHORT_IMAGING])
 @pytest.mark.parametrize("rate", [0.0, 0.3, 40.0, 350.0])
-def test_a_straight_ramp_gives_its_slope(table: MATable, rate: float) -> None:
+def test_a_straight_ramp_gives_its_slope(fit: Fit, table: MATable, rate: float) -> None:
     ramp = build.working_ramp(build.straight_ramps(np.full(SHAPE, rate), ma_table=table), ma_table=table)
     image = fit(ramp)
     assert image.rate.shape == (N - 8, N - 8)
@@ -35,7 +47,7 @@ def test_a_straight_ramp_gives_its_slope(table: MATable, rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.5, 5.0, 50.0])
-def test_slopes_are_unbiased_and_scatter_by_their_errors(rate: float) -> None:
+def test_slopes_are_unbiased_and_scatter_by_their_errors(fit: Fit, rate: float) -> None:
     ramps = build.noisy_ramps(np.full(SHAPE, rate), seed=11)
     image = fit(build.working_ramp(ramps), jump_threshold_sigma=np.inf)
     error = np.sqrt(np.mean(image.err**2))
@@ -62,7 +74,7 @@ def test_weights_of_every_stretch_sum_to_nothing_and_to_one_over_time() -> None:
             np.testing.assert_allclose(weights[a, b] @ IMAGING.mean_times_s, 1, rtol=1e-4)
 
 
-def test_chi_squared_is_that_of_seven_degrees_of_freedom() -> None:
+def test_chi_squared_is_that_of_seven_degrees_of_freedom(fit: Fit) -> None:
     # Nine resultants, less an offset and a slope. Standard error of the mean: √(14/15 376) = 0.03;
     # Casertano's slope is not the minimum of χ², which adds the variance it gives away (1 %).
     ramps = build.noisy_ramps(np.full(SHAPE, 2.0), seed=12)
@@ -80,7 +92,7 @@ def cosmic_rays(electrons: float, *, seed: int) -> tuple[np.ndarray, np.ndarray]
     return jumps, hit[4:-4, 4:-4]
 
 
-def test_jumps_are_found_and_the_slope_is_saved() -> None:
+def test_jumps_are_found_and_the_slope_is_saved(fit: Fit) -> None:
     jumps, hit = cosmic_rays(2000, seed=13)
     image = fit(build.working_ramp(build.noisy_ramps(np.full(SHAPE, 0.5), seed=14, jumps=jumps)))
     found = image.dq & DQ.JUMP_DET != 0
@@ -94,19 +106,19 @@ def test_jumps_are_found_and_the_slope_is_saved() -> None:
     assert np.percentile(np.abs(pull), 68) < 1.15
 
 
-def test_few_jumps_are_seen_where_there_are_none() -> None:
+def test_few_jumps_are_seen_where_there_are_none(fit: Fit) -> None:
     # 5.5 σ in the largest of 15 differences: of the order of 10⁻⁷ × 15 × 15 376 = 0.03 pixels.
     image = fit(build.working_ramp(build.noisy_ramps(np.full(SHAPE, 0.5), seed=15)))
     assert np.count_nonzero(image.dq & DQ.JUMP_DET) <= 2
 
 
-def test_an_infinite_threshold_finds_no_jump() -> None:
+def test_an_infinite_threshold_finds_no_jump(fit: Fit) -> None:
     jumps, _ = cosmic_rays(20_000, seed=16)
     ramp = build.working_ramp(build.noisy_ramps(np.full(SHAPE, 0.5), seed=17, jumps=jumps))
     assert not (fit(ramp, jump_threshold_sigma=np.inf).dq & DQ.JUMP_DET).any()
 
 
-def test_resultants_that_may_not_be_used_are_left_out() -> None:
+def test_resultants_that_may_not_be_used_are_left_out(fit: Fit) -> None:
     ramp = build.working_ramp(build.straight_ramps(np.full(SHAPE, 10.0)))
     ramp.data[6:, 50, 50] = 65_000
     ramp.resultant_dq[6:, 50, 50] = DQ.SATURATED
@@ -120,7 +132,7 @@ def test_resultants_that_may_not_be_used_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("first_bad", [0, 1])
-def test_a_pixel_without_two_resultants_on_end_gets_no_rate(first_bad: int) -> None:
+def test_a_pixel_without_two_resultants_on_end_gets_no_rate(fit: Fit, first_bad: int) -> None:
     ramp = build.working_ramp(build.straight_ramps(np.full(SHAPE, 10.0)))
     ramp.resultant_dq[first_bad:, 50, 50] = DQ.SATURATED
     image = fit(ramp)
@@ -129,7 +141,7 @@ def test_a_pixel_without_two_resultants_on_end_gets_no_rate(first_bad: int) -> N
     assert np.isfinite(image.chisq).all()
 
 
-def test_a_detector_saturated_all_over_is_an_image_of_zeros() -> None:
+def test_a_detector_saturated_all_over_is_an_image_of_zeros(fit: Fit) -> None:
     ramp = build.working_ramp(np.full((9, *SHAPE), 65_000.0))
     ramp.resultant_dq[...] = DQ.SATURATED
     image = fit(ramp)
@@ -137,7 +149,7 @@ def test_a_detector_saturated_all_over_is_an_image_of_zeros() -> None:
     assert (image.dq == DQ.SATURATED | DQ.DO_NOT_USE).all()
 
 
-def test_one_resultant_gives_no_slope() -> None:
+def test_one_resultant_gives_no_slope(fit: Fit) -> None:
     table = MATable("single", 1, ((1, 2),))
     image = fit(build.working_ramp(np.full((1, *SHAPE), 7000.0), ma_table=table))
     assert (image.dq == DQ.DO_NOT_USE).all()

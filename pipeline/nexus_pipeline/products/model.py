@@ -111,13 +111,17 @@ class Photometry:
 
 @dataclass(frozen=True)
 class StepRecord:
-    """How one step went: seconds of wall clock, peak resident bytes of the process up to its end."""
+    """How one step went: seconds of wall clock, peak resident bytes of the process up to its end.
+
+    ``parameters`` are all it was run with, those left at their defaults too.
+    """
 
     name: str
     status: StepStatus
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     reason: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

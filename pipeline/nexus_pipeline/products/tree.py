@@ -160,6 +160,7 @@ def _stamp(tree: MutableMapping[str, Any], provenance: Provenance) -> None:
                     "seconds": round(step.seconds, 3),
                     "peak_memory_bytes": step.peak_memory_bytes,
                     "reason": step.reason,
+                    "parameters": dict(step.parameters),
                 }
                 for step in provenance.steps
             ],

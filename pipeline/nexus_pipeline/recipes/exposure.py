@@ -12,7 +12,7 @@ from nexus_pipeline.products.l1 import read_ramp
 from nexus_pipeline.products.model import RateImage, StepRecord
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.runner import Step, recorded, run
+from nexus_pipeline.runner import Settings, Step, recorded, resolved, run
 from nexus_pipeline.steps import (
     assign_wcs,
     dark_current,
@@ -26,11 +26,17 @@ from nexus_pipeline.steps import (
 )  # fmt: skip
 
 STEPS: Final = (
-    Step("dq_init", dq_init.begin, (kinds.MaskReference,)),
-    Step("saturation", saturation.flag, (kinds.SaturationReference,)),
-    Step("refpix", refpix.subtract),
+    Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
+    Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
+    Step("refpix", refpix.subtract, parameters=("smoothing_rows",)),
     Step("linearity", linearity.correct, (kinds.LinearityReference,)),
-    Step("ramp_fitting", ramp_fitting.fit, (kinds.GainReference, kinds.ReadNoiseReference)),
+    Step(
+        "ramp_fitting",
+        ramp_fitting.fit,
+        (kinds.GainReference, kinds.ReadNoiseReference),
+        parameters=("algorithm", "jump_threshold_sigma"),
+        required=True,
+    ),
     Step("dark_current", dark_current.subtract, (kinds.DarkReference,)),
     Step("assign_wcs", assign_wcs.assign, (kinds.DistortionReference,)),
     Step("photom", photom.calibrate, (kinds.PhotomReference,)),
@@ -38,14 +44,28 @@ STEPS: Final = (
 )
 
 
+def check(settings: Settings) -> None:
+    """Raise InputError if ``settings`` name a step, a parameter or a ramp fit there is not."""
+    algorithm = resolved(STEPS, settings)["ramp_fitting"]["algorithm"]
+    if algorithm not in ramp_fitting.ALGORITHMS:
+        raise InputError(
+            f"no ramp fit is called {algorithm!r}; there are {', '.join(ramp_fitting.ALGORITHMS)}"
+        )
+
+
 def calibrate(
-    url: str, store: ReferenceStore, *, on_step: Callable[[StepRecord], None] | None = None
+    url: str,
+    store: ReferenceStore,
+    *,
+    settings: Settings | None = None,
+    on_step: Callable[[StepRecord], None] | None = None,
 ) -> RateImage:
     """Return the L2 image of the L1 ramp at ``url``, its provenance within.
 
     ``on_step`` hears of each step when it is done. Raises what reading, the store and the steps
-    raise, and InputError for an element that takes no images.
+    raise, and InputError for an element that takes no images and ``settings`` that fit no step.
     """
+    check(settings or Settings())
     with recorded("read") as measured:
         stages = [read_ramp(url)]
     filter_name = stages[0].meta.filter_name
@@ -53,6 +73,6 @@ def calibrate(
         raise InputError(f"{url}: taken through {filter_name}; only images are calibrated so far")
     if on_step is not None:
         on_step(measured())
-    image = run(stages, STEPS, store, on_step=on_step, before=[measured()])
+    image = run(stages, STEPS, store, settings=settings, on_step=on_step, before=[measured()])
     assert isinstance(image, RateImage)  # noqa: S101 - what the last step returns, for the type checker
     return image

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER, CHANNEL_WIDTH
 from nexus_pipeline.products.model import WorkingRamp
@@ -31,8 +32,11 @@ def subtract(
     """Return ``ramp`` without the offsets and row-to-row drift its reference pixels show.
 
     ``channel_width`` must divide the frame. A channel or a row without a usable reference pixel
-    is interpolated (rows) or takes the mean of the others (channels).
+    is interpolated (rows) or takes the mean of the others (channels). Raises InputError for a
+    smoothing that is no positive number of rows.
     """
+    if not (np.isfinite(smoothing_rows) and smoothing_rows > 0):
+        raise InputError(f"refpix.smoothing_rows must be a number of rows above 0, not {smoothing_rows}")
     usable = (ramp.dq & _UNUSABLE) == 0
     data = np.empty_like(ramp.data)
     for i, frame in enumerate(ramp.data):
