@@ -24,6 +24,7 @@ lint: ## style, types, layers
 bench: ## print the figures that README and notes quote
 	@./bootstrap test
 	$(bin)/python -m tests.bench.admission
+	$(bin)/python -m tests.bench.ramp_fitting
 
 test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 	@./bootstrap test
