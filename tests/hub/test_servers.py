@@ -14,6 +14,7 @@ from tests.support.nexus import ROOT
 from nexus_allocator.embedded import commands
 from nexus_allocator.embedded.children import Child
 from nexus_allocator.hub import confinement
+from nexus_allocator.hub.local_spawner import group_name
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give servers uids of their own")
 needs_cgroups = pytest.mark.skipif(
@@ -125,14 +126,20 @@ def test_curated_notebooks_are_copied_once_and_never_over_a_changed_one(hub: Hub
     assert copy.read_text() == "mine"
 
 
+def memory_group(hub: HubUnderTest) -> tuple[Path, Path]:
+    """Return the folder of the running server's group and the file with its limit."""
+    controllers = confinement.find_controllers()
+    assert controllers is not None
+    name = group_name("astronomer", hub.server("astronomer")["state"]["hold_id"])  # type: ignore[index]
+    folder = controllers.memory / confinement.GROUP / name
+    return folder, folder / ("memory.max" if controllers.version == 2 else "memory.limit_in_bytes")
+
+
 @needs_cgroups
 def test_a_server_is_confined_to_the_size_it_pays_for(hub: HubUnderTest) -> None:
     _, process = launch(hub)
-    controllers = confinement.find_controllers()
-    assert controllers is not None
-    folder = controllers.memory / confinement.GROUP / "astronomer"
+    folder, limit = memory_group(hub)
     assert str(process.pid) in (folder / "cgroup.procs").read_text().split()
-    limit = folder / ("memory.max" if controllers.version == 2 else "memory.limit_in_bytes")
     assert int(limit.read_text()) == 4 * 2**30
     hub.stop_servers()
     assert not folder.exists()
@@ -148,11 +155,14 @@ def test_a_server_outlives_the_hub_and_is_taken_over(hub: HubUnderTest) -> None:
     assert (server["state"]["pid"], server["state"]["hold_id"]) == (process.pid, hold)
     assert person.get("/user/astronomer/lab").status_code == 200
     assert stops(hub)[before:] == []
+    group, _ = memory_group(hub) if confinement.find_controllers() else (None, None)
     process.kill()
     evidence = settled_after(hub, before)
     # Not a child of this hub: the end is seen, the signal is not.
     assert (evidence["alive_at_stop"], evidence["exit_signal"]) == (False, None)
     assert evidence["stopped_at"] is not None
+    if group is not None:
+        until(lambda: not group.exists(), "its control group removed", 10)
 
 
 def test_a_server_that_died_without_a_hub_is_settled_without_a_time(hub: HubUnderTest) -> None:
@@ -184,7 +194,7 @@ def test_a_server_killed_for_want_of_memory_is_told_as_such_and_settled_at_once(
     with running_hub() as hub:
         person = hub.sign_in()
         # Far less than JupyterLab needs to start.
-        hub.control(memory_bytes=24 * 2**20)
+        hub.control(memory_bytes=48 * 2**20)
         person.launch_by_form(SMALL)
         evidence = settled_after(hub, 0)
         assert (evidence["exit_signal"], evidence["alive_at_stop"]) == (9, False)

@@ -73,20 +73,27 @@ class Group:
                 folder.rmdir()
 
 
+def group_called(controllers: Controllers, name: str) -> Group:
+    """Return the group ``name``, whether or not it exists."""
+    parents = dict.fromkeys((controllers.cpu, controllers.memory))
+    return Group(controllers.version, tuple(parent / GROUP / name for parent in parents))
+
+
 def make_group(controllers: Controllers, name: str, *, cpu: float, memory_bytes: int) -> Group:
     """Make the group ``name`` that gets ``cpu`` cores and ``memory_bytes``, or set an existing one anew."""
+    group = group_called(controllers, name)
     quota = int(cpu * CPU_PERIOD_US)
     if controllers.version == 2:
         parent = controllers.cpu / GROUP
         parent.mkdir(exist_ok=True)
         (parent / "cgroup.subtree_control").write_text("+cpu +memory")
-        folder = parent / name
-        write(folder, {"cpu.max": f"{quota} {CPU_PERIOD_US}", "memory.max": str(memory_bytes)})
-        return Group(2, (folder,))
-    cpu_folder, memory_folder = controllers.cpu / GROUP / name, controllers.memory / GROUP / name
+        limits = {"cpu.max": f"{quota} {CPU_PERIOD_US}", "memory.max": str(memory_bytes)}
+        write(group.folders[0], limits)
+        return group
+    cpu_folder, memory_folder = group.folders
     write(cpu_folder, {"cpu.cfs_period_us": str(CPU_PERIOD_US), "cpu.cfs_quota_us": str(quota)})
     write(memory_folder, {"memory.limit_in_bytes": str(memory_bytes)})
-    return Group(1, (cpu_folder, memory_folder))
+    return group
 
 
 def write(folder: Path, values: dict[str, str]) -> None:

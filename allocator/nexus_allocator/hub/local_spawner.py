@@ -59,7 +59,10 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
         self.folders.prepare(admission)
         if self.controllers is not None:
             self.group = confinement.make_group(
-                self.controllers, self.user.name, cpu=admission.cpu, memory_bytes=admission.memory_bytes
+                self.controllers,
+                group_name(self.user.name, admission.hold_id),
+                cpu=admission.cpu,
+                memory_bytes=admission.memory_bytes,
             )
 
     def make_preexec_fn(self, name: str) -> Any:
@@ -119,6 +122,9 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
         super().load_state(state)
         began = state.get("process_began")
         self.process_began = datetime.fromisoformat(began) if began else None
+        if self.hold_id is not None and self.controllers is not None:
+            name = group_name(self.user.name, self.hold_id)
+            self.group = confinement.group_called(self.controllers, name)
 
     def clear_state(self) -> None:
         super().clear_state()
@@ -177,3 +183,8 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             except OSError as error:
                 self.log.info("Control group of %s is still in use: %s", self._log_name, error)
             self.group = None
+
+
+def group_name(person: str, hold_id: str) -> str:
+    """Return a name that no server of another Nexus on this machine has."""
+    return f"{person}-{hold_id[:8]}"
