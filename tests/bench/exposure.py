@@ -1,0 +1,143 @@
+"""Prints the CPU seconds and memory of one detector from L1 to L2, beside romancal's, and how the L2 differ.
+
+Run it as ``python -m tests.bench.exposure``. Both work on the same romanisim ramp with the same reference
+files, in a process of their own, warm: the first of the runs (imports' and compilers' work) does not count.
+CPU seconds are user and system of all threads, reading L1 and references and writing L2 included; memory
+is the peak of the process. romancal's steps without a reference in our store are left out (refpix,
+dark_decay), as ours are on its side of the table of differences.
+"""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+import numpy as np
+from tests.support.romanisim_ramp import RomanisimRamp, cache_folder, peer_python, romanisim_ramp
+
+from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.products import l2
+from nexus_pipeline.products.model import StepRecord
+from nexus_pipeline.recipes import exposure
+from nexus_pipeline.references.store import open_store
+from nexus_pipeline.runner import Settings, peak_memory_bytes
+
+REPEATS, THEIR_REPEATS = 5, 3
+TIMEOUT_S = 1800
+PEER_SCRIPT: Final = Path(__file__).parents[1] / "support" / "romancal_cost.py"
+# Of ours, the ones of romancal's to stand beside, and the most it may take: CPU s, GB.
+WORK: Final = (
+    ("casertano", ("ols_cas22",), 12, 2.5),
+    ("likelihood", ("likely", "likely_patched"), 18, 2.5),
+)
+
+
+def ours(source: RomanisimRamp, algorithm: str, out: str, repeats: int) -> dict[str, Any]:
+    """Return the CPU seconds by step of each warm run, and the peak memory of this process."""
+    runs = [one_run(source, algorithm, out) for _ in range(repeats + 1)]
+    return {"runs": runs[1:], "peak": peak_memory_bytes()}
+
+
+def one_run(source: RomanisimRamp, algorithm: str, out: str) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    last = time.process_time()
+
+    def lap(name: str) -> None:
+        nonlocal last
+        now = time.process_time()
+        seconds[name], last = now - last, now
+
+    def on_step(record: StepRecord) -> None:
+        lap(record.name)
+
+    image = exposure.calibrate(
+        str(source.ramp),
+        open_store(str(source.references)),
+        settings=Settings({"ramp_fitting": {"algorithm": algorithm}}, skip=frozenset({"refpix"})),
+        on_step=on_step,
+    )
+    l2.write_rate_image(image, out)
+    lap("write")
+    return seconds
+
+
+def romancal(source: RomanisimRamp, algorithm: str, folder: Path) -> dict[str, Any]:
+    """Return what ``tests.support.romancal_cost`` tells; its last L2 is left in ``folder``."""
+    extra = folder / "extra"
+    extra.mkdir(exist_ok=True)
+    nowhere = {
+        "CRDS_PATH": str(extra), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
+        "STPIPE_DISABLE_CRDS_STEPPARS": "true",
+    }  # fmt: skip
+    # The peers' environment has packages of its own; ours must not come before them.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | nowhere
+    command = [
+        str(peer_python(cache_folder())), str(PEER_SCRIPT), str(source.references), str(extra),
+        str(source.ramp), str(folder), algorithm, str(THEIR_REPEATS),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment
+    )
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def total_s(told: Mapping[str, Any]) -> float:
+    return median(sum(run.values()) for run in told["runs"])
+
+
+def show(name: str, told: Mapping[str, Any], *, beside: Mapping[str, Any] | None = None) -> None:
+    """Print the total of ``told`` and, ``beside`` being ours, how much more it is."""
+    cost, peak = total_s(told), told["peak"] / 1e9
+    ratio = "" if beside is None else f"{cost / total_s(beside):8.1f}×"
+    print(f"{name:<34} {cost:8.1f} {peak:8.2f} {ratio:>10}")
+
+
+def show_steps(columns: Mapping[str, Mapping[str, Any]]) -> None:
+    names = [name for told in columns.values() for name in told["runs"][0]]
+    print(f"\n{'CPU s by step':<20}" + "".join(f"{title:>18}" for title in columns))
+    for name in dict.fromkeys(names):
+        cells = [[run[name] for run in told["runs"] if name in run] for told in columns.values()]
+        print(f"  {name:<18}" + "".join(f"{median(cell):18.2f}" if cell else f"{'-':>18}" for cell in cells))
+
+
+def show_difference(our_url: str, their_url: str) -> None:
+    """Print how the rates of two L2 differ, in units of the error, where both may be used."""
+    one, other = l2.read_rate_image(our_url), l2.read_rate_image(their_url)
+    usable = (one.dq | other.dq) & np.uint32(DQ.DO_NOT_USE | DQ.JUMP_DET | DQ.SATURATED) == 0
+    apart = (np.abs(one.rate - other.rate) / one.err)[usable]
+    shares = ", ".join(f"{share:g} % ≤ {np.percentile(apart, share):.1e}" for share in (50, 99, 99.9))
+    print(f"  |Δ rate| / σ on {usable.mean():.1%} of the pixels: {shares}, worst {apart.max():.1e}")
+    hits = [image.dq & np.uint32(DQ.JUMP_DET) != 0 for image in (one, other)]
+    both, either = (hits[0] & hits[1]).sum(), (hits[0] | hits[1]).sum()
+    print(f"  pixels with jumps: {hits[0].sum()} and {hits[1].sum()}, both / either {both / either:.3f}")
+
+
+def main() -> None:
+    source = romanisim_ramp()
+    print(f"{'L1 to L2, one detector':<34} {'CPU s':>8} {'GB':>8} {'to ours':>10}")
+    steps: dict[str, Mapping[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name:
+        folder = Path(name)
+        for algorithm, peers, must_s, must_gb in WORK:
+            out = str(folder / f"{algorithm}_cal.asdf")
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                told = pool.apply(ours, (source, algorithm, out, REPEATS))
+            show(f"{algorithm} (must: ≤ {must_s} s, {must_gb} GB)", told)
+            steps[algorithm] = told
+            for peer in peers:
+                theirs = romancal(source, peer, folder)
+                show(f"  romancal 1.1 {peer}", theirs, beside=told)
+                steps[peer] = theirs
+            show_difference(out, str(folder / "romancal_cal.asdf"))
+    show_steps(steps)
+
+
+if __name__ == "__main__":
+    main()
