@@ -39,6 +39,27 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A step about to run: its references read, its parameters chosen."""
+
+    step: Step
+    references: tuple[Any, ...]
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Steps that go over the pixels together.
+
+    ``function`` takes the product and those of the ``steps`` that are not left out, and returns
+    the product and the seconds of wall clock that each took, by name.
+    """
+
+    steps: tuple[Step, ...]
+    function: Callable[[Any, Sequence[Ready]], tuple[Any, Mapping[str, float]]]
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a person wants otherwise: parameters by step and name, and steps to leave out."""
 
@@ -48,14 +69,14 @@ class Settings:
 
 def run(
     stages: list[Any],
-    steps: Sequence[Step],
+    parts: Sequence[Step | Pass],
     store: ReferenceStore,
     *,
     settings: Settings | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
     before: Sequence[StepRecord] = (),
 ) -> Any:
-    """Take the product out of ``stages`` and return it after all ``steps``, with its provenance.
+    """Take the product out of ``stages`` and return it after all ``parts``, with its provenance.
 
     ``stages`` holds the one product to begin with and is empty afterwards: were it an argument of
     its own, the caller's frame would keep a gigabyte of L1 alive to the end.
@@ -63,21 +84,22 @@ def run(
     missing one costs no time. ``before`` are records of what was done already.
     """
     settings = settings or Settings()
-    chosen = resolved(steps, settings)
+    singles = [step for part in parts for step in _steps_of(part)]
+    chosen = resolved(singles, settings)
     product = stages.pop()
-    rules = find_references([step for step in steps if step.name not in settings.skip], store, product.meta)
+    rules = find_references([step for step in singles if step.name not in settings.skip], store, product.meta)
+
+    def ready(step: Step) -> Ready:
+        references = tuple(store.read(cls, rules[cls.kind]) for cls in step.references)
+        return Ready(step, references, chosen[step.name])
+
     records = list(before)
-    for step in steps:
-        if step.name in settings.skip:
-            records.append(StepRecord(step.name, "SKIPPED", reason="left out on request"))
-        else:
-            with recorded(step.name, chosen[step.name]) as measured:
-                references = [store.read(cls, rules[cls.kind]) for cls in step.references]
-                product = step.function(product, *references, **chosen[step.name])
-                del references
-            records.append(measured())
-        if on_step is not None:
-            on_step(records[-1])
+    for part in parts:
+        product, done = _run_part(part, product, ready=ready, skip=settings.skip)
+        for record in done:
+            records.append(record)
+            if on_step is not None:
+                on_step(record)
     provenance = Provenance(
         steps=tuple(records),
         references={kind: rule.file for kind, rule in rules.items()},
@@ -85,6 +107,45 @@ def run(
         logs=tuple(_line(record) for record in records),
     )
     return replace(product, provenance=provenance)
+
+
+def _steps_of(part: Step | Pass) -> tuple[Step, ...]:
+    return part.steps if isinstance(part, Pass) else (part,)
+
+
+def _run_part(
+    part: Step | Pass, product: Any, *, ready: Callable[[Step], Ready], skip: frozenset[str]
+) -> tuple[Any, list[StepRecord]]:
+    """Return the product after ``part``, and a record of each of its steps, left out or not."""
+    todo, seconds = [], {}
+    for step in _steps_of(part):
+        if step.name not in skip:
+            start = time.perf_counter()
+            todo.append(ready(step))
+            seconds[step.name] = time.perf_counter() - start
+    if todo:
+        product, taken = (part.function if isinstance(part, Pass) else _alone)(product, todo)
+        seconds = {name: read + taken[name] for name, read in seconds.items()}
+    peak = peak_memory_bytes()
+    done = {
+        each.step.name: StepRecord(
+            each.step.name, "COMPLETE", seconds[each.step.name], peak, parameters=each.parameters
+        )
+        for each in todo
+    }
+    left_out = {
+        step.name: StepRecord(step.name, "SKIPPED", reason="left out on request")
+        for step in _steps_of(part)
+        if step.name in skip
+    }
+    return product, [(done | left_out)[step.name] for step in _steps_of(part)]
+
+
+def _alone(product: Any, todo: Sequence[Ready]) -> tuple[Any, dict[str, float]]:
+    start = time.perf_counter()
+    (only,) = todo
+    product = only.step.function(product, *only.references, **only.parameters)
+    return product, {only.step.name: time.perf_counter() - start}
 
 
 def resolved(steps: Sequence[Step], settings: Settings) -> dict[str, dict[str, Any]]:

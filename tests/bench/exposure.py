@@ -3,8 +3,8 @@
 Run it as ``python -m tests.bench.exposure``. Both work on the same romanisim ramp with the same reference
 files, in a process of their own, warm: the first of the runs (imports' and compilers' work) does not count.
 CPU seconds are user and system of all threads, reading L1 and references and writing L2 included; memory
-is the peak of the process. romancal's steps without a reference in our store are left out (refpix,
-dark_decay), as ours are on its side of the table of differences.
+is the peak of the process. Left out on both sides is refpix, which is another algorithm here, and on
+romancal's dark_decay, which our store has no reference for.
 """
 
 import json

@@ -53,16 +53,16 @@ def test_bad_reference_pixels_are_not_believed() -> None:
     data = np.zeros(SHAPE)
     data[:, 1, 30], data[:, 100, 2] = 5e4, -5e4
     ramp = build.working_ramp(data)
-    ramp.dq[1, 30] |= np.uint32(DQ.BAD_REF_PIXEL)
-    ramp.dq[100, 2] |= np.uint32(DQ.DO_NOT_USE)
+    ramp.border.dq_bottom[1, 30] |= np.uint32(DQ.BAD_REF_PIXEL)
+    ramp.border.dq_left[100, 2] |= np.uint32(DQ.DO_NOT_USE)
     corrected = refpix.subtract(ramp).data
     np.testing.assert_allclose(corrected[:, 4:-4, 4:-4], 0, atol=1e-4)
 
 
 def test_a_channel_without_reference_pixels_takes_the_others_level() -> None:
     ramp = build.working_ramp(np.full(SHAPE, 80.0))
-    ramp.dq[:4, :128] |= np.uint32(DQ.BAD_REF_PIXEL)
-    ramp.dq[-4:, :128] |= np.uint32(DQ.BAD_REF_PIXEL)
+    ramp.border.dq_bottom[:, :128] |= np.uint32(DQ.BAD_REF_PIXEL)
+    ramp.border.dq_top[:, :128] |= np.uint32(DQ.BAD_REF_PIXEL)
     np.testing.assert_allclose(refpix.subtract(ramp).data, 0, atol=1e-4)
 
 

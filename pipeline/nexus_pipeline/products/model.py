@@ -89,7 +89,8 @@ class WorkingRamp:
     """A ramp between L1 and the ramp fit.
 
     ``data`` (n_resultants, ny, nx) DN; ``dq`` (ny, nx) and ``resultant_dq`` (n_resultants, ny, nx)
-    flags of ``DQ``; ``border`` the reference border as it came.
+    flags of ``DQ``; ``border`` the reference border as it came. A ramp may be a band of rows of a
+    frame: ``first_row`` says which is its first; ``border`` and ``amp33`` are the whole frame's.
     """
 
     meta: ExposureMeta
@@ -98,6 +99,7 @@ class WorkingRamp:
     resultant_dq: NDArray[np.uint8]
     amp33: NDArray[np.uint16]
     border: BorderPixels
+    first_row: int = 0
 
 
 @dataclass(frozen=True)

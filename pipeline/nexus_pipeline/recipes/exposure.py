@@ -10,9 +10,10 @@ from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.products.l1 import read_ramp
 from nexus_pipeline.products.model import RateImage, StepRecord
+from nexus_pipeline.recipes.ramp_pass import over_bands
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.runner import Settings, Step, recorded, resolved, run
+from nexus_pipeline.runner import Pass, Settings, Step, recorded, resolved, run
 from nexus_pipeline.steps import (
     assign_wcs,
     dark_current,
@@ -25,7 +26,7 @@ from nexus_pipeline.steps import (
     saturation,
 )  # fmt: skip
 
-STEPS: Final = (
+RAMP_STEPS: Final = (
     Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
     Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
     Step("refpix", refpix.subtract, parameters=("smoothing_rows",)),
@@ -37,11 +38,14 @@ STEPS: Final = (
         parameters=("algorithm", "jump_threshold_sigma"),
         required=True,
     ),
+)
+IMAGE_STEPS: Final = (
     Step("dark_current", dark_current.subtract, (kinds.DarkReference,)),
     Step("assign_wcs", assign_wcs.assign, (kinds.DistortionReference,)),
     Step("photom", photom.calibrate, (kinds.PhotomReference,)),
     Step("flatfield", flatfield.divide, (kinds.FlatReference,)),
 )
+STEPS: Final = (*RAMP_STEPS, *IMAGE_STEPS)
 
 
 def check(settings: Settings) -> None:
@@ -73,6 +77,7 @@ def calibrate(
         raise InputError(f"{url}: taken through {filter_name}; only images are calibrated so far")
     if on_step is not None:
         on_step(measured())
-    image = run(stages, STEPS, store, settings=settings, on_step=on_step, before=[measured()])
+    parts = (Pass(RAMP_STEPS, over_bands), *IMAGE_STEPS)
+    image = run(stages, parts, store, settings=settings, on_step=on_step, before=[measured()])
     assert isinstance(image, RateImage)  # noqa: S101 - what the last step returns, for the type checker
     return image

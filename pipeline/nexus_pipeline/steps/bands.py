@@ -18,7 +18,13 @@ compiled: Final[Callable[..., Any]] = numba.njit(nogil=True, cache=True, error_m
 
 
 def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | None = None) -> None:
-    """Call ``work(first, last)`` for bands that cover ``n_rows``; the first error of any band is raised."""
+    """Call ``work(first, last)`` for bands that cover ``n_rows``; the first error of any band is raised.
+
+    Less than two bands are done at once, by the caller's own thread.
+    """
+    if n_rows < 2 * BAND_ROWS:
+        work(0, n_rows)
+        return
     starts = range(0, n_rows, BAND_ROWS)
     ends = [min(start + BAND_ROWS, n_rows) for start in starts]
     with ThreadPoolExecutor(threads or available_cores()) as pool:

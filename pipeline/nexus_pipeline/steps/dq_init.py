@@ -3,6 +3,9 @@
 Takes an L1 ramp (DN, uint16) and the mask; leaves a working ramp (DN, float32).
 """
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +35,24 @@ def begin(ramp: Ramp, mask: MaskReference) -> WorkingRamp:
         dq |= plane & np.uint32(~DQ.DO_NOT_USE & 0xFF)
     return WorkingRamp(
         meta=ramp.meta, data=data, dq=dq, resultant_dq=flags, amp33=ramp.amp33, border=border_of(data, dq)
+    )
+
+
+def border(ramp: Ramp, mask: MaskReference) -> BorderPixels:
+    """Return the reference border of ``ramp`` as ``begin`` gives it, without making the rest."""
+    edge = np.r_[0:BORDER, -BORDER:0]
+    sides = begin(part_of(ramp, np.s_[..., edge]), replace(mask, dq=mask.dq[:, edge])).border
+    ends = begin(part_of(ramp, np.s_[..., edge, :]), replace(mask, dq=mask.dq[edge])).border
+    return replace(sides, top=ends.top, bottom=ends.bottom, dq_top=ends.dq_top, dq_bottom=ends.dq_bottom)
+
+
+def part_of(ramp: Ramp, index: Any) -> Ramp:
+    """Return the pixels of ``ramp`` that ``index`` picks (of the last two axes); amp33 stays whole."""
+    return replace(
+        ramp,
+        data=ramp.data[index],
+        resultant_dq=None if ramp.resultant_dq is None else ramp.resultant_dq[index],
+        reference_read=None if ramp.reference_read is None else ramp.reference_read[index],
     )
 
 

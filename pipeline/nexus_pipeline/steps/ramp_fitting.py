@@ -6,7 +6,8 @@ Two algorithms: ``likelihood`` (Brandt 2024, the mission's own) and ``casertano`
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import active
-from nexus_pipeline.products.model import RateImage, WorkingRamp
+from nexus_pipeline.products.model import BorderPixels, ExposureMeta, RateImage, WorkingRamp
 from nexus_pipeline.references.kinds import GainReference, ReadNoiseReference
 from nexus_pipeline.steps import ramp_casertano, ramp_likelihood
 from nexus_pipeline.steps.bands import over_rows
@@ -31,6 +32,14 @@ sees two at most (0.3 to 10 DN/s, imaging table); at the mission's 4.5 the likel
 70 to 130."""
 
 
+@dataclass(frozen=True)
+class FittedRows:
+    """The planes of ``ramp_planes`` (5, ny, nx) and the flags (ny, nx) of the rows of a ramp."""
+
+    planes: Floats
+    dq: NDArray[np.uint32]
+
+
 def require_algorithm(name: str) -> None:
     """Raise InputError if no ramp fit is called ``name``."""
     if name not in ALGORITHMS:
@@ -45,7 +54,22 @@ def fit(
     algorithm: str = "likelihood",
     jump_threshold_sigma: float = JUMP_THRESHOLD_SIGMA,
 ) -> RateImage:
-    """Return the slopes of ``ramp`` with their variances, χ² and DQ.
+    """Return the slopes of ``ramp`` with their variances, χ² and DQ: ``fit_rows`` of a whole frame."""
+    rows = fit_rows(ramp, gain, read_noise, algorithm=algorithm, jump_threshold_sigma=jump_threshold_sigma)
+    y, x = active((rows.dq.shape[0], rows.dq.shape[1]))
+    trimmed = FittedRows(rows.planes[:, y, x].copy(), rows.dq[y, x].copy())
+    return image(trimmed, ramp.meta, amp33=ramp.amp33, border=ramp.border)
+
+
+def fit_rows(
+    ramp: WorkingRamp,
+    gain: GainReference,
+    read_noise: ReadNoiseReference,
+    *,
+    algorithm: str = "likelihood",
+    jump_threshold_sigma: float = JUMP_THRESHOLD_SIGMA,
+) -> FittedRows:
+    """Return the fit of ``ramp``, a whole frame or a band of its rows.
 
     Pixels without two usable resultants on end get rate 0 and DO_NOT_USE (and SATURATED where
     that is why); a jump gives JUMP_DET, gain or read noise that are no positive numbers
@@ -71,7 +95,24 @@ def fit(
     )
     over_rows(work, dq.shape[0])
     _flag_no_slope(planes, dq, ramp.resultant_dq)
-    return _image(ramp, planes, dq)
+    return FittedRows(planes, dq)
+
+
+def image(fitted: FittedRows, meta: ExposureMeta, *, amp33: Any, border: BorderPixels) -> RateImage:
+    """Return the L2 image of a frame's fit, its border trimmed already."""
+    rate, var_rnoise, var_poisson, chisq, dumo = fitted.planes
+    return RateImage(
+        meta=meta,
+        rate=rate,
+        err=np.sqrt(var_rnoise + var_poisson),
+        var_poisson=var_poisson,
+        var_rnoise=var_rnoise,
+        dq=fitted.dq,
+        chisq=chisq,
+        dumo=dumo,
+        amp33=amp33,
+        border=border,
+    )
 
 
 def _flag_no_slope(planes: Floats, dq: NDArray[np.uint32], flags: NDArray[np.uint8]) -> None:
@@ -80,23 +121,6 @@ def _flag_no_slope(planes: Floats, dq: NDArray[np.uint32], flags: NDArray[np.uin
     planes[:, y, x] = 0
     saturated = (flags[:, y, x] & np.uint8(DQ.SATURATED)).any(axis=0)
     dq[y, x] |= np.where(saturated, np.uint32(DQ.SATURATED | DQ.DO_NOT_USE), np.uint32(DQ.DO_NOT_USE))
-
-
-def _image(ramp: WorkingRamp, planes: Floats, dq: NDArray[np.uint32]) -> RateImage:
-    y, x = active((dq.shape[0], dq.shape[1]))
-    rate, var_rnoise, var_poisson, chisq, dumo = (np.ascontiguousarray(plane[y, x]) for plane in planes)
-    return RateImage(
-        meta=ramp.meta,
-        rate=rate,
-        err=np.sqrt(var_rnoise + var_poisson),
-        var_poisson=var_poisson,
-        var_rnoise=var_rnoise,
-        dq=np.ascontiguousarray(dq[y, x]),
-        chisq=chisq,
-        dumo=dumo,
-        amp33=ramp.amp33,
-        border=ramp.border,
-    )
 
 
 def _positive(plane: Floats) -> NDArray[np.bool_]:

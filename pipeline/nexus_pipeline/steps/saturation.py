@@ -55,6 +55,11 @@ def flag(ramp: WorkingRamp, saturation: SaturationReference, *, grow_pixels: int
     return replace(ramp, resultant_dq=flags, dq=ramp.dq | no_check)
 
 
+def reach(*, grow_pixels: int) -> int:
+    """Return from how many rows away a pixel's flags may come: they spread twice."""
+    return 2 * grow_pixels
+
+
 def _grow(flags: NDArray[np.uint8], dq: NDArray[np.uint32], reach: int) -> None:
     """Write SATURATED into the neighbours of saturated pixels, resultant by resultant."""
     if reach > 0:

@@ -1,0 +1,139 @@
+"""From L1 to rates in one pass over bands of rows: what lies between never exists as a whole frame.
+
+Takes an L1 ramp (DN) and the steps up to the ramp fit, with whole references; leaves a rate image (DN/s).
+The steps are the same pure functions that take whole frames; two of them need more than their
+own rows: saturation spreads to neighbours, so it gets a halo; refpix sees the whole border, which is
+measured first.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from nexus_pipeline.instrument.wfi import BORDER
+from nexus_pipeline.products.model import Ramp, RateImage, WorkingRamp
+from nexus_pipeline.references.kinds import Reference
+from nexus_pipeline.runner import Ready
+from nexus_pipeline.steps import dq_init, ramp_fitting, refpix, saturation
+from nexus_pipeline.steps.bands import available_cores, over_rows
+from nexus_pipeline.steps.checks import require_shape
+from nexus_pipeline.steps.ramp_planes import N_PLANES
+
+R = TypeVar("R", bound=Reference)
+T = TypeVar("T")
+
+
+class Stopwatch:
+    """Seconds by name, added up over threads."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    def call(self, name: str, function: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Return what ``function`` returns and add its time to ``name``."""
+        start = time.perf_counter()
+        result = function(*arguments, **options)
+        with self._lock:
+            self._seconds[name] += time.perf_counter() - start
+        return result
+
+    def shared_by(self, threads: int) -> dict[str, float]:
+        """Return the seconds of wall clock if ``threads`` worked side by side all the time."""
+        return {name: seconds / threads for name, seconds in self._seconds.items()}
+
+
+def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> tuple[RateImage, Mapping[str, float]]:
+    """Return the rates of ``ramp`` after the steps ``todo``, and seconds of wall clock by step.
+
+    Raises what the steps raise.
+    """
+    watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
+    _require_shapes(ramp, todo)
+    (mask,) = by_name["dq_init"].references
+    border = watch.call("dq_init", dq_init.border, ramp, mask)
+    drift = None
+    if "refpix" in by_name:
+        drift = watch.call("refpix", refpix.measure, border, **by_name["refpix"].parameters)
+    n_rows, n_columns = ramp.data.shape[1:]
+    frame = ramp_fitting.FittedRows(
+        np.empty((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
+        np.empty((n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.uint32),
+    )
+
+    def work(first: int, last: int) -> None:
+        first, last = max(first, BORDER), min(last, n_rows - BORDER)
+        if first < last:
+            begun = _begun(ramp, by_name, range(first, last), watch)
+            band = replace(begun, border=border, first_row=first)
+            fitted = _fitted(band, by_name, drift, watch)
+            rows = slice(first - BORDER, last - BORDER)
+            frame.planes[:, rows] = fitted.planes[:, :, BORDER:-BORDER]
+            frame.dq[rows] = fitted.dq[:, BORDER:-BORDER]
+
+    over_rows(work, n_rows)
+    image = ramp_fitting.image(frame, ramp.meta, amp33=ramp.amp33, border=border)
+    return image, watch.shared_by(available_cores())
+
+
+def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwatch) -> WorkingRamp:
+    """Return ``rows`` after dq_init and saturation."""
+    halo = saturation.reach(**by_name["saturation"].parameters) if "saturation" in by_name else 0
+    low, high = max(rows.start - halo, 0), min(rows.stop + halo, ramp.data.shape[1])
+    part = dq_init.part_of(ramp, np.s_[..., low:high, :])
+    (mask,) = by_name["dq_init"].references
+    band = watch.call("dq_init", dq_init.begin, part, rows_of(mask, low, high))
+    if "saturation" in by_name:
+        band = _step(band, by_name["saturation"], low, watch)
+    inner = np.s_[..., rows.start - low : rows.stop - low, :]
+    planes: dict[str, Any] = {
+        name: np.ascontiguousarray(getattr(band, name)[inner]) for name in ("data", "dq", "resultant_dq")
+    }
+    return replace(band, **planes)
+
+
+def _fitted(
+    band: WorkingRamp, by_name: Mapping[str, Ready], drift: refpix.Drift | None, watch: Stopwatch
+) -> ramp_fitting.FittedRows:
+    """Return the fit of ``band`` after the steps between saturation and the fit."""
+    if drift is not None:
+        band = watch.call("refpix", refpix.take_out, band, drift)
+    if "linearity" in by_name:
+        band = _step(band, by_name["linearity"], band.first_row, watch)
+    fit = by_name["ramp_fitting"]
+    references = [rows_of(each, band.first_row, band.first_row + band.dq.shape[0]) for each in fit.references]
+    return watch.call("ramp_fitting", ramp_fitting.fit_rows, band, *references, **fit.parameters)
+
+
+def _step(band: WorkingRamp, ready: Ready, first: int, watch: Stopwatch) -> WorkingRamp:
+    references = [rows_of(each, first, first + band.dq.shape[0]) for each in ready.references]
+    function: Callable[..., WorkingRamp] = ready.step.function
+    return watch.call(ready.step.name, function, band, *references, **ready.parameters)
+
+
+def rows_of(reference: R, first: int, last: int) -> R:
+    """Return ``reference`` of rows ``first`` to ``last``: its planes (…, ny, nx) cut, the rest as it is.
+
+    The planes lie closed in memory, as kernels are compiled for.
+    """
+    planes: dict[str, Any] = {
+        field.name: np.ascontiguousarray(plane[..., first:last, :])
+        for field in fields(reference)
+        if isinstance(plane := getattr(reference, field.name), np.ndarray)
+    }
+    return replace(reference, **planes)
+
+
+def _require_shapes(ramp: Ramp, todo: Sequence[Ready]) -> None:
+    """Raise MismatchedReferenceError for planes of another frame: a band of them might look right."""
+    for each in todo:
+        for reference in each.references:
+            for field in fields(reference):
+                plane = getattr(reference, field.name)
+                if isinstance(plane, np.ndarray):
+                    require_shape(plane, ramp.data.shape, reference)

@@ -1,0 +1,96 @@
+"""The pass over row bands gives what the steps give one after the other on whole frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.support import pipeline as build
+
+from nexus_pipeline.errors import MismatchedReferenceError
+from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.products.model import RateImage
+from nexus_pipeline.recipes import exposure
+from nexus_pipeline.recipes.ramp_pass import over_bands
+from nexus_pipeline.references import kinds
+from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.runner import Ready
+
+PLANES = ("rate", "err", "var_poisson", "var_rnoise", "chisq", "dumo", "dq")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ReferenceStore:
+    return build.small_store(str(tmp_path_factory.mktemp("references")))
+
+
+def ready(
+    store: ReferenceStore, *, skip: tuple[str, ...] = (), **parameters: dict[str, object]
+) -> list[Ready]:
+    where = {"detector": build.DETECTOR, "filter_name": build.FILTER, "date": build.START}
+    return [
+        Ready(
+            step,
+            tuple(store.load(cls, **where) for cls in step.references),
+            {name: step.default(name) for name in step.parameters} | parameters.get(step.name, {}),
+        )
+        for step in exposure.RAMP_STEPS
+        if step.name not in skip
+    ]
+
+
+def one_by_one(product: object, todo: list[Ready]) -> RateImage:
+    for each in todo:
+        product = each.step.function(product, *each.references, **each.parameters)
+    assert isinstance(product, RateImage)
+    return product
+
+
+@pytest.mark.parametrize("grow_pixels", [0, 1, 8])
+@pytest.mark.parametrize("algorithm", ["likelihood", "casertano"])
+def test_a_pass_over_bands_equals_the_steps_one_by_one(
+    store: ReferenceStore, algorithm: str, grow_pixels: int
+) -> None:
+    ramp, _ = build.small_ramp(store, seed=41)
+    # Wells fill on both sides of the seams between bands of 64 rows, and in a corner.
+    for row in (61, 63, 64, 127, 130, 200):
+        ramp.data[4:, row, 20 + row] = 64_000
+    ramp.data[:, 5, 5] = 64_000
+    ramp.data[5:, 90:130, 90:95] += 3000
+    flags = np.zeros(ramp.data.shape, np.uint8)
+    flags[2, 100:140, 50] = DQ.DO_NOT_USE
+    flags[0, 1, 60] = flags[5, 70, 2] = DQ.DROPOUT
+    ramp = replace(ramp, resultant_dq=flags, reference_read=np.full(ramp.data.shape[1:], 7, np.uint16))
+    chosen = {"saturation": {"grow_pixels": grow_pixels}, "ramp_fitting": {"algorithm": algorithm}}
+    todo = ready(store, **chosen)
+    whole, (banded, seconds) = one_by_one(ramp, todo), over_bands(ramp, todo)
+    for name in PLANES:
+        np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name), err_msg=name)
+    for name in whole.border.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(banded.border, name), getattr(whole.border, name), err_msg=name)
+    assert (banded.dq & DQ.SATURATED).any()
+    assert (banded.dq & DQ.JUMP_DET).any()
+    assert set(seconds) == {step.name for step in exposure.RAMP_STEPS}
+
+
+def test_steps_left_out_are_left_out_of_the_pass(store: ReferenceStore) -> None:
+    ramp, _ = build.small_ramp(store, seed=42)
+    todo = ready(store, skip=("saturation", "refpix", "linearity"))
+    banded, seconds = over_bands(ramp, todo)
+    np.testing.assert_array_equal(banded.rate, one_by_one(ramp, todo).rate)
+    assert set(seconds) == {"dq_init", "ramp_fitting"}
+
+
+def test_a_reference_of_a_taller_frame_is_refused_though_its_bands_would_fit(
+    store: ReferenceStore, tmp_path: Path
+) -> None:
+    ramp, _ = build.small_ramp(store, seed=43)
+    todo = ready(store)
+    tall = [
+        replace(each, references=(replace(each.references[0], dq=np.zeros((512, build.SMALL), np.uint32)),))
+        if each.references and isinstance(each.references[0], kinds.MaskReference)
+        else each
+        for each in todo
+    ]
+    with pytest.raises(MismatchedReferenceError, match=r"mask reference of WFI07 has frames of \(512, 256\)"):
+        over_bands(ramp, tall)
