@@ -63,22 +63,23 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
     ramp = replace(ramp, resultant_dq=flags, reference_read=np.full(ramp.data.shape[1:], 7, np.uint16))
     chosen = {"saturation": {"grow_pixels": grow_pixels}, "ramp_fitting": {"algorithm": algorithm}}
     todo = ready(store, **chosen)
-    whole, (banded, seconds) = one_by_one(ramp, todo), over_bands(ramp, todo)
+    whole, passed = one_by_one(ramp, todo), over_bands(ramp, todo)
+    banded = passed.product
     for name in PLANES:
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name), err_msg=name)
     for name in whole.border.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(banded.border, name), getattr(whole.border, name), err_msg=name)
     assert (banded.dq & DQ.SATURATED).any()
     assert (banded.dq & DQ.JUMP_DET).any()
-    assert set(seconds) == {step.name for step in exposure.RAMP_STEPS}
+    assert set(passed.seconds) == {step.name for step in exposure.RAMP_STEPS}
 
 
 def test_steps_left_out_are_left_out_of_the_pass(store: ReferenceStore) -> None:
     ramp, _ = build.small_ramp(store, seed=42)
     todo = ready(store, skip=("saturation", "refpix", "linearity"))
-    banded, seconds = over_bands(ramp, todo)
-    np.testing.assert_array_equal(banded.rate, one_by_one(ramp, todo).rate)
-    assert set(seconds) == {"dq_init", "ramp_fitting"}
+    passed = over_bands(ramp, todo)
+    np.testing.assert_array_equal(passed.product.rate, one_by_one(ramp, todo).rate)
+    assert set(passed.seconds) == {"dq_init", "ramp_fitting"}
 
 
 def test_a_reference_of_a_taller_frame_is_refused_though_its_bands_would_fit(

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.wfi import BORDER
-from nexus_pipeline.products.model import Ramp, RateImage, WorkingRamp
+from nexus_pipeline.products.model import Ramp, WorkingRamp
 from nexus_pipeline.references.kinds import Reference
-from nexus_pipeline.runner import Ready
+from nexus_pipeline.runner import Passed, Ready
 from nexus_pipeline.steps import dq_init, ramp_fitting, refpix, saturation
 from nexus_pipeline.steps.bands import available_cores, over_rows
 from nexus_pipeline.steps.checks import require_shape
@@ -48,18 +49,21 @@ class Stopwatch:
         return {name: seconds / threads for name, seconds in self._seconds.items()}
 
 
-def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> tuple[RateImage, Mapping[str, float]]:
-    """Return the rates of ``ramp`` after the steps ``todo``, and seconds of wall clock by step.
+def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
+    """Return the rate image of ``ramp`` after the steps ``todo``; raises what the steps raise.
 
-    Raises what the steps raise.
+    A step that is to be skipped says so before the first band.
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
     (mask,) = by_name["dq_init"].references
     border = watch.call("dq_init", dq_init.border, ramp, mask)
-    drift = None
+    drift, skipped = None, {}
     if "refpix" in by_name:
-        drift = watch.call("refpix", refpix.measure, border, **by_name["refpix"].parameters)
+        try:
+            drift = watch.call("refpix", refpix.measure, border, **by_name["refpix"].parameters)
+        except StepSkipped as nothing:
+            skipped["refpix"] = str(nothing)
     n_rows, n_columns = ramp.data.shape[1:]
     frame = ramp_fitting.FittedRows(
         np.empty((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
@@ -78,7 +82,7 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> tuple[RateImage, Mapping[st
 
     over_rows(work, n_rows)
     image = ramp_fitting.image(frame, ramp.meta, amp33=ramp.amp33, border=border)
-    return image, watch.shared_by(available_cores())
+    return Passed(image, watch.shared_by(available_cores()), skipped)
 
 
 def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwatch) -> WorkingRamp:
