@@ -56,6 +56,7 @@ class _Task:
     usable: NDArray[np.bool_]
     psf: PsfGrid
     noise: NoiseCurve
+    free: bool
     threads: int
 
 
@@ -69,16 +70,17 @@ def fit_sources(
     noise: NoiseCurve,
     x: Floats,
     y: Floats,
+    free: bool = True,
     passes: int = 3,
     threads: int = 2,
 ) -> PsfFits:
-    """Return free-position fits of the sources near ``x``, ``y`` (4088² frame).
+    """Return fits of the sources near ``x``, ``y`` (4088² frame), or exactly there unless ``free``.
 
     Each pass fits every source on the image without its neighbours as the pass before had them.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
     """
-    task = _Task(background, extra_variance, usable, psf, noise, threads)
+    task = _Task(background, extra_variance, usable, psf, noise, free, threads)
     fits = _fit_all(task, image, np.column_stack([np.zeros_like(x), x, y]).astype(np.float64))
     for _ in range(passes - 1):
         residual = _without(image, psf, fits)
@@ -106,7 +108,7 @@ def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
         fit_block(
             image, task.background, task.extra_variance, task.usable, psf.coefficients, psf.xs, psf.ys,
-            psf.oversample, noise.level, noise.variance, start[part], out,
+            psf.oversample, noise.level, noise.variance, start[part], task.free, out,
         )  # fmt: skip
         return out
 

@@ -32,7 +32,7 @@ _SOURCE_SIGMA: Final = 2.5
 
 
 @dataclass(frozen=True)
-class _Sky:
+class Sky:
     """The image without its background (DN/s), the background, its variance, and the noise curve."""
 
     image: Plane
@@ -48,15 +48,14 @@ class _Light:
 
     image: RateImage
     unusable: NDArray[np.bool_]
-    sky: _Sky
+    sky: Sky
 
 
 def catalog(
     image: RateImage, store: ReferenceStore, *, on_step: Listener | None = None, threads: int = 2
 ) -> Catalog:
     """Return the sources of ``image``; InputError if it has no WCS or photometry yet."""
-    if image.wcs is None or image.photometry is None:
-        raise InputError("the image has no world coordinates or photometry: calibrate it first")
+    require_calibrated(image)
     meta = image.meta
     rule = store.find("epsf", detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time)
     psf = from_reference(store.read(kinds.EpsfReference, rule))
@@ -71,12 +70,27 @@ def catalog(
     return Catalog(meta, table, provenance, image.photometry)
 
 
-def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int) -> Table:
-    unusable = ((image.dq & np.uint32(DQ.DO_NOT_USE)) != 0) | ~np.isfinite(image.rate)
+def require_calibrated(image: RateImage) -> None:
+    """Raise InputError unless ``image`` has world coordinates and photometry."""
+    if image.wcs is None or image.photometry is None:
+        raise InputError("the image has no world coordinates or photometry: calibrate it first")
+
+
+def unusable_pixels(image: RateImage) -> NDArray[np.bool_]:
+    flagged: NDArray[np.bool_] = (image.dq & np.uint32(DQ.DO_NOT_USE)) != 0
+    return flagged | ~np.isfinite(image.rate)
+
+
+def matched_filter(image: RateImage, psf: PsfGrid) -> Plane:
+    """Return the stamp of a star in the middle of ``image``, small enough for a filter."""
     middle = (image.rate.shape[0] - 1) // 2
-    stamp = psf.stamp(middle, middle, radius=_FILTER_RADIUS).astype(np.float32)
+    return psf.stamp(middle, middle, radius=_FILTER_RADIUS).astype(np.float32)
+
+
+def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int) -> Table:
+    unusable, stamp = unusable_pixels(image), matched_filter(image, psf)
     with told("background"):
-        sky = _sky(image, unusable, stamp)
+        sky = sky_behind(image, unusable, stamp)
     with told("detection"):
         found = detect.detect(detect.significance(sky.image, sky.variance, ~unusable, stamp))
     with told("psf_photometry"):
@@ -104,7 +118,7 @@ def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Ite
         on_step(records[-1])
 
 
-def _sky(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> _Sky:
+def sky_behind(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> Sky:
     """Estimate the background twice: the second time without the sources seen in the first."""
     level, variance = background.noise_curve(image.rate, image.var_poisson + image.var_rnoise, unusable)
     first = background.estimate(image.rate, unusable)
@@ -113,7 +127,7 @@ def _sky(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> _Sky:
     second = background.estimate(image.rate, unusable, sources=filtered > _SOURCE_SIGMA)
     extra = _extra_variance(image, level, variance)
     behind = np.interp(second, level, variance).astype(np.float32) + extra
-    return _Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance))
+    return Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance))
 
 
 def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
@@ -127,7 +141,7 @@ def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
 
 def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfGrid) -> Table:
     image, unusable, sky = light.image, light.unusable, light.sky
-    to_njy = _nanojanskys(image)
+    to_njy = nanojanskys(image)
     flux = np.where(unusable, 0, sky.image) * to_njy
     variance = np.interp(image.rate, sky.noise.level, sky.noise.variance) + sky.extra_variance
     error = np.sqrt(variance).astype(np.float32) * to_njy
@@ -140,10 +154,10 @@ def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfG
         positions=np.column_stack([fits.x, fits.y]),
         scale_arcsec=PIXEL_SCALE_ARCSEC,
     )
-    return columns.table(measured, _stars(fits, to_njy), circles, star_ratio=_star_ratio(psf))
+    return columns.table(measured, in_njy(fits, to_njy), circles, star_ratio=_star_ratio(psf))
 
 
-def _stars(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
+def in_njy(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
     """Return the fits in nJy: each with the factor of the pixel it lies in."""
     rows = np.clip(np.rint(fits.y).astype(int), 0, to_njy.shape[0] - 1)
     cols = np.clip(np.rint(fits.x).astype(int), 0, to_njy.shape[1] - 1)
@@ -160,7 +174,7 @@ def _stars(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
     )
 
 
-def _nanojanskys(image: RateImage) -> Plane:
+def nanojanskys(image: RateImage) -> Plane:
     """Return nJy per DN/s of each pixel: its area comes from the image's own WCS."""
     assert image.photometry is not None  # noqa: S101 - checked at the door, for the type checker
     transform = image.wcs.get_transform("detector", "v2v3")

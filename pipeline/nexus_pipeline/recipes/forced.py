@@ -1,0 +1,44 @@
+"""forced: PSF fluxes of an L2 image at given positions, whether or not anything is seen there."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_pipeline.measure.columns import Stars
+from nexus_pipeline.products.model import RateImage
+from nexus_pipeline.psf import fit
+from nexus_pipeline.psf.grid import from_reference
+from nexus_pipeline.recipes import catalog
+from nexus_pipeline.references import kinds
+from nexus_pipeline.references.store import ReferenceStore
+
+Floats = NDArray[np.float64]
+
+
+def forced(image: RateImage, store: ReferenceStore, *, x: Floats, y: Floats, threads: int = 2) -> Stars:
+    """Return the fluxes (nJy; may be negative) of stars exactly at pixels ``x``, ``y`` (0-based, L2).
+
+    All positions are fitted beside each other, so neighbours share their light. Raises InputError for an
+    image without world coordinates or photometry.
+    """
+    catalog.require_calibrated(image)
+    meta = image.meta
+    psf = from_reference(
+        store.load(
+            kinds.EpsfReference, detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time
+        )
+    )
+    unusable = catalog.unusable_pixels(image)
+    sky = catalog.sky_behind(image, unusable, catalog.matched_filter(image, psf))
+    fits = fit.fit_sources(
+        sky.image,
+        sky.background,
+        ~unusable,
+        extra_variance=sky.extra_variance,
+        psf=psf,
+        noise=sky.noise,
+        x=x,
+        y=y,
+        free=False,
+        threads=threads,
+    )
+    return catalog.in_njy(fits, catalog.nanojanskys(image))
