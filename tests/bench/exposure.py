@@ -7,10 +7,7 @@ is the peak of the process. Left out on both sides is refpix, which is another a
 romancal's dark_decay, which our store has no reference for.
 """
 
-import json
 import multiprocessing
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,7 +16,8 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
-from tests.support.romanisim_ramp import RomanisimRamp, cache_folder, peer_python, romanisim_ramp
+from tests.support.romancal import romancal
+from tests.support.romanisim_ramp import RomanisimRamp, romanisim_ramp
 
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products import l2
@@ -29,8 +27,6 @@ from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings, peak_memory_bytes
 
 REPEATS, THEIR_REPEATS = 5, 3
-TIMEOUT_S = 1800
-PEER_SCRIPT: Final = Path(__file__).parents[1] / "support" / "romancal_cost.py"
 # Of ours, the ones of romancal's to stand beside, and the most it may take: CPU s, GB.
 WORK: Final = (
     ("casertano", ("ols_cas22",), 12, 2.5),
@@ -65,27 +61,6 @@ def one_run(source: RomanisimRamp, algorithm: str, out: str) -> dict[str, float]
     l2.write_rate_image(image, out)
     lap("write")
     return seconds
-
-
-def romancal(source: RomanisimRamp, algorithm: str, folder: Path) -> dict[str, Any]:
-    """Return what ``tests.support.romancal_cost`` tells; its last L2 is left in ``folder``."""
-    extra = folder / "extra"
-    extra.mkdir(exist_ok=True)
-    nowhere = {
-        "CRDS_PATH": str(extra), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
-        "STPIPE_DISABLE_CRDS_STEPPARS": "true",
-    }  # fmt: skip
-    # The peers' environment has packages of its own; ours must not come before them.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | nowhere
-    command = [
-        str(peer_python(cache_folder())), str(PEER_SCRIPT), str(source.references), str(extra),
-        str(source.ramp), str(folder), algorithm, str(THEIR_REPEATS),
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment
-    )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
 
 
 def total_s(told: Mapping[str, Any]) -> float:
@@ -132,7 +107,7 @@ def main() -> None:
             show(f"{algorithm} (must: ≤ {must_s} s, {must_gb} GB)", told)
             steps[algorithm] = told
             for peer in peers:
-                theirs = romancal(source, peer, folder)
+                theirs = romancal(source.ramp, source.references, peer, folder, repeats=THEIR_REPEATS)
                 show(f"  romancal 1.1 {peer}", theirs, beside=told)
                 steps[peer] = theirs
             show_difference(out, str(folder / "romancal_cal.asdf"))

@@ -24,7 +24,7 @@ def main() -> None:
     if algorithm == "likely_patched":
         patch_likely()
     runs = [one_run(files, source, out, algorithm.removesuffix("_patched")) for _ in range(repeats + 1)]
-    print(json.dumps({"runs": runs[1:], "peak": peak_bytes()}))
+    print(json.dumps({"runs": runs[1:], "first": runs[0], "peak": peak_bytes()}))
 
 
 def local_references(store: Path, extra: Path) -> dict[str, Path]:

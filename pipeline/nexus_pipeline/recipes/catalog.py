@@ -33,13 +33,17 @@ _SOURCE_SIGMA: Final = 2.5
 
 @dataclass(frozen=True)
 class Sky:
-    """The image without its background (DN/s), the background, its variance, and the noise curve."""
+    """The image without its background (DN/s), the background, its variance, and the noise curve.
+
+    ``covered`` are the pixels that sources were seen to cover.
+    """
 
     image: Plane
     background: Plane
     variance: Plane
     extra_variance: Plane
     noise: fit.NoiseCurve
+    covered: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,11 @@ def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, thre
     with told("detection"):
         found = detect.detect(detect.significance(sky.image, sky.variance, ~unusable, stamp))
     with told("psf_photometry"):
-        fits = fit.fit_sources(
-            sky.image,
-            sky.background,
-            ~unusable,
-            extra_variance=sky.extra_variance,
-            psf=psf,
-            noise=sky.noise,
+        sky, fits = fitted(
+            image,
+            sky,
+            unusable,
+            psf,
             x=found.x.astype(np.float64),
             y=found.y.astype(np.float64),
             threads=threads,
@@ -124,10 +126,44 @@ def sky_behind(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> S
     first = background.estimate(image.rate, unusable)
     behind = np.interp(first, level, variance).astype(np.float32)
     filtered = detect.significance(image.rate - first, behind, ~unusable, stamp)
-    second = background.estimate(image.rate, unusable, sources=filtered > _SOURCE_SIGMA)
+    # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
+    covered = np.abs(filtered) > _SOURCE_SIGMA
+    second = background.estimate(image.rate, unusable, sources=covered)
     extra = _extra_variance(image, level, variance)
     behind = np.interp(second, level, variance).astype(np.float32) + extra
-    return Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance))
+    return Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance), covered)
+
+
+def fitted(
+    image: RateImage,
+    sky: Sky,
+    unusable: NDArray[np.bool_],
+    psf: PsfGrid,
+    *,
+    x: Floats,
+    y: Floats,
+    free: bool = True,
+    threads: int = 2,
+) -> tuple[Sky, fit.PsfFits]:
+    """Return PSF fits near ``x``, ``y`` (at them unless ``free``), and the sky behind the stars' wings.
+
+    Wings reach beyond any mask: the sky is estimated again once they are taken off.
+    """
+    fit_on = partial(
+        fit.fit_sources,
+        usable=~unusable,
+        extra_variance=sky.extra_variance,
+        psf=psf,
+        noise=sky.noise,
+        x=x,
+        y=y,
+        free=free,
+        threads=threads,
+    )
+    first = fit_on(sky.image, sky.background, passes=2)
+    behind = background.estimate(fit.without(image.rate, psf, first), unusable, sources=sky.covered)
+    better = replace(sky, image=image.rate - behind, background=behind)
+    return better, fit_on(better.image, better.background, after=first, passes=1)
 
 
 def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:

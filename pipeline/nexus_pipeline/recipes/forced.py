@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.measure.columns import Stars
 from nexus_pipeline.products.model import RateImage
-from nexus_pipeline.psf import fit
 from nexus_pipeline.psf.grid import from_reference
 from nexus_pipeline.recipes import catalog
 from nexus_pipeline.references import kinds
@@ -29,16 +28,5 @@ def forced(image: RateImage, store: ReferenceStore, *, x: Floats, y: Floats, thr
     )
     unusable = catalog.unusable_pixels(image)
     sky = catalog.sky_behind(image, unusable, catalog.matched_filter(image, psf))
-    fits = fit.fit_sources(
-        sky.image,
-        sky.background,
-        ~unusable,
-        extra_variance=sky.extra_variance,
-        psf=psf,
-        noise=sky.noise,
-        x=x,
-        y=y,
-        free=False,
-        threads=threads,
-    )
+    _, fits = catalog.fitted(image, sky, unusable, psf, x=x, y=y, free=False, threads=threads)
     return catalog.in_njy(fits, catalog.nanojanskys(image))
