@@ -18,6 +18,7 @@ from nexus_pipeline.simulate import random
 from nexus_pipeline.simulate.cosmic_rays import Deposits
 from nexus_pipeline.simulate.detector_kernels import BIAS_DN, expose_rows
 from nexus_pipeline.simulate.random import Effect
+from nexus_pipeline.simulate.samplers import samplers
 
 Plane = NDArray[np.float32]
 
@@ -59,13 +60,13 @@ def expose(
     offsets = _offsets(electronics, table, size, seed)
     out = np.empty((table.n_resultants, size, size), dtype=np.uint16)
     resultant_of_read = _resultant_of_read(table)
-    n_reads = table.reads_per_resultant
+    n_reads, tables = table.reads_per_resultant, samplers()
 
     def run(rows: range) -> None:
         expose_rows(
             rows.start, rows.stop, electrons_per_s, model.gain, model.read_noise, model.saturation,
             model.inverse_linearity, resultant_of_read, n_reads, table.read_time_s, deposits.first,
-            deposits.column, deposits.read, deposits.electrons, offsets, seed, out,
+            deposits.column, deposits.read, deposits.electrons, offsets, seed, tables, out,
         )  # fmt: skip
 
     bands = [range(low, min(low + 64, size)) for low in range(0, size, 64)]
