@@ -191,7 +191,9 @@ def test_cosmic_rays_come_at_their_rate_and_each_pixel_knows_its_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "radius", "ratio", "angle"), [(1.0, 0.3, 0.7, 0.4), (2.5, 0.15, 0.9, 2.0), (4.0, 0.5, 0.5, 1.0)]
+    ("n", "radius", "ratio", "angle"),
+    # Between the indices whose transforms are kept; the last two are larger than the stamp for details.
+    [(1.02, 0.3, 0.7, 0.4), (2.53, 0.15, 0.9, 2.0), (3.98, 0.5, 0.5, 1.0), (1.53, 2.0, 0.6, 2.0)],
 )
 def test_a_galaxy_is_what_galsim_draws(n: float, radius: float, ratio: float, angle: float) -> None:
     psf, size = scene.grid(active=512), 512
@@ -201,7 +203,7 @@ def test_a_galaxy_is_what_galsim_draws(n: float, radius: float, ratio: float, an
         np.array([256.3]), np.array([255.8]), np.ones(1), np.array([n]), (turn @ np.diag([long, short]))[None]
     )
     image = np.zeros((size, size), dtype=np.float32)
-    galaxies.add_galaxies(image, one, psf, missing=np.array([1e-3]))
+    galaxies.add_galaxies(image, one, psf, sizes=galaxies.stamp_sizes(one, np.array([1e-3])))
     fine = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-3)
     samples = psf.at(256, 256)
     for axis in (0, 1):
@@ -226,6 +228,20 @@ def test_a_galaxy_is_what_galsim_draws(n: float, radius: float, ratio: float, an
     assert image.sum() == pytest.approx(expected.sum(), abs=2e-3)
 
 
+def test_stamps_hold_the_wings_or_say_what_they_leave_out() -> None:
+    """De Vaucouleurs galaxies of 0.05″ to 5″: 0.2 % outside at most, until the largest stamp is reached."""
+    radii, n = np.geomspace(0.05, 5.0, 9) / 0.11, 9
+    many = galaxies.Galaxies(
+        np.zeros(n), np.zeros(n), np.ones(n), np.full(n, 4.0), radii[:, None, None] * np.eye(2)
+    )
+    sizes = galaxies.stamp_sizes(many, np.full(n, 2e-3))
+    outside = galaxies.outside(many, sizes)
+    assert (outside[sizes < galaxies.STAMP_SIZES[-1]] <= 2e-3).all()
+    for radius, size, share in zip(radii, sizes, outside, strict=True):
+        profile = galsim.Sersic(n=4, half_light_radius=radius)
+        assert share == pytest.approx(1 - profile.calculateIntegratedFlux(size / 2 - 16), abs=1e-5)
+
+
 def test_a_position_angle_runs_from_north_through_east(references: ReferenceStore) -> None:
     meta = meta_at_pole(references)
     angle = 35.0
@@ -244,7 +260,7 @@ def test_a_position_angle_runs_from_north_through_east(references: ReferenceStor
     optics = exposure._optics(meta, references)
     sources = catalog.sources_from_table(table, "F158")
     placed = exposure.scene.place(sources, optics.wcs, conversion_megajanskys=1.0, size=scene.ACTIVE)
-    image = exposure.scene.draw(sources, placed, optics.wcs, optics.psf, size=scene.ACTIVE)
+    image = exposure.scene.draw(sources, placed, optics.wcs, optics.psf, size=scene.ACTIVE).image
     y, x = np.mgrid[: scene.ACTIVE, : scene.ACTIVE] - np.array([placed.y, placed.x])[:, :, None]
     xx, xy, yy = ((image * moment).sum() for moment in (x * x, x * y, y * y))
     along = 0.5 * np.arctan2(2 * xy, xx - yy)

@@ -131,9 +131,9 @@ def simulate(
     placed = scene.place(
         sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
     )
-    light = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
+    drawn = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
     done("sources")
-    electrons, model = _detected(light, optics, meta, references, effects=effects)
+    electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     done("background and references")
     data, amp33 = detector.expose(
         electrons,
@@ -145,7 +145,7 @@ def simulate(
         threads=threads,
     )
     done("detector")
-    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed))
+    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed, drawn))
 
 
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
