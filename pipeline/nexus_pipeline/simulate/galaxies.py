@@ -213,7 +213,7 @@ def _samples(coefficients: Floats) -> Floats:
 
 
 def _transform(samples: Floats, n: int, sampled: int, oversample: int) -> NDArray[np.complex64]:
-    """Return rfft2 on n² points of an ePSF (unit sum, ``sampled`` nodes a pixel), its middle at the origin."""
+    """Return rfft2 on n² points of an ePSF (unit sum, ``sampled`` nodes a pixel) about the origin."""
     step, centre = sampled // oversample, (samples.shape[0] - 1) // 2
     half = min(centre // step, n // 2 - 1)
     field = np.zeros((n, n), dtype=np.float32)
