@@ -4,6 +4,7 @@ Takes sources, a reference store and where the telescope looks; leaves the ramp 
 format) and a table of what was put in. One seed repeats everything bit for bit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -124,16 +125,21 @@ def simulate(
     seed: int,
     effects: Effects | None = None,
     threads: int = 2,
+    on_part: Callable[[str], None] | None = None,
 ) -> Simulated:
-    """Return the L1 ramp of ``sources`` as ``meta`` describes the exposure."""
+    """Return the L1 ramp of ``sources`` as ``meta`` says; ``on_part`` hears what is done."""
+    done = on_part or (lambda _: None)
     effects = effects or Effects()
     optics = _optics(meta, references)
+    done("optics")
     size = optics.flat.shape[0]
     placed = scene.place(
         sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
     )
-    light = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
-    electrons, model = _detected(light, optics, meta, references, effects=effects)
+    drawn = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
+    done("sources")
+    electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
+    done("background and references")
     data, amp33 = detector.expose(
         electrons,
         model,
@@ -143,7 +149,8 @@ def simulate(
         seed=seed,
         threads=threads,
     )
-    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed))
+    done("detector")
+    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed, drawn))
 
 
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
