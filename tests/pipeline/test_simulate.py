@@ -22,7 +22,7 @@ from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.simulate.random import Effect
 from nexus_pipeline.sky import wcs
 
-QUIET = Electronics(channel_offset_dn=0.0, row_drift_dn=0.0)
+QUIET = Electronics(channel_offset_dn=0, row_drift_dn=0, pink_dn=0)
 RA, DEC = 270.0, 66.0
 
 
@@ -43,7 +43,7 @@ def few_sources() -> catalog.Sources:
 
 def bare_detector(size: int = 64, *, bend: float = 0.0, read_noise: float = 0.0) -> DetectorModel:
     inverse = np.zeros((3, size, size), dtype=np.float32)
-    inverse[1], inverse[2] = 1, -bend
+    inverse[0], inverse[1], inverse[2] = BIAS_DN, 1, -bend
     shape = (size, size)
     return DetectorModel(
         build.plane(2.0, shape), build.plane(read_noise, shape), build.plane(50_000, shape), inverse
@@ -133,7 +133,7 @@ def test_a_short_ramp_is_bent_by_a_parabola_as_by_the_polynomial() -> None:
 
 def test_a_full_well_fills_and_stays_full() -> None:
     data = exposed(bare_detector(), 5_000.0)[:, 4:-4, 4:-4]
-    full = 50_000 * 1.05 + BIAS_DN
+    full = 50_000 * 1.05
     assert data.max() == round(full)
     assert (data[-1] == round(full)).all()
 
@@ -379,3 +379,37 @@ def test_the_truth_names_every_source_on_the_detector_and_comes_back(
     again = exposure.read_truth(url)
     np.testing.assert_array_equal(again["flux_njy"], made.truth["flux_njy"])
     write_ramp(made.ramp, str(tmp_path / str(meta.file_name)))
+
+
+def test_the_converter_s_ripples_are_in_every_read() -> None:
+    ripple = np.zeros((32, 2**16), np.float32)
+    ripple[:] = 20 * np.sin(np.arange(2**16) / 500)
+    for rate in (5.0, 600.0):
+        plain, bent = (
+            exposed(replace(bare_detector(128), converter=converter), rate)[:, 4:-4, 4:-4].astype(float)
+            for converter in (ripple[:, :2] * 0, ripple)
+        )
+        # The same photons: what differs is the ripple at each read, averaged; rounding is 0.3 DN.
+        expected = 20 * np.sin(plain / 500)
+        apart = bent - plain - expected
+        reads = IMAGING.reads_per_resultant == 1
+        assert np.abs(apart[reads]).max() < 1.1
+        assert np.abs(apart.mean(axis=(1, 2))).max() < 0.2 if rate < 100 else True
+
+
+def test_neighbours_show_a_share_of_a_pixel_s_signal_and_none_is_lost() -> None:
+    kernel = np.array([[0.001, 0.01, 0.001], [0.02, 0.936, 0.02], [0.001, 0.01, 0.001]], np.float32)
+    electrons = np.zeros((64, 64), np.float32)
+    electrons[30, 40] = 500
+    data = [
+        detector.expose(
+            electrons, replace(bare_detector(), ipc=ipc), IMAGING,
+            deposits=cosmic_rays.no_deposits(64), electronics=QUIET, seed=5,
+        )[0].astype(float)
+        for ipc in (detector.no_ipc(), kernel)
+    ]  # fmt: skip
+    rise = [each[-1] - each[0] for each in data]
+    stamp, total = rise[1][29:32, 39:42], rise[0][30, 40]
+    # The level of the reset differs from pixel to pixel by 4 DN; so do rounded numbers by one.
+    np.testing.assert_allclose(stamp / total, kernel, atol=2e-4)
+    assert rise[1][4:-4, 4:-4].sum() == pytest.approx(rise[0][4:-4, 4:-4].sum(), rel=1e-3)
