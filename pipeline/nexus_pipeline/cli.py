@@ -131,6 +131,28 @@ def catalog(
 
 
 @app.command()
+def register(  # noqa: PLR0917 - typer takes options by position
+    images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
+    references: StoreUrl,
+    gaia: Annotated[str, typer.Option(metavar="TABLE.parquet", help="Stars in Gaia's columns.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Where products go; default: in place of the images.")
+    ] = None,
+    detector_fit: Annotated[
+        str, typer.Option(help="What a detector may differ by: none, shift, rshift, rscale or general.")
+    ] = "rshift",
+) -> None:
+    """Bring L2 images onto reference stars; the detectors of an exposure together."""
+    from nexus_pipeline import cli_register  # noqa: PLC0415
+
+    failed = cli_register.register(
+        images, gaia=gaia, references=references, output=output, detector_fit=detector_fit
+    )
+    if failed:
+        raise typer.Exit(max(error.exit_status for error in failed))
+
+
+@app.command()
 def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     sources: Annotated[str, typer.Argument(metavar="CATALOG", help="Sources: .parquet or .ecsv.")],
     references: StoreUrl,
