@@ -156,6 +156,12 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same ramp, bit for bit.")] = 1,
     cosmic_rays: Annotated[bool, typer.Option(help="Let cosmic rays hit the detector.")] = True,
+    seds: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
+    ] = None,
+    light_curves: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Light curves: variable, mjd, delta_mag.")
+    ] = None,
 ) -> None:
     """Simulate the L1 ramp of one detector, its middle on RA, Dec, and write the truth beside it."""
     simulator = import_simulator()
@@ -164,7 +170,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     if ma_table not in MA_TABLES:
         raise InputError(f"no MA table {ma_table}; there are {', '.join(map(str, MA_TABLES))}")
     opened, begin = open_store(references), start.replace(tzinfo=start.tzinfo or UTC)
-    field = simulator.read_sources(sources, filter_name)
+    moment = simulator.moment(begin, MA_TABLES[ma_table].exposure_time_s)
+    field = simulator.read_sources(sources, filter_name, simulator.read_beside(seds, light_curves, moment))
     ra_deg, dec_deg = simulator.middle(field, ra, dec)
     aim = simulator.aim(
         opened, detector, filter_name, ra_deg=ra_deg, dec_deg=dec_deg, roll_deg=roll, start_time=begin

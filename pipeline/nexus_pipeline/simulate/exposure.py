@@ -26,7 +26,8 @@ from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import cosmic_rays, detector, electronics, scene
 from nexus_pipeline.simulate.background import background_mjysr
-from nexus_pipeline.simulate.catalog import Sources, read_sources, read_table
+from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
+from nexus_pipeline.simulate.changing import moment
 from nexus_pipeline.simulate.electronics import Electronics
 from nexus_pipeline.simulate.random import Effect, generator
 from nexus_pipeline.sky import distortion, wcs
@@ -37,6 +38,8 @@ __all__ = [
     "aim",
     "exposure_meta",
     "middle",
+    "moment",
+    "read_beside",
     "read_sources",
     "read_truth",
     "simulate",
@@ -136,7 +139,15 @@ def simulate(
     placed = scene.place(
         sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
     )
-    drawn = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
+    drawn = scene.draw(
+        sources,
+        placed,
+        optics.wcs,
+        optics.psf,
+        size=size,
+        threads=threads,
+        exposure_time_s=meta.ma_table.exposure_time_s,
+    )
     done("sources")
     electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     done("background and references")
