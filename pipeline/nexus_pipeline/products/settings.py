@@ -1,4 +1,4 @@
-"""Settings in a TOML file: a table per part (step, effect), its parameters, ``skip = true`` to leave it out."""
+"""Settings in a TOML file: a table per part (a step, an effect), where ``skip = true`` leaves it out."""
 
 import tomllib
 from typing import Any
