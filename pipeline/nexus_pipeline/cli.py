@@ -178,6 +178,11 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same ramp, bit for bit.")] = 1,
     cosmic_rays: Annotated[bool, typer.Option(help="Let cosmic rays hit the detector.")] = True,
+    parameters: Annotated[
+        str | None, typer.Option(metavar="FILE.toml", help="Parameters: a table per effect.")
+    ] = None,
+    skip: Annotated[list[str], typer.Option(metavar="EFFECT", help="Leave this effect out.")] = [],  # noqa: B006
+    level: Annotated[int, typer.Option(min=1, max=2, help="1: the ramp; 2: an idealised image.")] = 1,
     seds: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
     ] = None,
@@ -185,8 +190,10 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         str | None, typer.Option(metavar="TABLE", help="Light curves: variable, mjd, delta_mag.")
     ] = None,
 ) -> None:
-    """Simulate the L1 ramp of one detector, its middle on RA, Dec, and write the truth beside it."""
+    """Simulate one detector's L1 ramp (or ideal L2), its middle on RA, Dec, and write the truth beside it."""
     simulator = import_simulator()
+    left_out = skip if cosmic_rays else [*skip, "cosmic_rays"]
+    asked = {"seed": seed, "effects": simulator.read_effects(simulator.Effects(), parameters, left_out)}
     refuse_unknown([detector], DETECTORS, "detector")
     refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
     if ma_table not in MA_TABLES:
@@ -207,14 +214,17 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         exposure_id=names.ExposureId(exposure=exposure),
     )
     clock = time.perf_counter()
-    made = simulator.simulate(
-        field, meta, opened, seed=seed, effects=simulator.Effects(cosmic_rays=cosmic_rays)
-    )
-    target = store.join(output, str(meta.file_name))
-    l1.write_ramp(made.ramp, target)
-    simulator.write_truth(made.truth, simulator.truth_url(target))
+    target = store.join(output, names.derived_name(str(meta.file_name), level=f"L{level}"))
+    if level == 1:
+        made = simulator.simulate(field, meta, opened, **asked)
+        truth = made.truth
+        l1.write_ramp(made.ramp, target)
+    else:
+        image, truth = simulator.simulate_ideal(field, meta, opened, **asked)
+        l2.write_rate_image(image, target)
+    simulator.write_truth(truth, simulator.truth_url(target))
     print(f"{target}\n{simulator.truth_url(target)}")
-    print(f"  {len(made.truth)} sources in {time.perf_counter() - clock:.1f} s", flush=True)
+    print(f"  {len(truth)} sources in {time.perf_counter() - clock:.1f} s", flush=True)
 
 
 def import_simulator() -> Any:
