@@ -263,8 +263,10 @@ def make(  # noqa: PLR0917 - typer takes options by position
         transform = synthetic_distortion(name)
         return transform, relative_pixel_area(transform, size)
 
+    from nexus_pipeline.simulate.detector import darks  # noqa: PLC0415
+
     start = time.perf_counter()
-    made = make_references(url, geometry, detectors=detector, filter_names=filter_name, seed=seed)
+    made = make_references(url, geometry, darks, detectors=detector, filter_names=filter_name, seed=seed)
     if psf:
         for name in detector:
             made = made.add(epsf(name, band) for band in filter_name)

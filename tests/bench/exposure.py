@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
-from tests.support.romancal import romancal
+from tests.support.romancal_run import romancal
 from tests.support.romanisim_ramp import RomanisimRamp, romanisim_ramp
 
 from nexus_pipeline.instrument.dq import DQ

@@ -15,7 +15,7 @@ from typing import Any, Final
 import asdf
 import numpy as np
 from numpy.typing import NDArray
-from tests.support.romancal import romancal
+from tests.support.romancal_run import romancal
 from tests.support.romanisim_ramp import DETECTOR, FILTER, romanisim_ramp
 
 from nexus_pipeline.instrument.dq import DQ

@@ -21,7 +21,7 @@ from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.simulate.random import Effect
 from nexus_pipeline.sky import wcs
 
-QUIET = Electronics(channel_offset_dn=0.0, row_drift_dn=0.0)
+QUIET = Electronics(channel_offset_dn=0, row_drift_dn=0, pink_dn=0)
 RA, DEC = 270.0, 66.0
 
 
@@ -42,7 +42,7 @@ def few_sources() -> catalog.Sources:
 
 def bare_detector(size: int = 64, *, bend: float = 0.0, read_noise: float = 0.0) -> DetectorModel:
     inverse = np.zeros((3, size, size), dtype=np.float32)
-    inverse[1], inverse[2] = 1, -bend
+    inverse[0], inverse[1], inverse[2] = BIAS_DN, 1, -bend
     shape = (size, size)
     return DetectorModel(
         build.plane(2.0, shape), build.plane(read_noise, shape), build.plane(50_000, shape), inverse
@@ -116,7 +116,7 @@ def test_the_response_bends_as_the_inverse_polynomial_says() -> None:
 
 def test_a_full_well_fills_and_stays_full() -> None:
     data = exposed(bare_detector(), 5_000.0)[:, 4:-4, 4:-4]
-    full = 50_000 * 1.05 + BIAS_DN
+    full = 50_000 * 1.05
     assert data.max() == round(full)
     assert (data[-1] == round(full)).all()
 
