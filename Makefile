@@ -27,6 +27,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.ramp_fitting
 	$(bin)/python -m tests.bench.refpix
 	$(bin)/python -m tests.bench.exposure
+	$(bin)/python -m tests.bench.simulate
 
 test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 	@./bootstrap test

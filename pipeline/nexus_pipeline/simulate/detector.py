@@ -19,6 +19,7 @@ from nexus_pipeline.instrument.wfi import N_CHANNELS
 from nexus_pipeline.simulate.cosmic_rays import Deposits
 from nexus_pipeline.simulate.detector_kernels import collect_rows, read_out_rows
 from nexus_pipeline.simulate.electronics import BIAS_DN, Electronics, Terms, amp33, signals
+from nexus_pipeline.simulate.samplers import samplers
 
 Plane = NDArray[np.float32]
 _BAND_ROWS = 64
@@ -66,7 +67,7 @@ def expose(
     """Return the resultants (n, ny, nx) and amp33 (n, ny, 128); the same for any number of threads."""
     size = electrons_per_s.shape[0]
     added = signals(electronics, table, size, seed=seed, terms=model.terms)
-    out = np.empty((table.n_resultants, size, size), dtype=np.uint16)
+    out, tables = np.empty((table.n_resultants, size, size), dtype=np.uint16), samplers()
     resultant_of_read, n_reads = _resultant_of_read(table), table.reads_per_resultant
 
     def run(rows: range) -> None:
@@ -76,11 +77,12 @@ def expose(
         collect_rows(
             low, high, electrons_per_s, model.gain, model.saturation, model.inverse_linearity,
             model.converter, resultant_of_read, n_reads, table.read_time_s, deposits.first, deposits.column,
-            deposits.read, deposits.electrons, seed, signal,
+            deposits.read, deposits.electrons, seed, tables, signal,
         )  # fmt: skip
         read_out_rows(
             rows.start, rows.stop, signal, rows.start - low, model.ipc, model.read_noise, n_reads,
-            added.offsets, added.shared, added.coupling, added.term_rows, added.term_columns, seed, out,
+            added.offsets, added.shared, added.coupling, added.term_rows, added.term_columns, seed, tables,
+            out,
         )  # fmt: skip
 
     bands = [range(low, min(low + _BAND_ROWS, size)) for low in range(0, size, _BAND_ROWS)]
@@ -95,14 +97,14 @@ def darks(
     """Return what the electronics do alone: as ``expose`` of pixels that collect nothing."""
     size = read_noise.shape[0]
     added = signals(Electronics(), table, size, seed=seed)
-    out = np.empty((table.n_resultants, size, size), dtype=np.uint16)
+    out, tables = np.empty((table.n_resultants, size, size), dtype=np.uint16), samplers()
 
     def run(first: int) -> None:
         last = min(first + _BAND_ROWS, size)
         signal = np.full((table.n_resultants, last - first, size), BIAS_DN, np.float32)
         read_out_rows(
             first, last, signal, 0, no_ipc(), read_noise, table.reads_per_resultant, added.offsets,
-            added.shared, added.coupling, added.term_rows, added.term_columns, seed, out,
+            added.shared, added.coupling, added.term_rows, added.term_columns, seed, tables, out,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
