@@ -20,7 +20,7 @@ def mix(
     factor: float,
     mixed: Spectra,
 ) -> None:
-    """Write ``factor`` × the sum of what is ``told`` times its filter: beyond the filters it stays as it was."""
+    """Write ``factor`` × the sum of what is ``told`` times its filter; beyond the filters nothing changes."""
     left, right, output = told
     gamma, zeta, alpha = filters
     for f in range(gamma.size):
