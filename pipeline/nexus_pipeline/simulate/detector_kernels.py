@@ -181,11 +181,9 @@ def _convert(
                 total[:, i],
             )  # fmt: skip
             continue
-        before, after = (
-            _converted(value - slope * reach, converter),
-            _converted(value + slope * reach, converter),
-        )
-        straight = (after - before) / (2.0 * slope * reach)
+        about = max(slope * reach, 1.0)
+        before, after = _converted(value - about, converter), _converted(value + about, converter)
+        straight = (after - before) / (2.0 * about)
         value, slope = 0.5 * (before + after), slope * straight
         slope, bend = slope / gain[row, column], bend / (gain[row, column] * gain[row, column])
         for read in range(reads):

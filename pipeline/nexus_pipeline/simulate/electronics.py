@@ -5,7 +5,7 @@ noise of 1/f that all outputs share in the order in which their pixels are read,
 pixels among them; a signal that decays from the reset on; on WFI18 the transient of the first read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -42,6 +42,10 @@ class Electronics:
     drift_rows: float = 200.0
     pink_dn: float = 2.5
     coupling_scatter: float = 0.1
+
+    def off(self) -> "Electronics":
+        """Return the same without any."""
+        return replace(self, channel_offset_dn=0.0, row_drift_dn=0.0, pink_dn=0.0)
 
 
 @dataclass(frozen=True)

@@ -17,18 +17,20 @@ from numpy.typing import NDArray
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.instrument.ma_table import IMAGING, MATable
-from nexus_pipeline.instrument.wfi import DETECTORS, active
+from nexus_pipeline.instrument.wfi import BORDER, DETECTORS, active
 from nexus_pipeline.products import names, store
-from nexus_pipeline.products.model import ExposureMeta, Pointing, Ramp
+from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Ramp, RateImage
 from nexus_pipeline.products.names import ExposureId
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.simulate import cosmic_rays, detector, electronics, scene
+from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, scene
 from nexus_pipeline.simulate.background import background_mjysr
-from nexus_pipeline.simulate.catalog import Sources, read_sources, read_table
+from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
+from nexus_pipeline.simulate.changing import moment
 from nexus_pipeline.simulate.electronics import Electronics
 from nexus_pipeline.simulate.random import Effect, generator
+from nexus_pipeline.simulate.switches import read_effects
 from nexus_pipeline.sky import distortion, wcs
 
 __all__ = [
@@ -37,9 +39,13 @@ __all__ = [
     "aim",
     "exposure_meta",
     "middle",
+    "moment",
+    "read_beside",
+    "read_effects",
     "read_sources",
     "read_truth",
     "simulate",
+    "simulate_ideal",
     "truth_url",
     "write_truth",
 ]
@@ -132,11 +138,7 @@ def simulate(
     effects = effects or Effects()
     optics = _optics(meta, references)
     done("optics")
-    size = optics.flat.shape[0]
-    placed = scene.place(
-        sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
-    )
-    drawn = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
+    drawn, placed = _scene(sources, optics, meta, threads=threads)
     done("sources")
     electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     done("background and references")
@@ -153,6 +155,39 @@ def simulate(
     return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed, drawn))
 
 
+def simulate_ideal(
+    sources: Sources,
+    meta: ExposureMeta,
+    references: ReferenceStore,
+    *,
+    seed: int,
+    effects: Effects | None = None,
+    threads: int = 2,
+) -> tuple[RateImage, Table]:
+    """Return an idealised L2 (see ``ideal``) and the truth; of ``effects`` only the background counts."""
+    optics = _optics(meta, references)
+    size, where = optics.flat.shape[0], _where(meta)
+    drawn, placed = _scene(sources, optics, meta, threads=threads)
+    rate = drawn.image / optics.area
+    rate += np.float32(_background_dn_s(optics, meta) if (effects or Effects()).background else 0.0)
+    inner = active((size + 2 * BORDER, size + 2 * BORDER))
+    dark = references.load(kinds.DarkReference, **where).rate[inner]
+    made = ideal.with_noise(
+        rate,
+        meta.ma_table,
+        dark=np.where(np.isfinite(dark), dark, 0.0).astype(np.float32),
+        gain=references.load(kinds.GainReference, **where).gain[inner],
+        flat=optics.flat,
+        read_noise=references.load(kinds.ReadNoiseReference, **where).read_noise[inner],
+        rng=generator(seed, Effect.IDEAL),
+    )
+    photometry = Photometry(
+        optics.photom.conversion_megajanskys, optics.photom.uncertainty, optics.photom.pixel_area_sr
+    )
+    image = ideal.rate_image(made, meta, photometry=photometry, image_wcs=optics.wcs)
+    return image, scene.truth(sources, placed, drawn)
+
+
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
     """Return (ra, dec) with the middle of the sources where one is None; InputError without sources."""
     if not len(sources):
@@ -166,7 +201,7 @@ def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tup
 
 def truth_url(ramp_url: str) -> str:
     """Return where the truth of the ramp at ``ramp_url`` lies."""
-    return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal')}_truth.ecsv"
+    return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal').removesuffix('_cal')}_truth.ecsv"
 
 
 def read_truth(url: str) -> Table:
@@ -200,6 +235,26 @@ def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
         photom=references.load(kinds.PhotomReference, **where).table[meta.filter_name],
         flat=flat,
     )
+
+
+def _scene(
+    sources: Sources, optics: _Optics, meta: ExposureMeta, *, threads: int
+) -> tuple[scene.Drawn, scene.Placed]:
+    """Return the sources' light in DN/s per pixel, and where they are."""
+    size = optics.flat.shape[0]
+    placed = scene.place(
+        sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
+    )
+    drawn = scene.draw(
+        sources,
+        placed,
+        optics.wcs,
+        optics.psf,
+        size=size,
+        threads=threads,
+        exposure_time_s=meta.ma_table.exposure_time_s,
+    )
+    return drawn, placed
 
 
 def _detected(

@@ -26,6 +26,7 @@ class Effect(IntEnum):
     AMP33 = 6
     COUPLING = 7
     PINK_NOISE = 8
+    IDEAL = 20
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:

@@ -15,6 +15,7 @@ from nexus_pipeline.instrument.wfi import NOMINAL_PIXEL_AREA_SR
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.simulate import galaxies
 from nexus_pipeline.simulate.catalog import Sources
+from nexus_pipeline.simulate.changing import TRAIL_STEP_PIXELS
 from nexus_pipeline.sky.wcs import to_pixels
 
 Floats = NDArray[np.float64]
@@ -60,8 +61,19 @@ def place(sources: Sources, wcs: Any, *, conversion_megajanskys: float, size: in
     return Placed(np.flatnonzero(near), x[near], y[near], flux[near])
 
 
-def draw(sources: Sources, placed: Placed, wcs: Any, psf: PsfGrid, *, size: int, threads: int = 2) -> Drawn:
-    """Return the light of stars and galaxies (size²)."""
+def draw(
+    sources: Sources,
+    placed: Placed,
+    wcs: Any,
+    psf: PsfGrid,
+    *,
+    size: int,
+    threads: int = 2,
+    exposure_time_s: float = 0.0,
+) -> Drawn:
+    """Return the light of stars and galaxies (size²); what moves leaves a trail, as a mean over the time."""
+    n_placed = len(placed.row)
+    at, placed = _trails(sources, placed, wcs, exposure_time_s)
     image = np.zeros((size, size), dtype=np.float32)
     star = sources.is_star[placed.row]
     radii = np.where(placed.flux[star] > _BRIGHT_STAR_DN_S, psf.radius - 1, _FAINT_STAR_RADIUS).astype(
@@ -75,7 +87,25 @@ def draw(sources: Sources, placed: Placed, wcs: Any, psf: PsfGrid, *, size: int,
     outside = np.empty(len(star))
     outside[star] = _outside_stars(psf, radii)
     outside[~star] = galaxies.outside(extended, sizes)
-    return Drawn(image, outside)
+    share = np.empty(n_placed)
+    share[at] = outside
+    return Drawn(image, share)
+
+
+def _trails(
+    sources: Sources, placed: Placed, wcs: Any, exposure_time_s: float
+) -> tuple[NDArray[np.int64], Placed]:
+    """Return the places where light falls, and which entry of ``placed`` each belongs to."""
+    if sources.ra_rate is None or sources.dec_rate is None or not len(placed.row):
+        return np.arange(len(placed.row)), placed
+    way = np.stack([sources.ra_rate[placed.row], sources.dec_rate[placed.row]], axis=1)
+    way = np.einsum("nij,nj->ni", _pixels_per_arcsec(wcs, placed.x, placed.y), way * exposure_time_s / 3600)
+    steps = np.maximum(np.ceil(np.hypot(*way.T) / TRAIL_STEP_PIXELS), 1).astype(np.int64)
+    at = np.repeat(np.arange(len(steps)), steps)
+    within = np.arange(at.size) - np.repeat(np.cumsum(steps) - steps, steps)
+    along = (within + 0.5) / steps[at] - 0.5
+    x, y = placed.x[at] + along * way[at, 0], placed.y[at] + along * way[at, 1]
+    return at, Placed(placed.row[at], x, y, placed.flux[at] / steps[at])
 
 
 def _outside_stars(psf: PsfGrid, radii: NDArray[np.int64]) -> Floats:
