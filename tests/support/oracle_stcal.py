@@ -243,6 +243,46 @@ def likelihood_cost(given: dict[str, np.ndarray]) -> dict[str, object]:
     return {**told, "one_row_of_a_frame": (time.process_time() - start) / 10}
 
 
+def linearity_cost(given: dict[str, np.ndarray]) -> dict[str, object]:
+    """As ``cost``, with what comes out."""
+    return {**cost(lambda: linearity(given), int(given["repeats"])), **linearity(given)}
+
+
+def dark_decay_cost(given: dict[str, np.ndarray]) -> dict[str, object]:
+    """As ``cost`` for a whole frame, with what is taken out."""
+    from romancal.dark_decay.dark_decay import subtract_dark_decay  # noqa: PLC0415
+
+    pattern = [list(reads) for reads in np.split(given["read_numbers"], np.cumsum(given["reads"])[:-1])]
+    read_time = float(given["read_times"][0] / given["read_numbers"][0])
+    constants = float(given["amplitude"]), float(given["constant"]), read_time, pattern, int(given["number"])
+    data = np.zeros((len(pattern), 4096, 4096), np.float32)
+    taken: list[np.ndarray] = []
+
+    def step() -> None:
+        subtract_dark_decay(data, *constants)
+        taken.append(-data[:, given["rows"]] if not taken else taken[0])
+
+    return {**cost(step, int(given["repeats"])), "taken": taken[0]}
+
+
+def wfi18_transient_cost(given: dict[str, np.ndarray]) -> dict[str, object]:
+    """As ``cost`` for a whole frame, with what is taken out."""
+    from romancal.wfi18_transient.wfi18_transient import correct_anomaly  # noqa: PLC0415
+
+    pattern = [list(reads) for reads in np.split(given["read_numbers"], np.cumsum(given["reads"])[:-1])]
+    read_time = float(given["read_times"][0] / given["read_numbers"][0])
+    exposure = SimpleNamespace(frame_time=read_time, read_pattern=pattern)
+    data = transient_ramps(given["profile"], int(given["seed"]), float(given["noise"]))
+    before = data[0].copy()
+
+    def step() -> None:
+        data[0] = before
+        correct_anomaly(SimpleNamespace(data=data, groupdq=None, meta=SimpleNamespace(exposure=exposure)))
+
+    told = cost(step, int(given["repeats"]))
+    return {**told, "taken": (before - data[0])[given["rows"]]}
+
+
 WHAT = {
     "likelihood": likelihood,
     "saturation": saturation,
@@ -252,6 +292,9 @@ WHAT = {
     "wfi18_transient": wfi18_transient,
     "likelihood_cost": likelihood_cost,
     "refpix_cost": refpix_cost,
+    "linearity_cost": linearity_cost,
+    "dark_decay_cost": dark_decay_cost,
+    "wfi18_transient_cost": wfi18_transient_cost,
     "casertano_cost": lambda given: cost(lambda: casertano(given), int(given["repeats"])),
 }
 
