@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nexus_pipeline.errors import InputError, PipelineError
-from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
 from nexus_pipeline.instrument.wfi import DETECTORS
 from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
@@ -60,6 +60,9 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     ramp_fit: Annotated[
         str | None, typer.Option(help="likelihood (Brandt 2024) or casertano (Casertano 2022).")
     ] = None,
+    reference: Annotated[
+        list[str], typer.Option(metavar="KIND=FILE", help="Use this file, whatever the rules say.")
+    ] = [],  # noqa: B006
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes side by side; default: as cores and memory allow.")
     ] = None,
@@ -73,7 +76,7 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
 
     targets = output_urls(batch.ramps(ramps), output)
     wanted = settings(parameters, skip, ramp_fit)
-    opened = open_store(references)
+    opened = open_store(references).with_files(files_by_kind(reference))
     tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
     if len(tasks) < len(targets):
         print(f"{len(targets) - len(tasks)} of {len(targets)} images are there already")
@@ -88,6 +91,14 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
             told.hear(outcome)
     if told.exit_status:
         raise typer.Exit(told.exit_status)
+
+
+def files_by_kind(given: list[str]) -> dict[str, str]:
+    """Return the files of ``KIND=FILE`` by kind; InputError for what has no such form."""
+    pairs = [text.partition("=") for text in given]
+    if not all(kind and url for kind, _, url in pairs):
+        raise InputError("--reference takes KIND=FILE, for instance flat=my_flat.asdf")
+    return {kind: url for kind, _, url in pairs}
 
 
 def settings(parameters: str | None, skip: list[str], ramp_fit: str | None) -> Settings:
@@ -128,6 +139,28 @@ def catalog(
         made = recipe.catalog(l2.read_rate_image(source), opened, on_step=print_step)
         l4.write_catalog(made, targets[source])
         print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
+
+
+@app.command()
+def register(  # noqa: PLR0917 - typer takes options by position
+    images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
+    references: StoreUrl,
+    gaia: Annotated[str, typer.Option(metavar="TABLE.parquet", help="Stars in Gaia's columns.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Where products go; default: in place of the images.")
+    ] = None,
+    detector_fit: Annotated[
+        str, typer.Option(help="What a detector may differ by: none, shift, rshift, rscale or general.")
+    ] = "rshift",
+) -> None:
+    """Bring L2 images onto reference stars; the detectors of an exposure together."""
+    from nexus_pipeline import cli_register  # noqa: PLC0415
+
+    failed = cli_register.register(
+        images, gaia=gaia, references=references, output=output, detector_fit=detector_fit
+    )
+    if failed:
+        raise typer.Exit(max(error.exit_status for error in failed))
 
 
 @app.command()
@@ -277,7 +310,9 @@ def make(  # noqa: PLR0917 - typer takes options by position
         str, typer.Argument(metavar="STORE", help="Where the references go: a folder or s3:// prefix.")
     ],
     detector: Annotated[list[str], typer.Option(help="Detector(s), WFI01 to WFI18.")] = ["WFI01"],  # noqa: B006
-    filter_name: Annotated[list[str], typer.Option("--filter", help="Filter(s), F062 to F213.")] = ["F158"],  # noqa: B006
+    filter_name: Annotated[
+        list[str], typer.Option("--filter", help="Filter(s), F062 to F213, GRISM, PRISM.")
+    ] = ["F158"],  # noqa: B006
     seed: Annotated[int, typer.Option(help="The same seed makes the same references.")] = 1,
     psf: Annotated[
         bool, typer.Option(help="Draw the PSFs too (needs GalSim; 10 s a detector and filter).")
@@ -285,7 +320,7 @@ def make(  # noqa: PLR0917 - typer takes options by position
 ) -> None:
     """Make a consistent set of synthetic references."""
     refuse_unknown(detector, DETECTORS, "detector")
-    refuse_unknown(filter_name, IMAGING_FILTERS, "filter")
+    refuse_unknown(filter_name, (*IMAGING_FILTERS, *SPECTRAL_ELEMENTS), "filter")
     from nexus_pipeline.sky.distortion import relative_pixel_area, synthetic_distortion  # noqa: PLC0415
 
     def geometry(name: str, size: int) -> tuple[Any, Any]:
@@ -298,7 +333,7 @@ def make(  # noqa: PLR0917 - typer takes options by position
     made = make_references(url, geometry, darks, detectors=detector, filter_names=filter_name, seed=seed)
     if psf:
         for name in detector:
-            made = made.add(epsf(name, band) for band in filter_name)
+            made = made.add(epsf(name, band) for band in filter_name if band in IMAGING_FILTERS)
     for rule in made.rules:
         print(f"  {rule.file}")
     print(f"{made.context}: {len(made.rules)} references in {time.perf_counter() - start:.1f} s at {url}")

@@ -6,7 +6,7 @@ from typing import Final
 
 from nexus_pipeline.errors import InputError
 
-SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat"}
+SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat", "WCS": "wcs"}
 _PATTERN: Final = re.compile(
     r"r(\d{5})(\d{2})(\d{3})(\d{3})(\d{3})(\d{3})_(\d{4})_(wfi\d{2})_(f\d{3}|grism|prism)_([a-z]+)"
 )
@@ -40,7 +40,7 @@ def stem(exposure_id: ExposureId, detector: str, filter_name: str) -> str:
 
 
 def file_name(exposure_id: ExposureId, detector: str, filter_name: str, *, level: str) -> str:
-    """Return the mission's file name of the product of ``level`` (L1, L2 or L4)."""
+    """Return the mission's file name of the product of ``level`` (L1, L2, L4 or WCS)."""
     ending = "parquet" if level == "L4" else "asdf"
     return f"{stem(exposure_id, detector, filter_name)}_{SUFFIXES[level]}.{ending}"
 

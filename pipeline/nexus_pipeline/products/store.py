@@ -39,6 +39,11 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder != "/" else f"/{name}"
 
 
+def absolute(url: str) -> str:
+    """Return ``url`` so that it means the same from any folder."""
+    return str(local_path(url).absolute()) if is_local(url) else url
+
+
 def exists(url: str) -> bool:
     """Say whether there is a file or object at ``url``; StorageError if the place cannot be asked."""
     if is_local(url):

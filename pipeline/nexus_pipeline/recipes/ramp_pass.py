@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nexus_pipeline.errors import StepSkipped
+from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
 from nexus_pipeline.products.model import BorderPixels, Ramp, WorkingRamp
 from nexus_pipeline.references.kinds import Reference
@@ -91,6 +92,9 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
 
     over_rows(work, n_rows)
     image = ramp_fitting.image(fit, ramp.meta, amp33=ramp.amp33, border=border)
+    if np.all(fit.dq & np.uint32(DQ.SATURATED)) and "saturation" in by_name:
+        after = [name for name in by_name if name not in ("dq_init", "saturation")]
+        skipped |= dict.fromkeys(after, "every pixel is saturated")
     return Passed(image, watch.shared_by(available_cores()), skipped)
 
 

@@ -101,10 +101,11 @@ def _set(
     table = {}
     inner = active((n_pixels, n_pixels))
     for name in filter_names:
-        response = area * qe / gain.gain[inner]
-        mean = float(response.mean(dtype=np.float64))
-        table[name] = photom_entry(detector, name, mean_response=mean)
-        yield maker.described(maker.flat(name, response / np.float32(mean)))
+        if name in filters.IMAGING_FILTERS:
+            response = area * qe / gain.gain[inner]
+            mean = float(response.mean(dtype=np.float64))
+            table[name] = photom_entry(detector, name, mean_response=mean)
+            yield maker.described(maker.flat(name, response / np.float32(mean)))
         distortion = kinds.DistortionReference(detector=detector, filter_name=name, transform=transform)
         yield maker.described(distortion)
         yield maker.described(maker.ipc(name))
