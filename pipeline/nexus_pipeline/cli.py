@@ -165,7 +165,10 @@ def register(  # noqa: PLR0917 - typer takes options by position
 
 @app.command()
 def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
-    sources: Annotated[str, typer.Argument(metavar="CATALOG", help="Sources: .parquet or .ecsv.")],
+    sources: Annotated[
+        str,
+        typer.Argument(metavar="CATALOG", help="Sources (.parquet, .ecsv) or a rate image (.fits, .asdf)."),
+    ],
     references: StoreUrl,
     output: OutputUrl = ".",
     detector: Annotated[str, typer.Option(help="WFI01 to WFI18.")] = "WFI01",
@@ -183,6 +186,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     ] = None,
     skip: Annotated[list[str], typer.Option(metavar="EFFECT", help="Leave this effect out.")] = [],  # noqa: B006
     level: Annotated[int, typer.Option(min=1, max=2, help="1: the ramp; 2: an idealised image.")] = 1,
+    unit: Annotated[str, typer.Option(help="Of a rate image: DN/s (as L2) or e/s (as detected).")] = "DN/s",
     seds: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
     ] = None,
@@ -199,9 +203,15 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     if ma_table not in MA_TABLES:
         raise InputError(f"no MA table {ma_table}; there are {', '.join(map(str, MA_TABLES))}")
     opened, begin = open_store(references), start.replace(tzinfo=start.tzinfo or UTC)
-    moment = simulator.moment(begin, MA_TABLES[ma_table].exposure_time_s)
-    field = simulator.read_sources(sources, filter_name, simulator.read_beside(seds, light_curves, moment))
-    ra_deg, dec_deg = simulator.middle(field, ra, dec)
+    if simulator.is_plane(sources):
+        if ra is None or dec is None:
+            raise InputError("a rate image needs --ra and --dec")
+        field, ra_deg, dec_deg = simulator.read_plane(sources, unit), ra, dec
+    else:
+        moment = simulator.moment(begin, MA_TABLES[ma_table].exposure_time_s)
+        beside = simulator.read_beside(seds, light_curves, moment)
+        field = simulator.read_sources(sources, filter_name, beside)
+        ra_deg, dec_deg = simulator.middle(field, ra, dec)
     aim = simulator.aim(
         opened, detector, filter_name, ra_deg=ra_deg, dec_deg=dec_deg, roll_deg=roll, start_time=begin
     )
@@ -327,6 +337,24 @@ def make(  # noqa: PLR0917 - typer takes options by position
     for rule in made.rules:
         print(f"  {rule.file}")
     print(f"{made.context}: {len(made.rules)} references in {time.perf_counter() - start:.1f} s at {url}")
+
+
+@references_app.command("export-psf")
+def export_psf(
+    url: Annotated[str, typer.Argument(metavar="FILE.asdf", help="Where the PSF goes.")],
+    detector: Annotated[str, typer.Option(help="WFI01 to WFI18.")] = "WFI01",
+    filter_name: Annotated[str, typer.Option("--filter", help="F062 to F213.")] = "F158",
+) -> None:
+    """Write the optics of our ePSF as romanisim wants them: unit sum, without pixel response and IPC."""
+    refuse_unknown([detector], DETECTORS, "detector")
+    refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
+    from nexus_pipeline.references.files import write_reference  # noqa: PLC0415
+
+    import_simulator()
+    from nexus_pipeline.simulate.optics import optical_reference  # noqa: PLC0415
+
+    write_reference(optical_reference(detector, filter_name), url)
+    print(url)
 
 
 def epsf(detector: str, filter_name: str) -> Any:

@@ -1,20 +1,24 @@
 from dataclasses import replace
 from pathlib import Path
 
+import asdf
 import numpy as np
 import pytest
+from astropy.io import fits
 from tests.support import pipeline as build
 from tests.support import simulator as scene
 
-from nexus_pipeline.errors import InputError
+from nexus_pipeline.errors import InputError, UnreadableProductError
 from nexus_pipeline.instrument.ma_table import IMAGING, SHORT_IMAGING
 from nexus_pipeline.products import l1, l2
 from nexus_pipeline.recipes import exposure as recipe
+from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import exposure, ideal
 from nexus_pipeline.simulate.catalog import sources_from_table, write_table
 from nexus_pipeline.simulate.exposure import Effects
 from nexus_pipeline.simulate.field import make_field
+from nexus_pipeline.simulate.plane import read_plane
 from nexus_pipeline.simulate.switches import read_effects, with_settings
 
 RA, DEC = 270.0, 66.0
@@ -118,3 +122,60 @@ def test_the_command_line_writes_an_ideal_image_that_opens(
     image = l2.read_rate_image(told.out.split()[0])
     assert image.photometry is not None
     assert abs(np.median(image.rate)) < 5 * np.median(image.err) / np.sqrt(image.rate.size)
+
+
+def meta_at_pole(references: ReferenceStore) -> exposure.ExposureMeta:
+    aim = exposure.aim(references, build.DETECTOR, build.FILTER, ra_deg=RA, dec_deg=DEC)
+    return exposure.exposure_meta(build.DETECTOR, build.FILTER, pointing=aim)
+
+
+@pytest.mark.parametrize("name", ["plane.fits", "plane.asdf"])
+def test_a_rate_image_takes_the_place_of_the_scene(
+    references: ReferenceStore, tmp_path: Path, name: str
+) -> None:
+    plane = np.full((scene.ACTIVE, scene.ACTIVE), 40.0, np.float32)
+    if name.endswith("fits"):
+        fits.writeto(tmp_path / name, plane)
+    else:
+        asdf.AsdfFile({"data": plane}).write_to(tmp_path / name)
+    dark_sky = Effects(background=False)
+    image, truth = exposure.simulate_ideal(
+        read_plane(str(tmp_path / name), "DN/s"),
+        meta_at_pole(references),
+        references,
+        seed=1,
+        effects=dark_sky,
+    )
+    assert len(truth) == 0
+    error = np.median(image.err) / np.sqrt(image.rate.size)
+    assert image.rate.mean() == pytest.approx(40.0, abs=5 * error)
+    # What the pixels detect is less than L2 says by the flat, and counted in electrons.
+    detected, _ = exposure.simulate_ideal(
+        read_plane(str(tmp_path / name), "e/s"),
+        meta_at_pole(references),
+        references,
+        seed=1,
+        effects=dark_sky,
+    )
+    where = {"detector": build.DETECTOR, "filter_name": build.FILTER, "date": build.START}
+    flat = references.load(kinds.FlatReference, **where).flat
+    gain = references.load(kinds.GainReference, **where).gain[4:-4, 4:-4]
+    assert detected.rate.mean() == pytest.approx((40.0 / flat / gain).mean(), abs=5 * error)
+
+
+def test_rate_images_that_will_not_do_are_refused(references: ReferenceStore, tmp_path: Path) -> None:
+    fits.writeto(tmp_path / "small.fits", np.ones((10, 10), np.float32))
+    fits.writeto(tmp_path / "holes.fits", np.full((10, 10), np.nan, np.float32))
+    (tmp_path / "broken.fits").write_bytes(b"SIMPLE")
+    small = read_plane(str(tmp_path / "small.fits"), "e/s")
+    with pytest.raises(InputError, match=r"small.fits: shape \(10, 10\), the detector's is \(248, 248\)"):
+        exposure.simulate_ideal(small, meta_at_pole(references), references, seed=1)
+    with pytest.raises(InputError, match=r"holes.fits: 100 pixels are not finite"):
+        read_plane(str(tmp_path / "holes.fits"), "e/s")
+    with pytest.raises(InputError, match=r"in DN/s or e/s, not in 'Jy'"):
+        read_plane(str(tmp_path / "small.fits"), "Jy")
+    with pytest.raises(UnreadableProductError, match=r"broken.fits"):
+        read_plane(str(tmp_path / "broken.fits"), "e/s")
+    told = build.wfi("simulate", tmp_path / "small.fits", "--references", references.url)
+    assert told.status == 2
+    assert "a rate image needs --ra and --dec" in told.err

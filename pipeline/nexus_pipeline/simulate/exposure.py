@@ -29,6 +29,7 @@ from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
 from nexus_pipeline.simulate.changing import moment
 from nexus_pipeline.simulate.electronics import Electronics
+from nexus_pipeline.simulate.plane import RatePlane, is_plane, rate_dn_s, read_plane
 from nexus_pipeline.simulate.random import Effect, generator
 from nexus_pipeline.simulate.switches import read_effects
 from nexus_pipeline.sky import distortion, wcs
@@ -38,10 +39,12 @@ __all__ = [
     "Simulated",
     "aim",
     "exposure_meta",
+    "is_plane",
     "middle",
     "moment",
     "read_beside",
     "read_effects",
+    "read_plane",
     "read_sources",
     "read_truth",
     "simulate",
@@ -124,7 +127,7 @@ def aim(
 
 
 def simulate(
-    sources: Sources,
+    sources: Sources | RatePlane,
     meta: ExposureMeta,
     references: ReferenceStore,
     *,
@@ -138,7 +141,7 @@ def simulate(
     effects = effects or Effects()
     optics = _optics(meta, references)
     done("optics")
-    drawn, placed = _scene(sources, optics, meta, threads=threads)
+    drawn, truth = _scene(sources, optics, meta, references, threads=threads)
     done("sources")
     electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     done("background and references")
@@ -152,11 +155,11 @@ def simulate(
         threads=threads,
     )
     done("detector")
-    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed, drawn))
+    return Simulated(Ramp(meta, data, amp33), truth)
 
 
 def simulate_ideal(
-    sources: Sources,
+    sources: Sources | RatePlane,
     meta: ExposureMeta,
     references: ReferenceStore,
     *,
@@ -167,7 +170,7 @@ def simulate_ideal(
     """Return an idealised L2 (see ``ideal``) and the truth; of ``effects`` only the background counts."""
     optics = _optics(meta, references)
     size, where = optics.flat.shape[0], _where(meta)
-    drawn, placed = _scene(sources, optics, meta, threads=threads)
+    drawn, truth = _scene(sources, optics, meta, references, threads=threads)
     rate = drawn.image / optics.area
     rate += np.float32(_background_dn_s(optics, meta) if (effects or Effects()).background else 0.0)
     inner = active((size + 2 * BORDER, size + 2 * BORDER))
@@ -185,7 +188,7 @@ def simulate_ideal(
         optics.photom.conversion_megajanskys, optics.photom.uncertainty, optics.photom.pixel_area_sr
     )
     image = ideal.rate_image(made, meta, photometry=photometry, image_wcs=optics.wcs)
-    return image, scene.truth(sources, placed, drawn)
+    return image, truth
 
 
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
@@ -238,10 +241,19 @@ def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
 
 
 def _scene(
-    sources: Sources, optics: _Optics, meta: ExposureMeta, *, threads: int
-) -> tuple[scene.Drawn, scene.Placed]:
-    """Return the sources' light in DN/s per pixel, and where they are."""
+    sources: Sources | RatePlane,
+    optics: _Optics,
+    meta: ExposureMeta,
+    references: ReferenceStore,
+    *,
+    threads: int,
+) -> tuple[scene.Drawn, Table]:
+    """Return the sources' light in DN/s per pixel, and the truth about them (no rows for a plane)."""
     size = optics.flat.shape[0]
+    if isinstance(sources, RatePlane):
+        gain = references.load(kinds.GainReference, **_where(meta)).gain
+        rate = rate_dn_s(sources, flat=optics.flat, gain=gain[active(gain.shape)])
+        return scene.Drawn((rate * optics.area).astype(np.float32), np.empty(0)), Table()
     placed = scene.place(
         sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
     )
@@ -254,7 +266,7 @@ def _scene(
         threads=threads,
         exposure_time_s=meta.ma_table.exposure_time_s,
     )
-    return drawn, placed
+    return drawn, scene.truth(sources, placed, drawn)
 
 
 def _detected(
