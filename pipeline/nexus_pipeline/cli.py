@@ -115,6 +115,12 @@ def catalog(
     images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
     references: StoreUrl,
     output: OutputUrl = ".",
+    ipc: Annotated[
+        bool | None,
+        typer.Option(
+            "--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says, else they do."
+        ),
+    ] = None,
 ) -> None:
     """Find and measure the sources of L2 images (L4 catalogues)."""
     from nexus_pipeline.recipes import catalog as recipe  # noqa: PLC0415
@@ -123,7 +129,7 @@ def catalog(
     opened = open_store(references)
     for source in images:
         print(source)
-        made = recipe.catalog(l2.read_rate_image(source), opened, on_step=print_step)
+        made = recipe.catalog(l2.read_rate_image(source), opened, ipc=ipc, on_step=print_step)
         l4.write_catalog(made, targets[source])
         print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
 
@@ -143,6 +149,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same ramp, bit for bit.")] = 1,
     cosmic_rays: Annotated[bool, typer.Option(help="Let cosmic rays hit the detector.")] = True,
+    ipc: Annotated[bool, typer.Option(help="Let neighbours see a pixel's charge (IPC).")] = True,
 ) -> None:
     """Simulate the L1 ramp of one detector, its middle on RA, Dec, and write the truth beside it."""
     simulator = import_simulator()
@@ -166,7 +173,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     )
     clock = time.perf_counter()
     made = simulator.simulate(
-        field, meta, opened, seed=seed, effects=simulator.Effects(cosmic_rays=cosmic_rays)
+        field, meta, opened, seed=seed, effects=simulator.Effects(cosmic_rays=cosmic_rays, ipc=ipc)
     )
     target = store.join(output, str(meta.file_name))
     l1.write_ramp(made.ramp, target)

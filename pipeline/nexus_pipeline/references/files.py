@@ -154,4 +154,5 @@ CODECS: Final[Mapping[str, Codec]] = {
     "distortion": Codec(datamodels.DistortionRefModel, {}, cast("Any", _write_distortion), _read_distortion),
     "photom": Codec(datamodels.WfiImgPhotomRefModel, {}, cast("Any", _write_photom), _read_photom),
     "epsf": Codec(datamodels.EpsfRefModel, {"psf": "psf"}, cast("Any", _write_epsf), _read_epsf),
+    "ipc": Codec(datamodels.IpcRefModel, {"kernel": "data"}),
 }

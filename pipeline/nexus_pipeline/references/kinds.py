@@ -149,10 +149,20 @@ class EpsfReference(Reference):
     jitter_angle_deg: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class IpcReference(Reference):
+    """Inter-pixel capacitance, (3, 3): the share of a pixel's charge that the pixel dx, dy away sees is
+    ``kernel[1 + dy, 1 + dx]``. Its sum is 1."""
+
+    kind = "ipc"
+    kernel: NDArray[np.float32]
+
+
 KINDS: dict[str, type[Reference]] = {
     cls.kind: cls
     for cls in (
         MaskReference, SaturationReference, LinearityReference, InverseLinearityReference, ReadNoiseReference,
         GainReference, DarkReference, FlatReference, DistortionReference, PhotomReference, EpsfReference,
+        IpcReference,
     )
 }  # fmt: skip

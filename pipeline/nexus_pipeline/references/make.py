@@ -25,13 +25,15 @@ Geometry = Callable[[str, int], tuple[Any, Plane]]
 """Gives, for a detector and the edge of its L2 image, the distortion (an astropy model from 0-based
 pixels to V2, V3 in arcsec, with inverse) and each pixel's area over the nominal one."""
 
-RECIPE_VERSION: Final = 2
+RECIPE_VERSION: Final = 3
 """Raised whenever the values below change, so that caches keyed by it are made anew."""
 GAIN_E_PER_DN: Final = 1.8
 SATURATION_DN: Final = 55_000.0
 READ_NOISE_DN: Final = 5.0
 DARK_DN_S: Final = 0.006
 HOT_FRACTION: Final = 1e-3
+IPC_SHARES: Final = np.array([[0.21, 1.66, 0.21], [1.88, 0.0, 1.88], [0.21, 1.66, 0.21]]) / 100
+"""What neighbours see of a pixel's charge: the size measured on flight detectors (Mosby et al. 2020)."""
 COLLECTING_AREA_M2: Final = 3.757
 
 
@@ -63,6 +65,7 @@ def _set(
     gain, qe = maker.gain(), maker.quantum_efficiency()
     plain: list[Callable[[], Reference]] = [
         maker.mask, maker.saturation, maker.linearity, maker.inverse_linearity, maker.read_noise, maker.dark,
+        maker.ipc,
     ]  # fmt: skip
     for make in plain:
         yield maker.described(make())
@@ -148,6 +151,12 @@ class Maker:
         return kinds.DarkReference(
             detector=self.detector, rate=rate, rate_error=np.float32(0.05) * rate, dq=self._good()
         )
+
+    def ipc(self) -> kinds.IpcReference:
+        """Shares that differ by 5 % from detector to detector and side to side."""
+        kernel = IPC_SHARES * self._stream("ipc").normal(1, 0.05, (3, 3))
+        kernel[1, 1] = 1 - kernel.sum()
+        return kinds.IpcReference(detector=self.detector, kernel=kernel.astype(np.float32))
 
     def flat(self, filter_name: str, plane: Plane) -> kinds.FlatReference:
         return kinds.FlatReference(

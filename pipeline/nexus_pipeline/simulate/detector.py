@@ -2,7 +2,7 @@
 
 Takes the expected electrons per second of each pixel and the detector's properties; leaves resultants
 (uint16 DN, border included) and the 33rd output. Order of events in a pixel: reset level, Poisson
-electrons and cosmic rays of each read, non-linear conversion of each read, full well, mean of the reads,
+electrons and cosmic rays of each read, non-linear conversion of each read, full well, mean of the reads, IPC,
 read noise and offsets of the electronics, rounding.
 """
 
@@ -25,12 +25,16 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DetectorModel:
-    """Planes of a detector with its border: e/DN, DN per read, DN, and (n, ny, nx) inverse linearity."""
+    """Planes of a detector with its border: e/DN, DN per read, DN, and (n, ny, nx) inverse linearity.
+
+    ``ipc`` is the kernel (3, 3) of inter-pixel capacitance, None for none.
+    """
 
     gain: Plane
     read_noise: Plane
     saturation: Plane
     inverse_linearity: Plane
+    ipc: Plane | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,13 @@ def expose(
     out = np.empty((table.n_resultants, size, size), dtype=np.uint16)
     resultant_of_read = _resultant_of_read(table)
     n_reads, tables = table.reads_per_resultant, samplers()
+    ipc = np.empty((0, 0), np.float32) if model.ipc is None else model.ipc
 
     def run(rows: range) -> None:
         expose_rows(
             rows.start, rows.stop, electrons_per_s, model.gain, model.read_noise, model.saturation,
             model.inverse_linearity, resultant_of_read, n_reads, table.read_time_s, deposits.first,
-            deposits.column, deposits.read, deposits.electrons, offsets, seed, tables, out,
+            deposits.column, deposits.read, deposits.electrons, offsets, seed, tables, ipc, out,
         )  # fmt: skip
 
     bands = [range(low, min(low + 64, size)) for low in range(0, size, 64)]

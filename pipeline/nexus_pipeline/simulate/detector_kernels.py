@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nexus_pipeline.instrument.wfi import BORDER, CHANNEL_WIDTH, SATURATION_DN
 from nexus_pipeline.psf.kernels import compiled
 from nexus_pipeline.simulate import random
+from nexus_pipeline.simulate.ipc import couple
 from nexus_pipeline.simulate.random import Effect
 from nexus_pipeline.simulate.samplers import Samplers, fill_normals, fill_poisson
 
@@ -46,35 +47,105 @@ def expose_rows(
     offsets: NDArray[np.float32],
     seed: int,
     tables: Samplers,
+    ipc: NDArray[np.float32],
     out: NDArray[np.uint16],
 ) -> None:
-    """Write the resultants of some rows into ``out``, a stretch of one output's columns at a time."""
-    photons, reset, noise = np.empty(4, np.uint64), np.empty(4, np.uint64), np.empty(4, np.uint64)
+    """Write the resultants of some rows into ``out``, a row at a time.
+
+    ``ipc`` is the kernel (3, 3) of ``ipc.couple``, empty for none; with it the row before and the row
+    after are exposed too, as their own band would have them.
+    """
+    n_rows, n_columns = rate.shape
+    n, halo = n_reads.size, 1 if ipc.size else 0
+    charge = np.zeros((3, n, n_columns), np.float32)
+    level, excess = np.zeros((3, n, n_columns), np.float32), np.zeros(n_columns, np.float32)
+    for row in range(max(first_row - halo, 0), min(last_row + halo, n_rows)):
+        _expose_row(
+            row, rate, gain, saturation, inverse, resultant_of_read, n_reads, read_time, deposit_first,
+            deposit_column, deposit_read, deposit_electrons, seed, tables, charge[row % 3], level[row % 3],
+        )  # fmt: skip
+        done = row - halo
+        if first_row <= done < last_row:
+            if BORDER <= done < n_rows - BORDER and halo:
+                before = done - 1 if done > BORDER else done
+                after = done + 1 if done < n_rows - BORDER - 1 else done
+                couple(
+                    charge, before % 3, done % 3, after % 3, ipc, gain[done], saturation[done],
+                    inverse[:, done], level[done % 3], excess,
+                )  # fmt: skip
+            _read_out(done, level[done % 3], n_reads, read_noise, offsets, seed, tables, out)
+    if halo and last_row == n_rows:
+        _read_out(n_rows - 1, level[(n_rows - 1) % 3], n_reads, read_noise, offsets, seed, tables, out)
+
+
+@compiled
+def _expose_row(
+    row: int,
+    rate: Plane,
+    gain: Plane,
+    saturation: Plane,
+    inverse: Plane,
+    resultant_of_read: NDArray[np.int64],
+    n_reads: NDArray[np.int64],
+    read_time: float,
+    deposit_first: NDArray[np.int64],
+    deposit_column: NDArray[np.int32],
+    deposit_read: NDArray[np.int32],
+    deposit_electrons: NDArray[np.float32],
+    seed: int,
+    tables: Samplers,
+    charge: NDArray[np.float32],
+    level: NDArray[np.float32],
+) -> None:
+    """Write each resultant's mean electrons into ``charge`` and its mean DN into ``level``, both (n, nx)."""
+    photons, reset = np.empty(4, np.uint64), np.empty(4, np.uint64)
     width, n = CHANNEL_WIDTH, n_reads.size
-    start, spread, total = np.empty(width), np.empty(width * n), np.empty((n, width))
+    start, total, held = np.empty(width), np.empty((n, width)), np.empty((n, width))
     arrived = np.empty((width, resultant_of_read.size - 1), np.float32)
-    for row in range(first_row, last_row):
-        random.start(seed, _POISSON, row, photons)
-        random.start(seed, _RESET, row, reset)
-        random.start(seed, _READ, row, noise)
-        at = deposit_first[row]
-        for low in range(0, rate.shape[1], width):
-            high = min(low + width, rate.shape[1])
-            fill_normals(reset, tables.edge, tables.ratio, start)
-            fill_normals(noise, tables.edge, tables.ratio, spread)
-            fill_poisson(photons, tables.threshold, tables.second, rate[row, low:high], read_time, arrived)
-            at = _convert(
-                row, low, high, start, arrived, rate, read_time, gain, saturation, inverse,
-                resultant_of_read, at, deposit_first[row + 1], deposit_column, deposit_read,
-                deposit_electrons, total,
-            )  # fmt: skip
-            for k in range(n):
-                share, quieter = 1.0 / n_reads[k], 1.0 / sqrt(n_reads[k])
-                level = BIAS_DN + offsets[k, row, low // width] + 0.5
-                for i in range(high - low):
-                    jitter = read_noise[row, low + i] * quieter * spread[k * width + i]
-                    value = floor(total[k, i] * share + jitter + level)
-                    out[k, row, low + i] = np.uint16(min(max(value, 0.0), float(SATURATION_DN)))
+    random.start(seed, _POISSON, row, photons)
+    random.start(seed, _RESET, row, reset)
+    at = deposit_first[row]
+    for low in range(0, rate.shape[1], width):
+        high = min(low + width, rate.shape[1])
+        fill_normals(reset, tables.edge, tables.ratio, start)
+        fill_poisson(photons, tables.threshold, tables.second, rate[row, low:high], read_time, arrived)
+        at = _convert(
+            row, low, high, start, arrived, rate, read_time, gain, saturation, inverse,
+            resultant_of_read, at, deposit_first[row + 1], deposit_column, deposit_read,
+            deposit_electrons, total, held,
+        )  # fmt: skip
+        for k in range(n):
+            share = 1.0 / n_reads[k]
+            for i in range(high - low):
+                charge[k, low + i] = held[k, i] * share
+                level[k, low + i] = total[k, i] * share
+
+
+@compiled
+def _read_out(
+    row: int,
+    level: NDArray[np.float32],
+    n_reads: NDArray[np.int64],
+    read_noise: Plane,
+    offsets: NDArray[np.float32],
+    seed: int,
+    tables: Samplers,
+    out: NDArray[np.uint16],
+) -> None:
+    """Write ``level`` (n, nx) DN with noise and offsets of the electronics into ``out``, rounded."""
+    noise, width, n = np.empty(4, np.uint64), CHANNEL_WIDTH, n_reads.size
+    spread = np.empty(width * n)
+    random.start(seed, _READ, row, noise)
+    for low in range(0, level.shape[1], width):
+        high = min(low + width, level.shape[1])
+        fill_normals(noise, tables.edge, tables.ratio, spread)
+        for k in range(n):
+            quieter = 1.0 / sqrt(n_reads[k])
+            floor_dn = BIAS_DN + offsets[k, row, low // width] + 0.5
+            for i in range(high - low):
+                jitter = read_noise[row, low + i] * quieter * spread[k * width + i]
+                value = floor(level[k, low + i] + jitter + floor_dn)
+                out[k, row, low + i] = np.uint16(min(max(value, 0.0), float(SATURATION_DN)))
 
 
 @compiled
@@ -96,9 +167,11 @@ def _convert(
     deposit_read: NDArray[np.int32],
     deposit_electrons: NDArray[np.float32],
     total: NDArray[np.float64],
+    held: NDArray[np.float64],
 ) -> int:
-    """Write the sums of the reads (DN) of each resultant into ``total``; return the row's next deposit."""
+    """Write the sums of the reads of each resultant, DN and electrons; return the row's next deposit."""
     total[:] = 0.0
+    held[:] = 0.0
     reads = arrived.shape[1]
     for column in range(low, high):
         i = column - low
@@ -125,6 +198,7 @@ def _convert(
             at = _convert_read_by_read(
                 electrons, arrived[i], gain[row, column], full, inverse[:, row, column], resultant_of_read,
                 column, at, end, deposit_column, deposit_read, deposit_electrons, total[:, i],
+                held[:, i],
             )  # fmt: skip
             continue
         slope, bend = slope / gain[row, column], bend / (gain[row, column] * gain[row, column])
@@ -133,6 +207,7 @@ def _convert(
             resultant = resultant_of_read[read + 1]
             if resultant >= 0:
                 total[resultant, i] += value + off * (slope + off * bend)
+                held[resultant, i] += electrons + (off + 0.5 * expected)
     return at
 
 
@@ -151,8 +226,14 @@ def _convert_read_by_read(
     deposit_read: NDArray[np.int32],
     deposit_electrons: NDArray[np.float32],
     total: NDArray[np.float64],
+    held: NDArray[np.float64],
 ) -> int:
     """Do the same for one pixel that something hits, or that is bright."""
+    at_full = 0.0
+    for power in range(inverse.size - 1, -1, -1):
+        at_full = at_full * full + inverse[power]
+    # The charge at which the level comes to the full well, near enough: more is not held.
+    most = full * full / at_full * gain if at_full > 0.0 else full * gain
     for read in range(1, resultant_of_read.size):
         electrons += arrived[read - 1]
         while at < end and deposit_column[at] == column and deposit_read[at] <= read:
@@ -166,4 +247,5 @@ def _convert_read_by_read(
             for power in range(inverse.size - 1, -1, -1):
                 dn = dn * linear + inverse[power]
             total[resultant] += min(dn, full)
+            held[resultant] += min(electrons, most)
     return at

@@ -21,6 +21,7 @@ from nexus_pipeline.instrument.wfi import DETECTORS, active
 from nexus_pipeline.products import names, store
 from nexus_pipeline.products.model import ExposureMeta, Pointing, Ramp
 from nexus_pipeline.products.names import ExposureId
+from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
@@ -52,6 +53,7 @@ class Effects:
 
     cosmic_rays: bool = True
     background: bool = True
+    ipc: bool = True
     electronics: detector.Electronics = field(default_factory=detector.Electronics)
 
 
@@ -145,7 +147,7 @@ def simulate(
         threads=threads,
     )
     done("detector")
-    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed))
+    return Simulated(Ramp(_told(meta, effects), data, amp33), scene.truth(sources, placed))
 
 
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
@@ -180,6 +182,12 @@ def write_truth(truth: Table, url: str) -> None:
     store.save(url, fill)
 
 
+def _told(meta: ExposureMeta, effects: Effects) -> ExposureMeta:
+    """Return ``meta`` that says whether there is IPC: photometry needs a PSF that has it too."""
+    own = {**meta.carried.get(OWN_KEY, {}), "ipc": effects.ipc}
+    return replace(meta, carried={**meta.carried, OWN_KEY: own})
+
+
 def _where(meta: ExposureMeta) -> dict[str, Any]:
     return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
 
@@ -191,10 +199,17 @@ def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
     return _Optics(
         wcs=wcs.build(transform, meta.pointing, size=flat.shape[0]),
         area=distortion.relative_pixel_area(transform, flat.shape[0]),
-        psf=from_reference(references.load(kinds.EpsfReference, **where)),
+        psf=_optical_psf(references.load(kinds.EpsfReference, **where)),
         photom=references.load(kinds.PhotomReference, **where).table[meta.filter_name],
         flat=flat,
     )
+
+
+def _optical_psf(reference: kinds.EpsfReference) -> PsfGrid:
+    """Return the ePSF; InputError for one that includes IPC, which belongs to the detector here."""
+    if "ipc" in reference.includes:
+        raise InputError("the ePSF includes inter-pixel capacitance: the simulator needs one without it")
+    return from_reference(reference)
 
 
 def _detected(
@@ -223,6 +238,7 @@ def _detected(
         read_noise=references.load(kinds.ReadNoiseReference, **where).read_noise,
         saturation=references.load(kinds.SaturationReference, **where).threshold,
         inverse_linearity=references.load(kinds.InverseLinearityReference, **where).coefficients,
+        ipc=references.load(kinds.IpcReference, **where).kernel if effects.ipc else None,
     )
     return rate, model
 
