@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,8 +15,9 @@ from nexus_pipeline.instrument.wfi import DETECTORS
 from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Provenance, StepRecord
 from nexus_pipeline.references.make import make_references
-from nexus_pipeline.references.store import ReferenceStore, open_store
+from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings
+from nexus_pipeline.told import BatchReport, print_step
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Roman WFI: ramps to images and catalogues."
@@ -42,7 +44,13 @@ def main() -> None:
 
 @app.command()
 def calibrate(  # noqa: PLR0917 - typer takes options by position
-    ramps: Annotated[list[str], typer.Argument(metavar="L1...", help="L1 ramps: paths or URLs.")],
+    ramps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="L1...",
+            help="L1 ramps: paths or URLs; a folder, or an exposure (rPPPPP…_EEEE), is all its ramps.",
+        ),
+    ],
     references: StoreUrl,
     output: OutputUrl = ".",
     parameters: Annotated[
@@ -52,17 +60,34 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     ramp_fit: Annotated[
         str | None, typer.Option(help="likelihood (Brandt 2024) or casertano (Casertano 2022).")
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes side by side; default: as cores and memory allow.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing/--overwrite", help="Leave ramps whose image is there already.")
+    ] = False,
 ) -> None:
-    """Calibrate L1 ramps to L2 images."""
-    targets = output_urls(ramps, output)
+    """Calibrate L1 ramps to L2 images; one that fails does not stop the others."""
+    # Compiles kernels when it is first imported; `wfi info` should not wait for that.
+    from nexus_pipeline.scale import batch  # noqa: PLC0415
+
+    targets = output_urls(batch.ramps(ramps), output)
     wanted = settings(parameters, skip, ramp_fit)
     opened = open_store(references)
-    attempts = (attempt(source, opened, targets[source], wanted) for source in ramps)
-    failures = [error for error in attempts if error is not None]
-    if failures:
-        if len(ramps) > 1:
-            print(f"wfi: {len(failures)} of {len(ramps)} ramps failed", file=sys.stderr)
-        raise typer.Exit(max(error.exit_status for error in failures))
+    tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
+    if len(tasks) < len(targets):
+        print(f"{len(targets) - len(tasks)} of {len(targets)} images are there already")
+    told = BatchReport(tasks, jobs or batch.default_jobs(len(tasks)))
+    with (
+        told,
+        closing(
+            batch.calibrate(tasks, opened, settings=wanted, jobs=told.jobs, on_step=told.step)
+        ) as outcomes,
+    ):
+        for outcome in outcomes:
+            told.hear(outcome)
+    if told.exit_status:
+        raise typer.Exit(told.exit_status)
 
 
 def settings(parameters: str | None, skip: list[str], ramp_fit: str | None) -> Settings:
@@ -87,29 +112,6 @@ def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[s
     return targets
 
 
-def attempt(source: str, references: ReferenceStore, target: str, wanted: Settings) -> PipelineError | None:
-    """Calibrate one ramp; return the refusal, already told, if there was one: the others go on."""
-    # Compiles kernels when it is first imported; `wfi info` should not wait for that.
-    from nexus_pipeline.recipes import exposure  # noqa: PLC0415
-
-    print(source)
-    start = time.perf_counter()
-    try:
-        image = exposure.calibrate(source, references, settings=wanted, on_step=print_step)
-        l2.write_rate_image(image, target)
-    except PipelineError as error:
-        print(f"wfi: {error}", file=sys.stderr)
-        return error
-    print(f"  {'total':<14}{time.perf_counter() - start:7.2f} s   {target}", flush=True)
-    return None
-
-
-def print_step(record: StepRecord) -> None:
-    """Print one line about a step that is done."""
-    peak = record.peak_memory_bytes / 1e9
-    print(f"  {record.name:<14}{record.seconds:7.2f} s   peak {peak:5.2f} GB   {record.status}", flush=True)
-
-
 @app.command()
 def catalog(
     images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
@@ -117,9 +119,7 @@ def catalog(
     output: OutputUrl = ".",
     ipc: Annotated[
         bool | None,
-        typer.Option(
-            "--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says, else they do."
-        ),
+        typer.Option("--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says."),
     ] = None,
 ) -> None:
     """Find and measure the sources of L2 images (L4 catalogues)."""
@@ -149,7 +149,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same ramp, bit for bit.")] = 1,
     cosmic_rays: Annotated[bool, typer.Option(help="Let cosmic rays hit the detector.")] = True,
-    ipc: Annotated[bool, typer.Option(help="Let neighbours see a pixel's charge (IPC).")] = True,
+    ipc: Annotated[bool, typer.Option(help="Let neighbours show a share of a pixel's signal (IPC).")] = True,
+    seds: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
+    ] = None,
+    light_curves: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Light curves: variable, mjd, delta_mag.")
+    ] = None,
 ) -> None:
     """Simulate the L1 ramp of one detector, its middle on RA, Dec, and write the truth beside it."""
     simulator = import_simulator()
@@ -158,7 +164,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     if ma_table not in MA_TABLES:
         raise InputError(f"no MA table {ma_table}; there are {', '.join(map(str, MA_TABLES))}")
     opened, begin = open_store(references), start.replace(tzinfo=start.tzinfo or UTC)
-    field = simulator.read_sources(sources, filter_name)
+    moment = simulator.moment(begin, MA_TABLES[ma_table].exposure_time_s)
+    field = simulator.read_sources(sources, filter_name, simulator.read_beside(seds, light_curves, moment))
     ra_deg, dec_deg = simulator.middle(field, ra, dec)
     aim = simulator.aim(
         opened, detector, filter_name, ra_deg=ra_deg, dec_deg=dec_deg, roll_deg=roll, start_time=begin
@@ -270,8 +277,10 @@ def make(  # noqa: PLR0917 - typer takes options by position
         transform = synthetic_distortion(name)
         return transform, relative_pixel_area(transform, size)
 
+    from nexus_pipeline.simulate.detector import darks  # noqa: PLC0415
+
     start = time.perf_counter()
-    made = make_references(url, geometry, detectors=detector, filter_names=filter_name, seed=seed)
+    made = make_references(url, geometry, darks, detectors=detector, filter_names=filter_name, seed=seed)
     if psf:
         for name in detector:
             made = made.add(epsf(name, band) for band in filter_name)

@@ -28,6 +28,7 @@ from nexus_pipeline.references.make import make_references
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import sources_from_table
+from nexus_pipeline.simulate.detector import darks
 from nexus_pipeline.simulate.optics import epsf_reference
 from nexus_pipeline.sky import distortion, wcs
 
@@ -87,7 +88,7 @@ class Row:
 
 def references(folder: Path) -> ReferenceStore:
     made = make_references(
-        folder.as_uri(), distortion.geometry, detectors=list(DETECTORS), filter_names=[FILTER], seed=1
+        folder.as_uri(), distortion.geometry, darks, detectors=list(DETECTORS), filter_names=[FILTER], seed=1
     )
     return made.add([epsf_reference(detector, FILTER) for detector in DETECTORS])
 

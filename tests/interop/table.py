@@ -15,18 +15,16 @@ from typing import Any, Final
 import asdf
 import numpy as np
 from numpy.typing import NDArray
-from tests.support.romancal import romancal
-from tests.support.romanisim_ramp import DETECTOR, FILTER, romanisim_ramp
+from tests.support.own_ramp import own_ramp
+from tests.support.romancal_run import romancal
+from tests.support.romanisim_ramp import romanisim_ramp
 
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.products import l1, l2
+from nexus_pipeline.products import l2
 from nexus_pipeline.products.model import RateImage
 from nexus_pipeline.recipes import exposure as recipe
 from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings
-from nexus_pipeline.simulate import exposure
-from nexus_pipeline.simulate.catalog import sources_from_table
-from nexus_pipeline.simulate.field import make_field
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -52,20 +50,6 @@ class Limit:
     def line(self) -> str:
         bound = f"≤ {self.most:.3g}" if np.isfinite(self.most) else f"≥ {self.least:.6g}"
         return f"  {self.name:<60} {self.value:12.6g}  {bound:<12} {'good' if self.good else 'OUTSIDE'}"
-
-
-def our_ramp(references: Path, folder: Path) -> Path:
-    """Return an L1 ramp of our own simulator: a field of stars and galaxies with every effect."""
-    store = open_store(references.as_uri())
-    table = make_field(
-        150.1, 2.2, n_stars=1500, n_galaxies=1500, rng=np.random.default_rng(7), filter_name=FILTER
-    )
-    aim = exposure.aim(store, DETECTOR, FILTER, ra_deg=150.1, dec_deg=2.2, roll_deg=20.0)
-    meta = exposure.exposure_meta(DETECTOR, FILTER, pointing=aim)
-    made = exposure.simulate(sources_from_table(table, FILTER), meta, store, seed=7)
-    target = folder / str(meta.file_name)
-    l1.write_ramp(made.ramp, target.as_uri())
-    return target
 
 
 def ours(ramp: Path, references: Path) -> RateImage:
@@ -152,7 +136,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nexus-interop-") as name:
         folder = Path(name)
         outside = compare("romanisim's ramp", source.ramp, source.references, folder)
-        mine = our_ramp(source.references, folder)
+        mine = own_ramp(source.references, folder)
         outside += compare("our ramp", mine, source.references, folder)
     sys.exit(outside)
 

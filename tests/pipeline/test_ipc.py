@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import convolve
-from tests.pipeline.test_simulate import bare_detector, exposed
 from tests.support import pipeline as build
 from tests.support import simulator as scene
 
@@ -19,37 +18,24 @@ from nexus_pipeline.psf import fit
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.recipes import epsf, forced
 from nexus_pipeline.recipes.exposure import calibrate
-from nexus_pipeline.references import kinds
 from nexus_pipeline.references.make import Maker
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import sources_from_table
-from nexus_pipeline.simulate.cosmic_rays import Deposits
-from nexus_pipeline.simulate.ipc import couple
 from nexus_pipeline.sky import wcs
 from nexus_pipeline.sky.distortion import synthetic_distortion
 
-KERNEL = Maker(build.DETECTOR, 1, build.SMALL).ipc().kernel
+KERNEL = Maker(build.DETECTOR, 1, build.SMALL).ipc(build.FILTER).kernel
 OPTICS = scene.epsf()
 WITH = from_reference(OPTICS, ipc=KERNEL)
 Rows = NDArray[np.float32]
 
 
-def coupled(charge: Rows, *, bend: float) -> NDArray[np.float64]:
-    """Return linear DN (gain 1) of ``charge`` electrons, converted, coupled, and converted back."""
-    size = charge.shape[1]
-    one, full = np.ones(size, np.float32), np.full(size, 1e6, np.float32)
-    inverse = np.zeros((3, size), np.float32)
-    inverse[1], inverse[2] = 1, -bend
-    out = np.empty(charge.shape)
-    for row in range(4, size - 4):
-        beside = [max(row - 1, 4), row, min(row + 1, size - 5)]
-        three = np.ascontiguousarray(charge[beside][:, None, :])
-        level = np.ascontiguousarray(three[1] - bend * three[1] ** 2)
-        couple(three, 0, 1, 2, KERNEL, one, full, inverse, level, np.empty(size, np.float32))
-        out[row] = level[0]
-    return np.asarray((1 - np.sqrt(1 - 4 * bend * out)) / (2 * bend)) if bend else out
+def shared(light: Rows, *, bend: float) -> Rows:
+    """Return ``light`` (linear DN) converted, shared with the neighbours, and made linear again."""
+    shown = convolve(light - bend * light.astype(np.float64) ** 2, KERNEL.astype(np.float64))
+    return ((1 - np.sqrt(1 - 4 * bend * shown)) / (2 * bend)).astype(np.float32)
 
 
 def fluxes(image: Rows, psf: PsfGrid, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,55 +51,17 @@ def fluxes(image: Rows, psf: PsfGrid, x: NDArray[np.float64], y: NDArray[np.floa
 def test_a_star_without_noise_keeps_its_flux_from_the_scene_to_the_fit(phase: float) -> None:
     x = y = np.array([60.0 + phase])
     light = np.zeros((scene.ACTIVE, scene.ACTIVE), np.float32)
-    flux = np.array([100_000.0])
+    flux = np.array([40_000.0])
     from_reference(OPTICS).add_to(light, x, y, flux, radii=np.array([14]))
-    seen = coupled(np.pad(light, 4), bend=1e-6)[4:-4, 4:-4].astype(np.float32)
+    seen = shared(light, bend=1e-6)
     ours, without = (
         fluxes(seen, WITH, x, y)[0] / flux[0],
         fluxes(seen, from_reference(OPTICS), x, y)[0] / flux[0],
     )
     print(f"phase {phase}: with IPC in the PSF {ours - 1:+.5f}, without {without - 1:+.4f}")
-    # What is left is second order in the coupling: 8 % of 8 % of a bend of 2 %.
+    # What is left is the order of conversion and sharing: 2 % of a bend of 1 % in the brightest pixel.
     assert abs(ours - 1) <= 5e-4
-    assert -0.044 <= without - 1 <= -0.02
-
-
-def test_the_sum_of_the_light_stays_and_none_leaks_into_the_border() -> None:
-    rng = np.random.default_rng(3)
-    charge = np.zeros((40, 40), np.float32)
-    charge[4:-4, 4:-4] = rng.uniform(0, 1000, (32, 32))
-    out = coupled(charge, bend=0.0)[4:-4, 4:-4]
-    expected = convolve(charge[4:-4, 4:-4].astype(float), KERNEL.astype(float))
-    np.testing.assert_allclose(out[1:-1, 1:-1], expected[1:-1, 1:-1], rtol=1e-5)
-    level = np.zeros((40, 40), np.float32)
-    level[4:-4, 4:-4] = 700
-    np.testing.assert_allclose(coupled(level, bend=0.0)[4:-4, 4:-4], 700, rtol=1e-6)
-
-
-def test_a_deposit_at_the_edge_of_a_band_of_rows_is_seen_beyond_it() -> None:
-    model, size, row, column = bare_detector(128), 128, 63, 40
-    first = np.zeros(size + 1, np.int64)
-    first[row + 1 :] = 1
-    where, read = np.array([column], np.int32), np.array([20], np.int32)
-    hit = Deposits(where, read, np.array([9000.0], np.float32), first)
-    model = replace(model, ipc=KERNEL)
-    struck = exposed(model, 0.0, deposits=hit)[-1].astype(float) - exposed(model, 0.0)[-1]
-    got = struck[row - 1 : row + 2, column - 1 : column + 2]
-    # 4500 DN in all; both numbers are rounded.
-    np.testing.assert_allclose(got, 4500 * KERNEL, atol=1.1)
-    assert np.count_nonzero(struck) == 9
-
-
-def test_photon_noise_of_neighbours_is_correlated_as_the_kernel_says() -> None:
-    data = exposed(replace(bare_detector(256), ipc=KERNEL), 400.0)[:, 4:-4, 4:-4].astype(float)
-    noise = data[-1] - data[0]
-    noise -= noise.mean()
-    wide = np.pad(KERNEL.astype(float), 2)
-    for shift in ((0, 1), (1, 0), (1, 1)):
-        predicted = (wide * np.roll(wide, shift, (0, 1))).sum() / (wide**2).sum()
-        measured = (noise * np.roll(noise, shift, (0, 1))).mean() / noise.var()
-        # 61 504 pixels: a correlation is good to 0.004.
-        assert measured == pytest.approx(predicted, abs=4 * 0.0041)
+    assert -0.02 <= without - 1 <= -0.005
 
 
 def simulated(folder: Path, *, ipc: bool) -> tuple[ReferenceStore, exposure.Simulated]:
@@ -180,11 +128,3 @@ def test_an_epsf_with_ipc_serves_photometry_as_it_is_and_the_simulator_not(tmp_p
     )
     with pytest.raises(InputError, match="needs one without"):
         exposure.simulate(field, meta, references, seed=1)
-
-
-def test_detectors_differ_a_little_and_a_kernel_gives_all_it_takes() -> None:
-    sums = [Maker(f"WFI{n:02d}", 1, build.SMALL).ipc().kernel for n in range(1, 19)]
-    np.testing.assert_allclose([kernel.sum() for kernel in sums], 1, atol=1e-6)
-    middles = np.array([kernel[1, 1] for kernel in sums])
-    assert 0.90 < middles.min() < middles.max() < 0.94
-    assert isinstance(Maker("WFI01", 1, build.SMALL).ipc(), kinds.IpcReference)

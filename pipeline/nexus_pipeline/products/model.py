@@ -14,7 +14,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from nexus_pipeline.instrument.ma_table import MATable
-from nexus_pipeline.instrument.wfi import V2_CENTRE_ARCSEC, V3_CENTRE_ARCSEC
+from nexus_pipeline.instrument.wfi import BORDER, V2_CENTRE_ARCSEC, V3_CENTRE_ARCSEC
 from nexus_pipeline.products.names import ExposureId
 
 StepStatus = Literal["INCOMPLETE", "COMPLETE", "SKIPPED", "FAILED"]
@@ -82,6 +82,21 @@ class BorderPixels:
     dq_right: NDArray[np.uint32]
     dq_top: NDArray[np.uint32]
     dq_bottom: NDArray[np.uint32]
+
+
+def border_of(data: NDArray[np.float32], dq: NDArray[np.uint32], width: int = BORDER) -> BorderPixels:
+    """Return copies of the four edges of a ramp (n, ny, nx) and of its flags (ny, nx)."""
+    low, high = slice(None, width), slice(-width, None)
+    return BorderPixels(
+        left=data[:, :, low].copy(),
+        right=data[:, :, high].copy(),
+        top=data[:, high, :].copy(),
+        bottom=data[:, low, :].copy(),
+        dq_left=dq[:, low].copy(),
+        dq_right=dq[:, high].copy(),
+        dq_top=dq[high, :].copy(),
+        dq_bottom=dq[low, :].copy(),
+    )
 
 
 @dataclass(frozen=True)

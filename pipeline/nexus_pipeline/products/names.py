@@ -10,6 +10,7 @@ SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat"}
 _PATTERN: Final = re.compile(
     r"r(\d{5})(\d{2})(\d{3})(\d{3})(\d{3})(\d{3})_(\d{4})_(wfi\d{2})_(f\d{3}|grism|prism)_([a-z]+)"
 )
+_EXPOSURE: Final = re.compile(r"r\d{19}_\d{4}")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,16 @@ def parse_file_name(name: str) -> tuple[ExposureId, str, str, str]:
         )
     numbers = (int(part) for part in match.groups()[:7])
     return ExposureId(*numbers), match[8].upper(), match[9].upper(), match[10]
+
+
+def is_exposure(name: str) -> bool:
+    """Say whether ``name`` is the common beginning of the files of one exposure."""
+    return _EXPOSURE.fullmatch(name) is not None
+
+
+def level_ending(level: str) -> str:
+    """Return how the names of the products of ``level`` end."""
+    return f"_{SUFFIXES[level]}.{'parquet' if level == 'L4' else 'asdf'}"
 
 
 def derived_name(name: str, *, level: str) -> str:

@@ -47,6 +47,25 @@ def exists(url: str) -> bool:
         return bool(_remote(url).exists(url))
 
 
+def is_folder(url: str) -> bool:
+    """Say whether ``url`` is a folder, or a prefix of objects; StorageError if the place cannot be asked."""
+    if is_local(url):
+        return local_path(url).is_dir()
+    with _storage_errors(url):
+        return bool(_remote(url).isdir(url))
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names of what lies in ``folder``, in order; none where there is no such folder."""
+    with _storage_errors(folder, "listed"):
+        try:
+            if is_local(folder):
+                return sorted(path.name for path in local_path(folder).iterdir())
+            return sorted(file_name(path) for path in _remote(folder).ls(folder, detail=False))
+        except _MISSING:
+            return []
+
+
 @contextmanager
 def open_for_reading(url: str) -> Iterator[IO[bytes]]:
     """Open ``url`` for random access; UnreadableProductError if it is not there or may not be read."""
@@ -108,9 +127,9 @@ def _remote(url: str) -> Any:
 
 
 @contextmanager
-def _storage_errors(url: str) -> Iterator[None]:
+def _storage_errors(url: str, done: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"{url}: could not be written: {reason}", url=url, errno=error.errno) from error
+        raise StorageError(f"{url}: could not be {done}: {reason}", url=url, errno=error.errno) from error

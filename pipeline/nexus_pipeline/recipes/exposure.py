@@ -1,6 +1,6 @@
 """exposure: one L1 ramp to one L2 image, in romancal 1.1's order.
 
-Not yet among the steps: dark_decay, wfi18_transient, tweakreg and the registration catalogue.
+Not yet among the steps: tweakreg and the registration catalogue.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from nexus_pipeline.runner import Pass, Settings, Step, recorded, resolved, run
 from nexus_pipeline.steps import (
     assign_wcs,
     dark_current,
+    dark_decay,
     dq_init,
     flatfield,
     linearity,
@@ -24,13 +25,31 @@ from nexus_pipeline.steps import (
     ramp_fitting,
     refpix,
     saturation,
+    wfi18_transient,
 )  # fmt: skip
 
 RAMP_STEPS: Final = (
     Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
     Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
-    Step("refpix", refpix.subtract, parameters=("smoothing_rows",)),
-    Step("linearity", linearity.correct, (kinds.LinearityReference,)),
+    Step(
+        "refpix",
+        refpix.subtract,
+        (kinds.RefpixReference,),
+        parameters=("remove_offset", "remove_trends", "cosine_interpolate", "fft_interpolate"),
+    ),
+    Step("dark_decay", dark_decay.subtract, (kinds.DarkDecayReference,)),
+    Step(
+        "wfi18_transient",
+        wfi18_transient.subtract,
+        parameters=("mask_rows",),
+        not_for=wfi18_transient.not_for,
+    ),
+    Step(
+        "linearity",
+        linearity.correct,
+        (kinds.LinearityReference, kinds.InverseLinearityReference, kinds.IntegralNonlinearityReference),
+        parameters=("every_read", "integral"),
+    ),
     Step(
         "ramp_fitting",
         ramp_fitting.fit,

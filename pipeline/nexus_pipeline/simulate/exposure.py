@@ -25,9 +25,11 @@ from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.simulate import cosmic_rays, detector, scene
+from nexus_pipeline.simulate import cosmic_rays, detector, electronics, scene
 from nexus_pipeline.simulate.background import background_mjysr
-from nexus_pipeline.simulate.catalog import Sources, read_sources, read_table
+from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
+from nexus_pipeline.simulate.changing import moment
+from nexus_pipeline.simulate.electronics import Electronics
 from nexus_pipeline.simulate.random import Effect, generator
 from nexus_pipeline.sky import distortion, wcs
 
@@ -37,6 +39,8 @@ __all__ = [
     "aim",
     "exposure_meta",
     "middle",
+    "moment",
+    "read_beside",
     "read_sources",
     "read_truth",
     "simulate",
@@ -49,12 +53,15 @@ DEFAULT_START: Final = datetime(2027, 6, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Effects:
-    """What may be turned off, and the slow disturbances of the electronics."""
+    """What may be turned off, and the disturbances of the electronics."""
 
     cosmic_rays: bool = True
     background: bool = True
     ipc: bool = True
-    electronics: detector.Electronics = field(default_factory=detector.Electronics)
+    integral_nonlinearity: bool = True
+    dark_decay: bool = True
+    wfi18_transient: bool = True
+    electronics: Electronics = field(default_factory=Electronics)
 
 
 @dataclass(frozen=True)
@@ -133,9 +140,17 @@ def simulate(
     placed = scene.place(
         sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
     )
-    light = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
+    drawn = scene.draw(
+        sources,
+        placed,
+        optics.wcs,
+        optics.psf,
+        size=size,
+        threads=threads,
+        exposure_time_s=meta.ma_table.exposure_time_s,
+    )
     done("sources")
-    electrons, model = _detected(light, optics, meta, references, effects=effects)
+    electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     done("background and references")
     data, amp33 = detector.expose(
         electrons,
@@ -147,7 +162,7 @@ def simulate(
         threads=threads,
     )
     done("detector")
-    return Simulated(Ramp(_told(meta, effects), data, amp33), scene.truth(sources, placed))
+    return Simulated(Ramp(_told(meta, effects), data, amp33), scene.truth(sources, placed, drawn))
 
 
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
@@ -238,9 +253,41 @@ def _detected(
         read_noise=references.load(kinds.ReadNoiseReference, **where).read_noise,
         saturation=references.load(kinds.SaturationReference, **where).threshold,
         inverse_linearity=references.load(kinds.InverseLinearityReference, **where).coefficients,
-        ipc=references.load(kinds.IpcReference, **where).kernel if effects.ipc else None,
+        terms=_terms(meta, references, rate.shape[0], effects=effects),
     )
+    if effects.ipc:
+        model = replace(model, ipc=references.load(kinds.IpcReference, **where).kernel)
+    if effects.integral_nonlinearity:
+        inl = references.load(kinds.IntegralNonlinearityReference, **where)
+        model = replace(model, converter=_converter(inl))
     return rate, model
+
+
+def _converter(inl: kinds.IntegralNonlinearityReference) -> NDArray[np.float32]:
+    """Return the DN that converters add at 0, 1, 2 … true DN: ``inl`` holds what to add to their outputs."""
+    outputs = np.arange(2.0**16)
+    rows = []
+    for correction in inl.correction:
+        true = outputs + np.interp(outputs, inl.value, correction)
+        rows.append(np.interp(outputs, true, outputs) - outputs)
+    return np.array(rows, dtype=np.float32)
+
+
+def _terms(
+    meta: ExposureMeta, references: ReferenceStore, size: int, *, effects: Effects
+) -> electronics.Terms:
+    """Return the signals of the electronics that go by row and column."""
+    terms, table = electronics.no_terms(meta.ma_table, size), meta.ma_table
+    if effects.dark_decay:
+        decay = references.load(kinds.DarkDecayReference, **_where(meta))
+        if decay.amplitude_dn is not None and decay.time_constant_s is not None:
+            terms += electronics.dark_decay(
+                meta.detector, table, size,
+                amplitude_dn=decay.amplitude_dn, time_constant_s=decay.time_constant_s,
+            )  # fmt: skip
+    if effects.wfi18_transient and meta.detector == electronics.TRANSIENT_DETECTOR:
+        terms += electronics.first_read_transient(meta.detector, table, size)
+    return terms
 
 
 def _background_dn_s(optics: _Optics, meta: ExposureMeta) -> float:

@@ -24,6 +24,8 @@ class Effect(IntEnum):
     COSMIC_RAYS = 4
     ELECTRONICS = 5
     AMP33 = 6
+    COUPLING = 7
+    PINK_NOISE = 8
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:

@@ -162,4 +162,4 @@ def fill_poisson(
 @compiled
 def _fill_directly(state: State, mean: float, out: NDArray[np.float32]) -> None:
     for read in range(out.size):
-        out[read] = poisson(state, mean, 0.0)
+        out[read] = poisson(state, mean, 0.0) if mean > 0.0 else 0.0

@@ -14,10 +14,8 @@ TIMEOUT_S: Final = 1800
 
 def romancal(ramp: Path, references: Path, algorithm: str, folder: Path, *, repeats: int) -> dict[str, Any]:
     """Return what ``romancal_cost`` tells of ``repeats`` warm runs; the last L2 is ``romancal_cal.asdf``."""
-    extra = folder / "extra"
-    extra.mkdir(exist_ok=True)
     nowhere = {
-        "CRDS_PATH": str(extra), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
+        "CRDS_PATH": str(folder), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
         "STPIPE_DISABLE_CRDS_STEPPARS": "true",
     }  # fmt: skip
     cache = cache_folder()
@@ -27,8 +25,7 @@ def romancal(ramp: Path, references: Path, algorithm: str, folder: Path, *, repe
     # The peers' environment has packages of its own; ours must not come before them.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | nowhere
     command = [
-        str(python), str(SCRIPT), str(references), str(extra), str(ramp), str(folder), algorithm,
-        str(repeats),
+        str(python), str(SCRIPT), str(references), str(ramp), str(folder), algorithm, str(repeats),
     ]  # fmt: skip
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
