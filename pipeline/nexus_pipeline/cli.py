@@ -128,6 +128,10 @@ def catalog(
     images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
     references: StoreUrl,
     output: OutputUrl = ".",
+    ipc: Annotated[
+        bool | None,
+        typer.Option("--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says."),
+    ] = None,
 ) -> None:
     """Find and measure the sources of L2 images (L4 catalogues)."""
     from nexus_pipeline.recipes import catalog as recipe  # noqa: PLC0415
@@ -136,7 +140,7 @@ def catalog(
     opened = open_store(references)
     for source in images:
         print(source)
-        made = recipe.catalog(l2.read_rate_image(source), opened, on_step=print_step)
+        made = recipe.catalog(l2.read_rate_image(source), opened, ipc=ipc, on_step=print_step)
         l4.write_catalog(made, targets[source])
         print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
 

@@ -10,6 +10,7 @@ from scipy.special import erf
 from tests.support import pipeline as build
 
 from nexus_pipeline.products.model import Photometry, Pointing, RateImage
+from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
@@ -74,8 +75,9 @@ def star_table(ra: Floats, dec: Floats, magnitude: Floats) -> Table:
 
 
 def calibrated(rate: NDArray[Any], **changes: Any) -> RateImage:
-    """Return an L2 image with world coordinates and photometry."""
+    """Return an L2 image with world coordinates and photometry, of pixels that do not couple (no IPC)."""
     image = build.rate_image(rate)
+    image = replace(image, meta=replace(image.meta, carried={OWN_KEY: {"ipc": False}}))
     transform = synthetic_distortion(build.DETECTOR)
     size = rate.shape[0]
     return replace(

@@ -16,8 +16,8 @@ from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
 from nexus_pipeline.measure import background, columns, detect, photometry
 from nexus_pipeline.products.model import Catalog, RateImage, StepRecord
 from nexus_pipeline.psf import fit
-from nexus_pipeline.psf.grid import PsfGrid, from_reference
-from nexus_pipeline.references import kinds
+from nexus_pipeline.psf.grid import PsfGrid
+from nexus_pipeline.recipes.epsf import psf_of
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import recorded
 from nexus_pipeline.sky.distortion import relative_pixel_area
@@ -56,19 +56,26 @@ class _Light:
 
 
 def catalog(
-    image: RateImage, store: ReferenceStore, *, on_step: Listener | None = None, threads: int = 2
+    image: RateImage,
+    store: ReferenceStore,
+    *,
+    ipc: bool | None = None,
+    on_step: Listener | None = None,
+    threads: int = 2,
 ) -> Catalog:
-    """Return the sources of ``image``; InputError if it has no WCS or photometry yet."""
+    """Return the sources of ``image``; InputError if it has no WCS or photometry yet.
+
+    ``ipc`` as in ``epsf.psf_of``.
+    """
     require_calibrated(image)
     meta = image.meta
-    rule = store.find("epsf", detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time)
-    psf = from_reference(store.read(kinds.EpsfReference, rule))
+    psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
     table = _measure(image, psf, partial(_told, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
-        references={**image.provenance.references, "epsf": rule.file},
+        references={**image.provenance.references, **files},
         context=store.context,
     )
     return Catalog(meta, table, provenance, image.photometry)

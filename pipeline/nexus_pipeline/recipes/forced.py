@@ -5,9 +5,8 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.measure.columns import Stars
 from nexus_pipeline.products.model import RateImage
-from nexus_pipeline.psf.grid import from_reference
 from nexus_pipeline.recipes import catalog
-from nexus_pipeline.references import kinds
+from nexus_pipeline.recipes.epsf import psf_of
 from nexus_pipeline.references.store import ReferenceStore
 
 Floats = NDArray[np.float64]
@@ -20,12 +19,7 @@ def forced(image: RateImage, store: ReferenceStore, *, x: Floats, y: Floats, thr
     image without world coordinates or photometry.
     """
     catalog.require_calibrated(image)
-    meta = image.meta
-    psf = from_reference(
-        store.load(
-            kinds.EpsfReference, detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time
-        )
-    )
+    psf, _ = psf_of(image.meta, store)
     unusable = catalog.unusable_pixels(image)
     sky = catalog.sky_behind(image, unusable, catalog.matched_filter(image, psf))
     _, fits = catalog.fitted(image, sky, unusable, psf, x=x, y=y, free=False, threads=threads)

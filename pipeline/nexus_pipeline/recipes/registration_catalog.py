@@ -14,8 +14,8 @@ from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.measure import bright_stars
 from nexus_pipeline.products.model import RateImage
 from nexus_pipeline.psf import fit
-from nexus_pipeline.psf.grid import PsfGrid, from_reference
-from nexus_pipeline.references import kinds
+from nexus_pipeline.psf.grid import PsfGrid
+from nexus_pipeline.recipes.epsf import psf_of
 from nexus_pipeline.references.store import ReferenceStore
 
 Floats = NDArray[np.float64]
@@ -44,10 +44,9 @@ class StarPositions:
 
 
 def read_psf(image: RateImage, store: ReferenceStore) -> PsfGrid:
-    """Return the ePSF of the image's detector and filter; MissingReferenceError without one."""
-    meta = image.meta
-    rule = store.find("epsf", detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time)
-    return from_reference(store.read(kinds.EpsfReference, rule))
+    """Return the ePSF of the image, IPC and all; MissingReferenceError without one."""
+    psf, _ = psf_of(image.meta, store)
+    return psf
 
 
 def find_stars(

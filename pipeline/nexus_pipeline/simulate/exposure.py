@@ -21,6 +21,7 @@ from nexus_pipeline.instrument.wfi import BORDER, DETECTORS, active
 from nexus_pipeline.products import names, store
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Ramp, RateImage
 from nexus_pipeline.products.names import ExposureId
+from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
@@ -155,7 +156,7 @@ def simulate(
         threads=threads,
     )
     done("detector")
-    return Simulated(Ramp(meta, data, amp33), truth)
+    return Simulated(Ramp(_told(meta, effects), data, amp33), truth)
 
 
 def simulate_ideal(
@@ -187,7 +188,8 @@ def simulate_ideal(
     photometry = Photometry(
         optics.photom.conversion_megajanskys, optics.photom.uncertainty, optics.photom.pixel_area_sr
     )
-    image = ideal.rate_image(made, meta, photometry=photometry, image_wcs=optics.wcs)
+    without = _told(meta, Effects(ipc=False))
+    image = ideal.rate_image(made, without, photometry=photometry, image_wcs=optics.wcs)
     return image, truth
 
 
@@ -223,6 +225,12 @@ def write_truth(truth: Table, url: str) -> None:
     store.save(url, fill)
 
 
+def _told(meta: ExposureMeta, effects: Effects) -> ExposureMeta:
+    """Return ``meta`` that says whether there is IPC: photometry needs a PSF that has it too."""
+    own = {**meta.carried.get(OWN_KEY, {}), "ipc": effects.ipc}
+    return replace(meta, carried={**meta.carried, OWN_KEY: own})
+
+
 def _where(meta: ExposureMeta) -> dict[str, Any]:
     return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
 
@@ -234,7 +242,7 @@ def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
     return _Optics(
         wcs=wcs.build(transform, meta.pointing, size=flat.shape[0]),
         area=distortion.relative_pixel_area(transform, flat.shape[0]),
-        psf=from_reference(references.load(kinds.EpsfReference, **where)),
+        psf=_optical_psf(references.load(kinds.EpsfReference, **where)),
         photom=references.load(kinds.PhotomReference, **where).table[meta.filter_name],
         flat=flat,
     )
@@ -267,6 +275,13 @@ def _scene(
         exposure_time_s=meta.ma_table.exposure_time_s,
     )
     return drawn, scene.truth(sources, placed, drawn)
+
+
+def _optical_psf(reference: kinds.EpsfReference) -> PsfGrid:
+    """Return the ePSF; InputError for one that includes IPC, which belongs to the detector here."""
+    if "ipc" in reference.includes:
+        raise InputError("the ePSF includes inter-pixel capacitance: the simulator needs one without it")
+    return from_reference(reference)
 
 
 def _detected(
