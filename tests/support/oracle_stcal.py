@@ -164,6 +164,35 @@ def refpix_ramps(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return data, amp33, dq
 
 
+def refpix_l1(seed: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ``refpix_ramps`` as they come down, uint16; all three planes."""
+    data, amp33, dq = refpix_ramps(seed, n)
+    return np.rint(data, out=data).astype(np.uint16), amp33, dq
+
+
+def refpix_cost(given: dict[str, np.ndarray]) -> dict[str, object]:
+    """Return CPU seconds, after a first run, and peak memory of romancal 1.1's ``refpix``; and ``rows``."""
+    import roman_datamodels.datamodels as rdm  # noqa: PLC0415
+    from romancal.refpix.refpix import run_steps  # noqa: PLC0415
+
+    data, amp33, dq = refpix_l1(int(given["seed"]), int(given["reads"].size))
+    seconds, kept = [], np.empty(0)
+    forget_peak()
+    for _ in range(int(given["repeats"]) + 1):
+        model = SimpleNamespace(
+            data=data.astype(np.float32), amp33=amp33.copy(), pixeldq=dq, border_ref_pix_left=None,
+            border_ref_pix_right=None,
+        )  # fmt: skip
+        with rdm.open(str(given["url"])) as coefficients:
+            for name in ("gamma", "zeta", "alpha"):
+                np.asarray(getattr(coefficients, name))
+            start = time.process_time()
+            run_steps(model, coefficients)
+            seconds.append(time.process_time() - start)
+        kept = model.data[:, given["rows"]]
+    return {"seconds": seconds[1:], "peak": resident_bytes("VmHWM"), "data": kept}
+
+
 def random_filters(seed: int) -> list[np.ndarray]:
     """Return arbitrary gamma, zeta and alpha, (32, 286721) each."""
     rng = np.random.default_rng(seed + 1)
@@ -265,6 +294,7 @@ WHAT = {
     "linearity_cost": linearity_cost,
     "dark_decay_cost": dark_decay_cost,
     "wfi18_transient_cost": wfi18_transient_cost,
+    "refpix_cost": refpix_cost,
     "casertano_cost": lambda given: cost(lambda: casertano(given), int(given["repeats"])),
 }
 

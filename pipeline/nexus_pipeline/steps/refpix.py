@@ -8,6 +8,7 @@ cube. What does not change from resultant to resultant stays: it is part of what
 was made for.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
@@ -23,7 +24,7 @@ from nexus_pipeline.references import irrc
 from nexus_pipeline.references.kinds import RefpixReference
 from nexus_pipeline.steps.bands import available_cores
 from nexus_pipeline.steps.checks import require_detector
-from nexus_pipeline.steps.refpix_kernels import mix, subtract_rows
+from nexus_pipeline.steps.refpix_kernels import mix, quantise, subtract_rows
 
 _TOP: Final = np.iinfo(np.int16).max
 
@@ -86,10 +87,11 @@ def measure(
     )
 
     def work(channel: int) -> None:
-        signal = _signal(prepared, coefficients, channel, n_rows)
-        scale = np.abs(signal).max(axis=(1, 2), initial=1e-6) / _TOP
-        correction.scale[:, channel] = scale
-        correction.signal[:, channel] = np.rint(signal / scale[:, None, None])
+        # A resultant at a time: spectrum and signal stay in the processor's cache.
+        for k, signal in enumerate(_signals(prepared, coefficients, channel)):
+            correction.scale[k, channel] = quantise(
+                signal.reshape(n_rows, -1), correction.signal[k, channel], _TOP
+            )
 
     with ThreadPoolExecutor(available_cores()) as pool:
         for _ in pool.map(work, range(n_channels)):
@@ -107,17 +109,17 @@ def take_out(ramp: WorkingRamp, correction: Correction) -> WorkingRamp:
     return replace(ramp, data=data)
 
 
-def _signal(prepared: irrc.Prepared, coefficients: RefpixReference, channel: int, n_rows: int) -> Floats:
-    """Return one channel's correction in time, (n, ny, 128) DN."""
-    mixed = np.zeros_like(prepared.output)
-    mix(
-        prepared.left, prepared.right, prepared.output, coefficients.gamma[channel],
-        coefficients.zeta[channel], coefficients.alpha[channel], mixed,
-    )  # fmt: skip
+def _signals(
+    prepared: irrc.Prepared, coefficients: RefpixReference, channel: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield one channel's correction in time (ny × 140) DN, resultant by resultant."""
+    filters = (coefficients.gamma[channel], coefficients.zeta[channel], coefficients.alpha[channel])
+    mixed = np.zeros_like(prepared.output[0])
     # The mission's coefficients are for a sum of this many terms (romancal 1.1), one frequency too many.
-    mixed *= np.float32(2 * mixed.shape[1])
-    signal: Floats = fft.irfft(mixed, n_rows * irrc.ROW_SAMPLES, overwrite_x=True)
-    return signal.reshape(len(mixed), n_rows, irrc.ROW_SAMPLES)[:, :, :CHANNEL_WIDTH]
+    n_terms = np.float32(2 * mixed.size)
+    for told in zip(prepared.left, prepared.right, prepared.output, strict=True):
+        mix(told, filters, n_terms, mixed)
+        yield fft.irfft(mixed, 2 * (mixed.size - 1))
 
 
 def _require_frame(coefficients: RefpixReference, n_rows: int, n_channels: int) -> None:

@@ -1,6 +1,8 @@
 # ruff: noqa: PLR0917 - compiled code takes its arrays one by one
 """The compiled part of ``steps.refpix``."""
 
+from math import floor
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,18 +15,33 @@ Spectra = NDArray[np.complex64]
 
 @compiled
 def mix(
-    left: Spectra,
-    right: Spectra,
-    output: Spectra,
-    gamma: Spectra,
-    zeta: Spectra,
-    alpha: Spectra,
+    told: tuple[Spectra, Spectra, Spectra],
+    filters: tuple[Spectra, Spectra, Spectra],
+    factor: float,
     mixed: Spectra,
 ) -> None:
-    """Write one channel's correction (n, n_frequencies): beyond its coefficients it is as it was."""
-    for k in range(left.shape[0]):
-        for f in range(gamma.size):
-            mixed[k, f] = left[k, f] * gamma[f] + right[k, f] * zeta[f] + output[k, f] * alpha[f]
+    """Write ``factor`` × the sum of what is ``told`` times its filter; beyond the filters nothing changes."""
+    left, right, output = told
+    gamma, zeta, alpha = filters
+    for f in range(gamma.size):
+        mixed[f] = factor * (left[f] * gamma[f] + right[f] * zeta[f] + output[f] * alpha[f])
+
+
+@compiled
+def quantise(signal: Floats, steps: NDArray[np.int16], top: int) -> float:
+    """Write ``signal`` (ny, 140) without the pauses into ``steps`` (ny, 128); return what a step is, DN.
+
+    ``top`` steps are the largest of the signal.
+    """
+    largest = np.float32(1e-6)
+    for row in range(steps.shape[0]):
+        for phase in range(steps.shape[1]):
+            largest = max(largest, abs(signal[row, phase]))
+    inverse = np.float32(top) / largest
+    for row in range(steps.shape[0]):
+        for phase in range(steps.shape[1]):
+            steps[row, phase] = np.int16(floor(signal[row, phase] * inverse + np.float32(0.5)))
+    return float(largest) / top
 
 
 @compiled
