@@ -25,8 +25,8 @@ bench: ## print the figures that README and notes quote
 	@./bootstrap test
 	$(bin)/python -m tests.bench.admission
 	$(bin)/python -m tests.bench.ramp_fitting
-	$(bin)/python -m tests.bench.refpix
 	$(bin)/python -m tests.bench.steps
+	$(bin)/python -m tests.bench.refpix
 	$(bin)/python -m tests.bench.exposure
 	$(bin)/python -m tests.bench.simulate
 

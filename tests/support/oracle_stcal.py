@@ -291,10 +291,10 @@ WHAT = {
     "dark_decay": dark_decay,
     "wfi18_transient": wfi18_transient,
     "likelihood_cost": likelihood_cost,
-    "refpix_cost": refpix_cost,
     "linearity_cost": linearity_cost,
     "dark_decay_cost": dark_decay_cost,
     "wfi18_transient_cost": wfi18_transient_cost,
+    "refpix_cost": refpix_cost,
     "casertano_cost": lambda given: cost(lambda: casertano(given), int(given["repeats"])),
 }
 
