@@ -69,6 +69,9 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
     banded = passed.product
     for name in PLANES:
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name), err_msg=name)
+    assert whole.jump_indices is not None
+    assert len(whole.jump_indices) >= 40 * 5
+    np.testing.assert_array_equal(banded.jump_indices, whole.jump_indices)
     for name in whole.border.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(banded.border, name), getattr(whole.border, name), err_msg=name)
     assert (banded.dq & DQ.SATURATED).any()

@@ -44,6 +44,7 @@ def read_rate_image(url: str) -> RateImage:
             rate=asdf_file.array(node["data"]),
             dq=asdf_file.array(node["dq"]),
             amp33=asdf_file.array(node["amp33"]),
+            jump_indices=asdf_file.array(node["jump_indices"]) if "jump_indices" in node else None,
             border=_read_border(node),
             wcs=wcs,
             s_region=_s_region(meta),
@@ -72,6 +73,9 @@ def write_rate_image(image: RateImage, url: str) -> None:
         plane = getattr(image, name)
         if plane is not None:
             node[name] = _half(plane)
+    if image.jump_indices is not None:
+        # romancal 1.1's own name, which rad's schema knows nothing of, nor forbids.
+        node["jump_indices"] = image.jump_indices
     for edge in ("left", "right", "top", "bottom"):
         node[f"border_ref_pix_{edge}"] = getattr(image.border, edge)
         node[f"dq_border_ref_pix_{edge}"] = getattr(image.border, f"dq_{edge}")

@@ -156,7 +156,8 @@ class RateImage:
     """An L2 product: (4088, 4088) planes.
 
     ``rate`` and ``err`` are DN/s, the variances DN²/s², ``dumo`` (uniform minus optimal slope)
-    DN/s, ``chisq`` the χ² of the ramp fit. ``wcs`` maps 0-based pixel (x, y) of these
+    DN/s, ``chisq`` the χ² of the ramp fit, ``jump_indices`` (n, 3) the (resultant, y, x) before
+    which it saw a jump. ``wcs`` maps 0-based pixel (x, y) of these
     planes to ICRS degrees. What a later step gives is None until then.
     """
 
@@ -170,6 +171,7 @@ class RateImage:
     dumo: NDArray[np.float32]
     amp33: NDArray[np.uint16]
     border: BorderPixels
+    jump_indices: NDArray[np.int16] | None = None
     var_flat: NDArray[np.float32] | None = None
     wcs: Any = None  # gwcs.WCS, which carries no types
     s_region: str | None = None

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.dq import DQ
@@ -80,7 +81,9 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
     fit = ramp_fitting.FittedRows(
         np.empty((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
         np.empty((n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.uint32),
+        np.empty((0, 3), np.int16),
     )
+    jumps: list[NDArray[np.int16]] = []
 
     def work(first: int, last: int) -> None:
         first, last = max(first, BORDER), min(last, n_rows - BORDER)
@@ -89,9 +92,14 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
             rows = slice(first - BORDER, last - BORDER)
             fit.planes[:, rows] = fitted.planes[:, :, BORDER:-BORDER]
             fit.dq[rows] = fitted.dq[:, BORDER:-BORDER]
+            own = ramp_fitting.trimmed_jumps(
+                fitted.jumps, width=n_columns, first_row=0, last_row=last - first
+            )
+            jumps.append(own + np.array([0, first - BORDER, 0], np.int16))
 
     over_rows(work, n_rows)
-    image = ramp_fitting.image(fit, ramp.meta, amp33=ramp.amp33, border=border)
+    found = replace(fit, jumps=ramp_fitting.in_order(jumps))
+    image = ramp_fitting.image(found, ramp.meta, amp33=ramp.amp33, border=border)
     if np.all(fit.dq & np.uint32(DQ.SATURATED)) and "saturation" in by_name:
         after = [name for name in by_name if name not in ("dq_init", "saturation")]
         skipped |= dict.fromkeys(after, "every pixel is saturated")
