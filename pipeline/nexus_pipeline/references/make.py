@@ -38,13 +38,14 @@ Darks = Callable[[Plane, int], tuple[NDArray[np.uint16], NDArray[np.uint16]]]
 """Gives, for a plane of read noise (DN) and a seed, a dark exposure: resultants (n, ny, nx) and the 33rd
 output (n, ny, 128)."""
 
-RECIPE_VERSION: Final = 3
+RECIPE_VERSION: Final = 4
 """Raised whenever the values below change, so that caches keyed by it are made anew."""
 GAIN_E_PER_DN: Final = 1.8
 SATURATION_DN: Final = 55_000.0
 READ_NOISE_DN: Final = 5.0
 DARK_DN_S: Final = 0.006
 HOT_FRACTION: Final = 1e-3
+CURVATURE_BLOCK: Final = 8
 INL_DN: Final = 3.0
 INL_RIPPLES: Final = 8
 INL_STEP_DN: Final = 64
@@ -265,7 +266,11 @@ class Maker:
         return plane
 
     def _curvature(self) -> tuple[NDArray[np.float64], float]:
-        return self._normal("curvature", 1.0e-6, 5e-8).astype(np.float64), 1.0e-12
+        """One value for 8 × 8 pixels: each enters six planes, which would be half of the set's size."""
+        edge = -(-self.shape[0] // CURVATURE_BLOCK)
+        blocks = self._stream("curvature").normal(1.0e-6, 5e-8, (edge, edge))
+        whole = blocks.repeat(CURVATURE_BLOCK, axis=0).repeat(CURVATURE_BLOCK, axis=1)
+        return whole[: self.shape[0], : self.shape[1]], 1.0e-12
 
     def _hot(self) -> NDArray[np.bool_]:
         hot = self._stream("hot").random(self.shape, dtype=np.float32) < HOT_FRACTION
