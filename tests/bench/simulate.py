@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from tests.support.romanisim import romanisim, write_sources
 from tests.support.romanisim_ramp import RomanisimRamp, romanisim_ramp
+from tests.support.romanisim_run import romanisim, write_sources
 
 from nexus_pipeline.products import l1
 from nexus_pipeline.references.store import open_store
