@@ -13,7 +13,7 @@ from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.measure import background, basins, columns, compare, detect, photometry
 from nexus_pipeline.products.l4 import read_catalog, write_catalog
 from nexus_pipeline.products.model import RateImage
-from nexus_pipeline.recipes.catalog import NJY_PER_MJY, catalog
+from nexus_pipeline.recipes.catalog import NJY_PER_MJY, beside_jumps, catalog
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.sky.distortion import pixel_area_at
 
@@ -246,3 +246,17 @@ def test_a_field_with_hardly_any_sky_has_a_background_all_the_same(covered: floa
     sources[: round(covered * 256)] = True
     found = background.estimate(image, np.zeros_like(sources), sources=sources)
     np.testing.assert_allclose(found, 3, atol=0.02)
+
+
+def test_what_a_cosmic_ray_leaves_in_its_neighbours_is_no_source() -> None:
+    image = build.rate_image(np.zeros((32, 32)))
+    image.dq[10, 10:12] = DQ.JUMP_DET
+    beside = beside_jumps(image)
+    assert sorted(zip(*np.nonzero(beside), strict=True)) == [
+        (9, 10),
+        (9, 11),
+        (10, 9),
+        (10, 12),
+        (11, 10),
+        (11, 11),
+    ]
