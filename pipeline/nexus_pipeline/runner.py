@@ -1,5 +1,6 @@
 """How a recipe runs: references fetched, steps timed, status and provenance stamped."""
 
+import gc
 import inspect
 import resource
 import sys
@@ -143,6 +144,8 @@ def _run_part(
             start = time.perf_counter()
             todo.append(ready(step))
             reading[step.name] = time.perf_counter() - start
+    # ASDF's trees refer to themselves: what was read for them stays in memory until it is looked for.
+    gc.collect()
     passed = Passed(product, {})
     if todo:
         passed = (part.function if isinstance(part, Pass) else _alone)(product, todo)
