@@ -61,7 +61,8 @@ def ramps(references: ReferenceStore) -> Iterator[Ramp]:
     yield plain
     flags = np.zeros(plain.data.shape, np.uint8)
     flags[2, 40, 50] = 1
-    yield replace(plain, reference_read=np.full(plain.data.shape[1:], 20, np.uint16), resultant_dq=flags)
+    read, edge = (np.full(each.shape[1:], 20, np.uint16) for each in (plain.data, plain.amp33))
+    yield replace(plain, reference_read=read, reference_amp33=edge, resultant_dq=flags)
     yield replace(plain, meta=replace(plain.meta, filter_name="GRISM", exposure_type="WFI_SPECTRAL"))
     yield replace(plain, data=np.full_like(plain.data, 65_535))
     one = MATable("ONE", 999, ((1,),), plain.meta.ma_table.read_time_s)
