@@ -17,7 +17,7 @@ from nexus_pipeline.instrument import filters
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.ma_table import IMAGING, SHORT_IMAGING
 from nexus_pipeline.instrument.wfi import active
-from nexus_pipeline.references import kinds
+from nexus_pipeline.references import bad_pixels, kinds
 from nexus_pipeline.references.kinds import KINDS, GainReference
 from nexus_pipeline.references.store import RULES_FILE, ReferenceStore, Rule, open_store
 
@@ -188,6 +188,21 @@ def test_the_mask_knows_the_border_and_the_hot_pixels_of_the_dark(store: Referen
     assert abs(hot.sum() - 61.5) < 4 * 61.5**0.5
     assert dark.rate[hot].min() >= 0.1
     assert np.median(dark.rate[active(mask.shape)]) == pytest.approx(0.006, rel=0.05)
+
+
+def test_the_mask_knows_bad_pixels_of_each_sort_by_their_shares_and_none_twice() -> None:
+    dq = bad_pixels.sprinkled(build.good((2000, 2000)), np.random.default_rng(5))
+    for flag, share in bad_pixels.SHARES.items():
+        number = np.count_nonzero(dq == flag | DQ.DO_NOT_USE)
+        assert abs(number - 4e6 * share) < 4 * (4e6 * share) ** 0.5
+    assert np.count_nonzero(dq) == sum(np.count_nonzero(dq & np.uint32(flag)) for flag in bad_pixels.SHARES)
+
+
+def test_no_reference_pixel_and_no_hot_one_is_bad_in_another_way(store: ReferenceStore) -> None:
+    dq = store.load(kinds.MaskReference, **WHO).dq
+    others = sum(bad_pixels.SHARES)
+    assert (dq & np.uint32(others)).any()
+    assert not (dq[dq & np.uint32(DQ.REFERENCE_PIXEL | DQ.HOT) != 0] & np.uint32(others)).any()
 
 
 def test_an_epsf_keeps_its_labels(tmp_path: Path) -> None:

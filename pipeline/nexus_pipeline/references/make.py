@@ -25,7 +25,7 @@ from nexus_pipeline.instrument.wfi import (
     active,
 )
 from nexus_pipeline.products.model import border_of
-from nexus_pipeline.references import irrc, kinds
+from nexus_pipeline.references import bad_pixels, irrc, kinds
 from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.references.store import ReferenceStore, open_or_new
 
@@ -38,7 +38,7 @@ Darks = Callable[[Plane, int], tuple[NDArray[np.uint16], NDArray[np.uint16]]]
 """Gives, for a plane of read noise (DN) and a seed, a dark exposure: resultants (n, ny, nx) and the 33rd
 output (n, ny, 128)."""
 
-RECIPE_VERSION: Final = 4
+RECIPE_VERSION: Final = 5
 """Raised whenever the values below change, so that caches keyed by it are made anew."""
 GAIN_E_PER_DN: Final = 1.8
 SATURATION_DN: Final = 55_000.0
@@ -150,6 +150,7 @@ class Maker:
         dq[active(self.shape)] = DQ.GOOD
         hot = self._hot()
         dq[hot] |= np.uint32(DQ.HOT | DQ.DO_NOT_USE)
+        dq = bad_pixels.sprinkled(dq, self._stream("bad pixels"))
         return kinds.MaskReference(detector=self.detector, dq=dq)
 
     def saturation(self) -> kinds.SaturationReference:

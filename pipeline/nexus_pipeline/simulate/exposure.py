@@ -25,7 +25,7 @@ from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, scene
+from nexus_pipeline.simulate import bad_pixels, cosmic_rays, detector, electronics, ideal, scene
 from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
 from nexus_pipeline.simulate.changing import moment
@@ -67,6 +67,7 @@ class Effects:
     integral_nonlinearity: bool = True
     dark_decay: bool = True
     wfi18_transient: bool = True
+    bad_pixels: bool = True
     electronics: Electronics = field(default_factory=Electronics)
 
 
@@ -145,6 +146,9 @@ def simulate(
     drawn, truth = _scene(sources, optics, meta, references, threads=threads)
     done("sources")
     electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
+    mask = references.load(kinds.MaskReference, **_where(meta)).dq if effects.bad_pixels else None
+    if mask is not None:
+        electrons = bad_pixels.dimmed(electrons, mask)
     done("background and references")
     data, amp33 = detector.expose(
         electrons,
@@ -155,6 +159,8 @@ def simulate(
         seed=seed,
         threads=threads,
     )
+    if mask is not None:
+        bad_pixels.disturb(data, mask, meta.ma_table, seed=seed)
     done("detector")
     return Simulated(Ramp(_told(meta, effects), data, amp33), truth)
 

@@ -27,6 +27,7 @@ class Effect(IntEnum):
     COUPLING = 7
     PINK_NOISE = 8
     IDEAL = 20
+    BAD_PIXELS = 30
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:
