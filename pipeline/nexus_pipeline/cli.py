@@ -26,7 +26,10 @@ references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration r
 app.add_typer(references_app, name="references")
 
 StoreUrl = Annotated[
-    str, typer.Option("--references", "-r", help="Reference store: a folder or s3:// prefix.")
+    str,
+    typer.Option(
+        "--references", "-r", help="Reference store: a folder, an s3:// prefix, crds or crds:CONTEXT."
+    ),
 ]
 OutputUrl = Annotated[
     str, typer.Option("--output", "-o", help="Where products go: a folder or s3:// prefix.")

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final, Self, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from nexus_pipeline.references.files import read_reference, write_reference
 from nexus_pipeline.references.kinds import DAWN, KINDS, Reference
 
 RULES_FILE: Final = "rules.json"
+CRDS: Final = "crds"
+"""What a store is called that lies in no folder: ``crds`` or ``crds:CONTEXT``."""
 _ROUNDING: Final = timedelta(seconds=1)
 R = TypeVar("R", bound=Reference)
 
@@ -92,7 +94,7 @@ class ReferenceStore:
 
     def read(self, cls: type[R], rule: Rule) -> R:
         """Read the file of ``rule``; MismatchedReferenceError if it does not hold what the rule says."""
-        url = rule.file if "/" in rule.file else store.join(self.url, rule.file)
+        url = self.locate(rule)
         reference = read_reference(rule.kind, url)
         if not isinstance(reference, cls):
             raise MismatchedReferenceError(f"{url}: a {reference.kind} reference, not {cls.kind}", url=url)
@@ -108,7 +110,11 @@ class ReferenceStore:
         _require_sound(reference, rule, url)
         return reference
 
-    def with_files(self, files: Mapping[str, str]) -> "ReferenceStore":
+    def locate(self, rule: Rule) -> str:
+        """Return the URL of the file of ``rule``."""
+        return rule.file if "/" in rule.file else store.join(self.url, rule.file)
+
+    def with_files(self, files: Mapping[str, str]) -> Self:
         """Return a store where ``files``, URLs by kind, stand in place of all rules of these kinds.
 
         InputError for a kind there is not and a file that is not there. The context changes with them.
@@ -120,7 +126,7 @@ class ReferenceStore:
                 raise InputError(f"{url}: no such file (given as the {kind} reference)", url=url)
         kept = [rule for rule in self.rules if rule.kind not in files]
         given = [Rule(kind, None, None, DAWN, store.absolute(url)) for kind, url in files.items()]
-        return ReferenceStore(self.url, (*kept, *given))
+        return replace(self, rules=(*kept, *given))
 
     def add(self, references: Iterable[Reference]) -> "ReferenceStore":
         """Write ``references`` and then the rules, so that no rule ever names a file that is not there."""
@@ -152,7 +158,11 @@ def _require_sound(reference: Reference, rule: Rule, url: str) -> None:
 
 
 def open_store(url: str) -> ReferenceStore:
-    """Return the store at ``url``; MissingReferenceError if there is no (readable) rule file."""
+    """Return the store at ``url``, or CRDS; MissingReferenceError if there are no (readable) rules."""
+    if url.partition(":")[0] == CRDS:
+        from nexus_pipeline.references.crds_store import open_crds  # noqa: PLC0415 - builds on this module
+
+        return open_crds(url)
     path = store.join(url, RULES_FILE)
     if not store.exists(path):
         raise MissingReferenceError(
