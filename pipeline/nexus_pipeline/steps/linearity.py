@@ -53,7 +53,7 @@ def correct(
         require_shape(polynomial.coefficients, ramp.data.shape, polynomial)
     table = ramp.meta.ma_table
     nodes, weights = reads(table) if every_read else quadrature(table)
-    correction = inl.on_every_dn if integral else np.zeros((len(inl.correction), 1), np.float32)
+    correction = inl.on_every_dn if integral else np.zeros((len(inl.correction), 1, 2), np.float32)
     data, flags = np.empty_like(ramp.data), ramp.resultant_dq.copy()
     dq = ramp.dq | ((linearity.dq | inverse.dq) & _NO_LIN_CORR)
 

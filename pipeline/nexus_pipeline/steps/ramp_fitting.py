@@ -132,10 +132,11 @@ def _listed(jumps: NDArray[np.uint8], dq: NDArray[np.uint32]) -> NDArray[np.int1
 def image(fitted: FittedRows, meta: ExposureMeta, *, amp33: Any, border: BorderPixels) -> RateImage:
     """Return the L2 image of a frame's fit, its border trimmed already."""
     rate, var_rnoise, var_poisson, chisq, dumo = fitted.planes
+    total = var_rnoise + var_poisson
     return RateImage(
         meta=meta,
         rate=rate,
-        err=np.sqrt(var_rnoise + var_poisson),
+        err=np.sqrt(total, out=total),
         var_poisson=var_poisson,
         var_rnoise=var_rnoise,
         dq=fitted.dq,

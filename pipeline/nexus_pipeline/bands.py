@@ -1,0 +1,45 @@
+"""How kernels run: serial compiled code over a band of rows, bands shared out to threads.
+
+Kernels release the GIL and write each to rows of their own. numba's ``parallel=True`` is not
+used: it dies in forked workers and aborts when two threads enter it at once.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, Final
+
+import numba
+
+BAND_ROWS: Final = 64
+# Compiled code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
+# package or, where that may not be written, under the home.
+compiled: Final[Callable[..., Any]] = numba.njit(nogil=True, cache=True, error_model="numpy")
+_LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
+
+
+def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | None = None) -> None:
+    """Call ``work(first, last)`` for bands that cover ``n_rows``; the first error of any band is raised.
+
+    Less than two bands are done at once, by the caller's own thread.
+    """
+    if n_rows < 2 * BAND_ROWS:
+        work(0, n_rows)
+        return
+    starts = range(0, n_rows, BAND_ROWS)
+    ends = [min(start + BAND_ROWS, n_rows) for start in starts]
+    with ThreadPoolExecutor(threads or available_cores()) as pool:
+        for _ in pool.map(work, starts, ends):
+            pass
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _LIMIT.get() or cores)
+
+
+def limit_cores(cores: int) -> None:
+    """Let the work this thread shares out take ``cores`` at most: other processes have theirs."""
+    _LIMIT.set(cores)
