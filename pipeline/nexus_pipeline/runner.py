@@ -213,7 +213,11 @@ def find_references(steps: Sequence[Step], store: ReferenceStore, meta: Exposure
     """Return the rule of every reference of ``steps``; MissingReferenceError names the first that lacks."""
     return {
         cls.kind: store.find(
-            cls.kind, detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time
+            cls.kind,
+            detector=meta.detector,
+            filter_name=meta.filter_name,
+            date=meta.start_time,
+            ma_table=meta.ma_table.number,
         )
         for step in steps
         for cls in step.references

@@ -55,7 +55,7 @@ def ours(url: str, repeats: int) -> dict[str, Any]:
 
         def correct(first: int, last: int) -> None:
             part = dq_init.part_of(ramp, np.s_[..., first:last, :])
-            begun = dq_init.begin(part, replace(mask, dq=dq[first:last]))
+            begun = dq_init.begin_rows(part, replace(mask, dq=dq[first:last]))
             done = refpix.take_out(replace(begun, first_row=first), correction)
             for i in np.flatnonzero((first <= ROWS) & (last > ROWS)):
                 kept[:, i] = done.data[:, ROWS[i] - first]

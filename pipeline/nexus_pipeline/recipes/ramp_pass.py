@@ -73,7 +73,9 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
-    (mask,) = by_name["dq_init"].references
+    (mask,), chosen = by_name["dq_init"].references, by_name["dq_init"].parameters
+    ramp, mask = watch.call("dq_init", dq_init.settled, ramp, mask, **chosen)
+    by_name["dq_init"] = replace(by_name["dq_init"], references=(mask,))
     border = watch.call("dq_init", dq_init.border, ramp, mask)
     frame = _Frame(ramp, by_name, border, watch)
     corrections, skipped = _measured(frame)
@@ -178,7 +180,7 @@ def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwat
     low, high = max(rows.start - halo, 0), min(rows.stop + halo, ramp.data.shape[1])
     part = dq_init.part_of(ramp, np.s_[..., low:high, :])
     (mask,) = by_name["dq_init"].references
-    band = watch.call("dq_init", dq_init.begin, part, rows_of(mask, low, high))
+    band = watch.call("dq_init", dq_init.begin_rows, part, rows_of(mask, low, high))
     if "saturation" in by_name:
         band = _step(band, by_name["saturation"], low, watch)
     inner = np.s_[..., rows.start - low : rows.stop - low, :]

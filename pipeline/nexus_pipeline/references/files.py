@@ -17,6 +17,7 @@ from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import PhotomEntry, Reference
 
 _FILTERS: Final = ("gamma", "zeta", "alpha")
+_MA_TABLE: Final = "ma_table"
 # What a reference that holds for every filter says where rad's schema wants an element.
 ANY_ELEMENT: Final = "DARK"
 
@@ -47,6 +48,9 @@ def write_reference(reference: Reference, url: str) -> None:
         node[key] = getattr(reference, name)
     if codec.write_rest is not None:
         codec.write_rest(reference, node)
+    if reference.ma_table is not None:
+        # rad 1.1 has no place for it any more, not even in a dark.
+        node["meta"][OWN_KEY] = {**node["meta"].get(OWN_KEY, {}), _MA_TABLE: reference.ma_table}
     asdf_file.write(url, {"roman": node})
 
 
@@ -66,6 +70,7 @@ def read_reference(kind: str, url: str) -> Reference:
             filter_name=None if element in (None, ANY_ELEMENT) else str(element),
             useafter=Time(meta["useafter"]).to_datetime(timezone=UTC),
             description=str(meta["description"]),
+            ma_table=meta.get(OWN_KEY, {}).get(_MA_TABLE),
             **fields,
         )
 

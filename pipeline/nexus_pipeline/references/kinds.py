@@ -18,13 +18,17 @@ DAWN = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What all references say of themselves; ``filter_name`` is None where the filter does not matter."""
+    """What all references say of themselves; ``filter_name`` is None where the filter does not matter.
+
+    ``ma_table`` is the number of the one MA table it was made for, None where it serves all.
+    """
 
     kind: ClassVar[str]
     detector: str
     filter_name: str | None = None
     useafter: datetime = DAWN
     description: str = ""
+    ma_table: int | None = None
     tables: ClassVar[tuple[str, ...]] = ()
     """Arrays that are no planes of a frame."""
 

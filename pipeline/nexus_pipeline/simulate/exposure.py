@@ -232,7 +232,12 @@ def _told(meta: ExposureMeta, effects: Effects) -> ExposureMeta:
 
 
 def _where(meta: ExposureMeta) -> dict[str, Any]:
-    return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
+    return {
+        "detector": meta.detector,
+        "filter_name": meta.filter_name,
+        "date": meta.start_time,
+        "ma_table": meta.ma_table.number,
+    }
 
 
 def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
