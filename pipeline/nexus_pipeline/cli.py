@@ -69,13 +69,24 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing/--overwrite", help="Leave ramps whose image is there already.")
     ] = False,
+    gaia: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE.parquet", help="Then register the images to these stars (Gaia's columns)."
+        ),
+    ] = None,
 ) -> None:
-    """Calibrate L1 ramps to L2 images; one that fails does not stop the others."""
+    """Calibrate L1 ramps to L2 images; one that fails does not stop the others.
+
+    With --gaia the detectors of each exposure are then registered together (step tweakreg).
+    """
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
+    from nexus_pipeline import cli_register  # noqa: PLC0415
     from nexus_pipeline.scale import batch  # noqa: PLC0415
 
     targets = output_urls(batch.ramps(ramps), output)
-    wanted = settings(parameters, skip, ramp_fit)
+    wanted, matching = settings(parameters, skip, ramp_fit, registers=gaia is not None)
+    stars = None if gaia is None else cli_register.read_star_table(gaia)
     opened = open_store(references).with_files(files_by_kind(reference))
     tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
     if len(tasks) < len(targets):
@@ -89,8 +100,14 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     ):
         for outcome in outcomes:
             told.hear(outcome)
-    if told.exit_status:
-        raise typer.Exit(told.exit_status)
+    status = told.exit_status
+    if stars is not None:
+        # Those that were there already belong to their exposures too.
+        images = {url: url for url in targets.values() if url not in told.failed_targets}
+        failed = cli_register.onto(stars, images, opened, matching)
+        status = max([status, *(error.exit_status for error in failed)])
+    if status:
+        raise typer.Exit(status)
 
 
 def files_by_kind(given: list[str]) -> dict[str, str]:
@@ -101,15 +118,22 @@ def files_by_kind(given: list[str]) -> dict[str, str]:
     return {kind: url for kind, _, url in pairs}
 
 
-def settings(parameters: str | None, skip: list[str], ramp_fit: str | None) -> Settings:
-    """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit."""
-    from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
+def settings(
+    parameters: str | None, skip: list[str], ramp_fit: str | None, *, registers: bool
+) -> tuple[Settings, Any]:
+    """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit.
+
+    Beside them those of tweakreg, which are known only where the images are registered.
+    """
+    from nexus_pipeline.recipes import exposure, registration, settings  # noqa: PLC0415
 
     base = settings.read_settings(parameters) if parameters is not None else Settings()
     over = {"ramp_fitting": {"algorithm": ramp_fit}} if ramp_fit is not None else {}
-    wanted = settings.with_changes(base, skip=skip, parameters=over)
+    wanted, matching = settings.with_changes(base, skip=skip, parameters=over), None
+    if registers:
+        wanted, matching = registration.split(wanted)
     exposure.check(wanted)
-    return wanted
+    return wanted, matching
 
 
 def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[str, str]:
