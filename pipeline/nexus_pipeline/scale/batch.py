@@ -4,7 +4,6 @@ Takes paths, folders and exposures; leaves an image for each ramp and an ``Outco
 """
 
 import gc
-import signal
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
@@ -122,7 +121,4 @@ def attempt(
 
 
 def _lost(task: Task, exit_code: int | None) -> Outcome:
-    killed = exit_code is not None and exit_code < 0
-    how = f"by {signal.Signals(-exit_code).name}" if killed and exit_code else f"with exit status {exit_code}"
-    hint = "; was there memory enough? fewer --jobs take less" if exit_code == -signal.SIGKILL else ""
-    return Outcome(task, error=PipelineError(f"{task.source}: its process ended {how}{hint}"))
+    return Outcome(task, error=workers.Lost(exit_code).error(task.source))

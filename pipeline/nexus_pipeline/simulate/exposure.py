@@ -26,6 +26,7 @@ from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, scene
+from nexus_pipeline.simulate.attitude import PointingError, true_pointing
 from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
 from nexus_pipeline.simulate.changing import moment
@@ -68,6 +69,7 @@ class Effects:
     dark_decay: bool = True
     wfi18_transient: bool = True
     electronics: Electronics = field(default_factory=Electronics)
+    pointing_error: PointingError = field(default_factory=PointingError)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ def simulate(
     """Return the L1 ramp of ``sources`` as ``meta`` says; ``on_part`` hears what is done."""
     done = on_part or (lambda _: None)
     effects = effects or Effects()
-    optics = _optics(meta, references)
+    truly = true_pointing(meta.pointing, effects.pointing_error, seed=seed)
+    optics = _optics(replace(meta, pointing=truly), references)
     done("optics")
     drawn, truth = _scene(sources, optics, meta, references, threads=threads)
     done("sources")

@@ -27,6 +27,7 @@ class Effect(IntEnum):
     COUPLING = 7
     PINK_NOISE = 8
     IDEAL = 20
+    POINTING = 30
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:
