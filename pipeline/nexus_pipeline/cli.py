@@ -233,6 +233,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         made = simulator.simulate(field, meta, opened, **asked)
         truth = made.truth
         l1.write_ramp(made.ramp, target)
+        simulator.write_truth(made.snowballs, simulator.snowballs_url(target))
     else:
         image, truth = simulator.simulate_ideal(field, meta, opened, **asked)
         l2.write_rate_image(image, target)
