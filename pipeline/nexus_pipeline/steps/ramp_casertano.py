@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products.model import WorkingRamp
 from nexus_pipeline.steps.bands import compiled
-from nexus_pipeline.steps.ramp_planes import JUMP, UNUSABLE, Floats
+from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 from nexus_pipeline.steps.ramp_weights import ramp_weights
 
 JUMP_THRESHOLD_PER_DEX: Final = 1 / 3
@@ -111,15 +111,22 @@ def _usable_stretches(flags: NDArray[np.uint8], y: int, x: int, stack: NDArray[n
     n = flags.shape[0]
     top, i = 0, n - 1
     while i >= 0:
-        if flags[i, y, x] & UNUSABLE:
+        if _left_out(flags, i, y, x):
             i -= 1
             continue
         b = i
-        while i >= 0 and not flags[i, y, x] & UNUSABLE:
+        while i >= 0 and not _left_out(flags, i, y, x):
             i -= 1
         stack[top, 0], stack[top, 1] = i + 1, b
         top += 1
     return top
+
+
+@compiled
+def _left_out(flags: NDArray[np.uint8], i: int, y: int, x: int) -> bool:
+    """Say whether a resultant may not be used, a known jump about it included: that spoils two."""
+    after = flags[i + 1, y, x] if i + 1 < flags.shape[0] else np.uint8(0)
+    return bool(flags[i, y, x] & (UNUSABLE | KNOWN_JUMP) | after & KNOWN_JUMP)
 
 
 @compiled
