@@ -198,7 +198,8 @@ def test_casertano_ramps_fitted_whole_are_those_fitted_stretch_by_stretch() -> N
         alone, own_jumps = np.empty(N_PLANES, np.float32), np.zeros(n, np.uint8)
         fit_stretches(
             ramp.data[:, y, x] * gain[y, x], ramp.resultant_dq[:, y, x], gain[y, x],
-            (noise[y, x] * gain[y, x]) ** 2, times, weights.slope, weights.read, weights.poisson, np.float32(5.8),
+            (noise[y, x] * gain[y, x]) ** 2, times, weights.slope, weights.read, weights.poisson,
+            np.float32(5.8),
             np.empty((n + 1, 2), np.int64), np.empty((3, n), np.float32), np.empty(6, np.float32),
             own_jumps, alone,
         )  # fmt: skip

@@ -126,6 +126,7 @@ def made(task: Task, plan: Plan, *, threads: int = 2) -> Outcome:
         ramp = exposure.simulate(plan.sources, meta, plan.references, **asked)
         truth = ramp.truth
         l1.write_ramp(ramp.ramp, task.target)
+        exposure.write_truth(ramp.snowballs, exposure.snowballs_url(task.target))
     else:
         image, truth = exposure.simulate_ideal(plan.sources, meta, plan.references, **asked)
         l2.write_rate_image(image, task.target)

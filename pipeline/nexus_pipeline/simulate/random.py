@@ -26,6 +26,7 @@ class Effect(IntEnum):
     AMP33 = 6
     COUPLING = 7
     PINK_NOISE = 8
+    SNOWBALLS = 9
     IDEAL = 20
     POINTING = 30
 

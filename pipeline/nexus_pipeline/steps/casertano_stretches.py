@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_pipeline.steps.bands import compiled
-from nexus_pipeline.steps.ramp_planes import JUMP, UNUSABLE, Floats
+from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 
 JUMP_THRESHOLD_PER_DEX: Final = 1 / 3
 
@@ -64,15 +64,22 @@ def _usable_stretches(flags: NDArray[np.uint8], stack: NDArray[np.int64]) -> int
     n = flags.shape[0]
     top, i = 0, n - 1
     while i >= 0:
-        if flags[i] & UNUSABLE:
+        if _left_out(flags, i):
             i -= 1
             continue
         b = i
-        while i >= 0 and not flags[i] & UNUSABLE:
+        while i >= 0 and not _left_out(flags, i):
             i -= 1
         stack[top, 0], stack[top, 1] = i + 1, b
         top += 1
     return top
+
+
+@compiled
+def _left_out(flags: NDArray[np.uint8], i: int) -> bool:
+    """Say whether a resultant may not be used, a known jump about it included: that spoils two."""
+    after = flags[i + 1] if i + 1 < flags.size else np.uint8(0)
+    return bool(flags[i] & (UNUSABLE | KNOWN_JUMP) | after & KNOWN_JUMP)
 
 
 @compiled

@@ -16,7 +16,7 @@ from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products.model import WorkingRamp
 from nexus_pipeline.steps.bands import compiled
 from nexus_pipeline.steps.casertano_stretches import fit_stretches, jump_limit
-from nexus_pipeline.steps.ramp_planes import JUMP, UNUSABLE, Floats
+from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 from nexus_pipeline.steps.ramp_weights import ramp_weights
 
 # Pixels worked on together: their scratch stays in a core's own caches.
@@ -119,7 +119,7 @@ def _begin(
         for x in range(gain.size):
             ramp[i, x] = data[i, x] * gain[x]
         for x in range(gain.size):
-            split[x] |= flags[i, x] & UNUSABLE
+            split[x] |= flags[i, x] & (UNUSABLE | KNOWN_JUMP)
 
 
 @compiled
