@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nexus_pipeline.bands import BAND_ROWS, available_cores, over_rows
 from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
@@ -32,7 +33,6 @@ from nexus_pipeline.steps import (
     saturation,
     wfi18_transient,
 )  # fmt: skip
-from nexus_pipeline.steps.bands import BAND_ROWS, available_cores, over_rows
 from nexus_pipeline.steps.checks import require_shape
 from nexus_pipeline.steps.large_events import LargeEvents, Places
 from nexus_pipeline.steps.ramp_planes import N_PLANES

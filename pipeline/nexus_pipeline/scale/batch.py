@@ -13,6 +13,7 @@ from typing import Final
 
 import psutil
 
+from nexus_pipeline.bands import available_cores
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.products import l2, store
 from nexus_pipeline.products.model import StepRecord
@@ -21,7 +22,6 @@ from nexus_pipeline.recipes import exposure
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.scale import workers
-from nexus_pipeline.steps.bands import available_cores
 
 BYTES_PER_JOB: Final = 3 * 10**9
 """Resident memory of a process that calibrates full frames (measured: 2.8 GB with 9 resultants)."""

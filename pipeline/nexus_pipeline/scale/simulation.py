@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nexus_pipeline.bands import available_cores
 from nexus_pipeline.errors import PipelineError
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products import l1, l2, names, store
@@ -26,7 +27,6 @@ from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import Sources
 from nexus_pipeline.simulate.exposure import Effects
 from nexus_pipeline.simulate.plane import RatePlane
-from nexus_pipeline.steps.bands import available_cores
 
 
 @dataclass(frozen=True)

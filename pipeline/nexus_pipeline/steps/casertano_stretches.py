@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.steps.bands import compiled
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 
 JUMP_THRESHOLD_PER_DEX: Final = 1 / 3

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.steps.bands import compiled
 
 MAX_NODES: Final = 3
 PLAUSIBLE_DN: Final = np.float32(1e6)
@@ -78,7 +78,7 @@ def _copy(rows: Any, block: Any) -> None:
 
 
 @compiled
-def _add(result: Floats, weight: float, value: Floats) -> None:
+def _add(result: Floats, weight: np.float32, value: Floats) -> None:
     for x in range(result.size):
         result[x] += weight * value[x]
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products.model import WorkingRamp
-from nexus_pipeline.steps.bands import compiled
 from nexus_pipeline.steps.casertano_stretches import fit_stretches, jump_limit
 from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 from nexus_pipeline.steps.ramp_weights import ramp_weights
