@@ -281,3 +281,15 @@ def test_an_accounts_chart_reaches_back_as_far_as_asked(
     quarter = text_of(astronomer.open("accounts/astronomer", days="90").text)
     assert "15 March 2027 0.500" in quarter
     assert astronomer.open("accounts/astronomer", days="91").status_code == 422
+
+
+def test_the_statement_downloads_as_csv_for_who_may_see_the_account(astronomer: Visitor) -> None:
+    answer = astronomer.open("accounts/astronomer/statement.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.text.splitlines()[0] == "account,day,what,credits"
+    assert "grant,25.000000" in answer.text
+    assert "at,kind,credits" in astronomer.open("accounts/astronomer/entries.csv", first="2027-03-01").text
+    for path in ("statement", "entries"):
+        assert astronomer.open(f"accounts/teammate/{path}.csv").status_code == 404
+    assert astronomer.open("accounts/astronomer/statement.csv", first="tomorrow").status_code == 422

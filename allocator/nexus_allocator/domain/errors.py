@@ -80,6 +80,18 @@ class NameTaken(AllocatorError):
     slug, status = "name_taken", 409
 
 
+class RateCardChanged(AllocatorError):
+    slug, status = "rate_card_changed", 409
+
+
+class NotBetweenTeamAndMember(AllocatorError):
+    slug, status = "not_between_team_and_member", 422
+
+
+class TransferTooLarge(AllocatorError):
+    slug, status = "transfer_too_large", 402
+
+
 class QuotaExceeded(AllocatorError):
     slug, status = "quota_exceeded", 402
 

@@ -24,6 +24,7 @@ class EntryKind(StrEnum):
     GRANT = "grant"
     USAGE = "usage"
     CORRECTION = "correction"
+    TRANSFER = "transfer"
 
 
 class BookKind(StrEnum):

@@ -1,6 +1,6 @@
 """Holds, and the intents to stop their servers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -51,8 +51,16 @@ def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Seque
     return session.scalars(ran.order_by(Hold.settled_at.desc(), Hold.id).limit(limit)).all()
 
 
-def every_hold_id(session: Session) -> Sequence[UUID]:
-    return session.scalars(select(Hold.id).order_by(Hold.id)).all()
+def batches(session: Session, size: int = 500) -> Iterator[Sequence[Hold]]:
+    """Yield every hold, in batches."""
+    after: UUID | None = None
+    while True:
+        found = select(Hold).order_by(Hold.id).limit(size)
+        batch = session.scalars(found if after is None else found.where(Hold.id > after)).all()
+        if not batch:
+            return
+        yield batch
+        after = batch[-1].id
 
 
 def by_id(session: Session, hold_id: UUID) -> Hold | None:
