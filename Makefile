@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench test-hub6 lock
+.PHONY: up down test lint bench closure interop test-hub6 lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -25,7 +25,18 @@ bench: ## print the figures that README and notes quote
 	@./bootstrap test
 	$(bin)/python -m tests.bench.admission
 	$(bin)/python -m tests.bench.ramp_fitting
+	$(bin)/python -m tests.bench.steps
+	$(bin)/python -m tests.bench.refpix
 	$(bin)/python -m tests.bench.exposure
+	$(bin)/python -m tests.bench.simulate
+
+closure: ## stars of each brightness through simulation, calibration and photometry: the whole table
+	@./bootstrap test
+	$(bin)/python -m tests.closure.table
+
+interop: ## our L2 beside romancal's, of the same ramps and references
+	@./bootstrap test
+	$(bin)/python -m tests.interop.table
 
 test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 	@./bootstrap test

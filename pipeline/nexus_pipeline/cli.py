@@ -2,20 +2,22 @@
 
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from nexus_pipeline.errors import InputError, PipelineError
-from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
 from nexus_pipeline.instrument.wfi import DETECTORS
 from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Provenance, StepRecord
 from nexus_pipeline.references.make import make_references
-from nexus_pipeline.references.store import ReferenceStore, open_store
+from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings
+from nexus_pipeline.told import BatchReport, print_step
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Roman WFI: ramps to images and catalogues."
@@ -42,7 +44,13 @@ def main() -> None:
 
 @app.command()
 def calibrate(  # noqa: PLR0917 - typer takes options by position
-    ramps: Annotated[list[str], typer.Argument(metavar="L1...", help="L1 ramps: paths or URLs.")],
+    ramps: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="L1...",
+            help="L1 ramps: paths or URLs; a folder, or an exposure (rPPPPP…_EEEE), is all its ramps.",
+        ),
+    ],
     references: StoreUrl,
     output: OutputUrl = ".",
     parameters: Annotated[
@@ -52,17 +60,45 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     ramp_fit: Annotated[
         str | None, typer.Option(help="likelihood (Brandt 2024) or casertano (Casertano 2022).")
     ] = None,
+    reference: Annotated[
+        list[str], typer.Option(metavar="KIND=FILE", help="Use this file, whatever the rules say.")
+    ] = [],  # noqa: B006
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes side by side; default: as cores and memory allow.")
+    ] = None,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing/--overwrite", help="Leave ramps whose image is there already.")
+    ] = False,
 ) -> None:
-    """Calibrate L1 ramps to L2 images."""
-    targets = output_urls(ramps, output)
+    """Calibrate L1 ramps to L2 images; one that fails does not stop the others."""
+    # Compiles kernels when it is first imported; `wfi info` should not wait for that.
+    from nexus_pipeline.scale import batch  # noqa: PLC0415
+
+    targets = output_urls(batch.ramps(ramps), output)
     wanted = settings(parameters, skip, ramp_fit)
-    opened = open_store(references)
-    attempts = (attempt(source, opened, targets[source], wanted) for source in ramps)
-    failures = [error for error in attempts if error is not None]
-    if failures:
-        if len(ramps) > 1:
-            print(f"wfi: {len(failures)} of {len(ramps)} ramps failed", file=sys.stderr)
-        raise typer.Exit(max(error.exit_status for error in failures))
+    opened = open_store(references).with_files(files_by_kind(reference))
+    tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
+    if len(tasks) < len(targets):
+        print(f"{len(targets) - len(tasks)} of {len(targets)} images are there already")
+    told = BatchReport(tasks, jobs or batch.default_jobs(len(tasks)))
+    with (
+        told,
+        closing(
+            batch.calibrate(tasks, opened, settings=wanted, jobs=told.jobs, on_step=told.step)
+        ) as outcomes,
+    ):
+        for outcome in outcomes:
+            told.hear(outcome)
+    if told.exit_status:
+        raise typer.Exit(told.exit_status)
+
+
+def files_by_kind(given: list[str]) -> dict[str, str]:
+    """Return the files of ``KIND=FILE`` by kind; InputError for what has no such form."""
+    pairs = [text.partition("=") for text in given]
+    if not all(kind and url for kind, _, url in pairs):
+        raise InputError("--reference takes KIND=FILE, for instance flat=my_flat.asdf")
+    return {kind: url for kind, _, url in pairs}
 
 
 def settings(parameters: str | None, skip: list[str], ramp_fit: str | None) -> Settings:
@@ -87,34 +123,15 @@ def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[s
     return targets
 
 
-def attempt(source: str, references: ReferenceStore, target: str, wanted: Settings) -> PipelineError | None:
-    """Calibrate one ramp; return the refusal, already told, if there was one: the others go on."""
-    # Compiles kernels when it is first imported; `wfi info` should not wait for that.
-    from nexus_pipeline.recipes import exposure  # noqa: PLC0415
-
-    print(source)
-    start = time.perf_counter()
-    try:
-        image = exposure.calibrate(source, references, settings=wanted, on_step=print_step)
-        l2.write_rate_image(image, target)
-    except PipelineError as error:
-        print(f"wfi: {error}", file=sys.stderr)
-        return error
-    print(f"  {'total':<14}{time.perf_counter() - start:7.2f} s   {target}", flush=True)
-    return None
-
-
-def print_step(record: StepRecord) -> None:
-    """Print one line about a step that is done."""
-    peak = record.peak_memory_bytes / 1e9
-    print(f"  {record.name:<14}{record.seconds:7.2f} s   peak {peak:5.2f} GB   {record.status}", flush=True)
-
-
 @app.command()
 def catalog(
     images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
     references: StoreUrl,
     output: OutputUrl = ".",
+    ipc: Annotated[
+        bool | None,
+        typer.Option("--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says."),
+    ] = None,
 ) -> None:
     """Find and measure the sources of L2 images (L4 catalogues)."""
     from nexus_pipeline.recipes import catalog as recipe  # noqa: PLC0415
@@ -123,14 +140,39 @@ def catalog(
     opened = open_store(references)
     for source in images:
         print(source)
-        made = recipe.catalog(l2.read_rate_image(source), opened, on_step=print_step)
+        made = recipe.catalog(l2.read_rate_image(source), opened, ipc=ipc, on_step=print_step)
         l4.write_catalog(made, targets[source])
         print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
 
 
 @app.command()
+def register(  # noqa: PLR0917 - typer takes options by position
+    images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
+    references: StoreUrl,
+    gaia: Annotated[str, typer.Option(metavar="TABLE.parquet", help="Stars in Gaia's columns.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Where products go; default: in place of the images.")
+    ] = None,
+    detector_fit: Annotated[
+        str, typer.Option(help="What a detector may differ by: none, shift, rshift, rscale or general.")
+    ] = "rshift",
+) -> None:
+    """Bring L2 images onto reference stars; the detectors of an exposure together."""
+    from nexus_pipeline import cli_register  # noqa: PLC0415
+
+    failed = cli_register.register(
+        images, gaia=gaia, references=references, output=output, detector_fit=detector_fit
+    )
+    if failed:
+        raise typer.Exit(max(error.exit_status for error in failed))
+
+
+@app.command()
 def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
-    sources: Annotated[str, typer.Argument(metavar="CATALOG", help="Sources: .parquet or .ecsv.")],
+    sources: Annotated[
+        str,
+        typer.Argument(metavar="CATALOG", help="Sources (.parquet, .ecsv) or a rate image (.fits, .asdf)."),
+    ],
     references: StoreUrl,
     output: OutputUrl = ".",
     detector: Annotated[str, typer.Option(help="WFI01 to WFI18.")] = "WFI01",
@@ -143,16 +185,37 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
     seed: Annotated[int, typer.Option(help="The same seed makes the same ramp, bit for bit.")] = 1,
     cosmic_rays: Annotated[bool, typer.Option(help="Let cosmic rays hit the detector.")] = True,
+    parameters: Annotated[
+        str | None, typer.Option(metavar="FILE.toml", help="Parameters: a table per effect.")
+    ] = None,
+    skip: Annotated[list[str], typer.Option(metavar="EFFECT", help="Leave this effect out.")] = [],  # noqa: B006
+    level: Annotated[int, typer.Option(min=1, max=2, help="1: the ramp; 2: an idealised image.")] = 1,
+    unit: Annotated[str, typer.Option(help="Of a rate image: DN/s (as L2) or e/s (as detected).")] = "DN/s",
+    seds: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
+    ] = None,
+    light_curves: Annotated[
+        str | None, typer.Option(metavar="TABLE", help="Light curves: variable, mjd, delta_mag.")
+    ] = None,
 ) -> None:
-    """Simulate the L1 ramp of one detector, its middle on RA, Dec, and write the truth beside it."""
+    """Simulate one detector's L1 ramp (or ideal L2), its middle on RA, Dec, and write the truth beside it."""
     simulator = import_simulator()
+    left_out = skip if cosmic_rays else [*skip, "cosmic_rays"]
+    asked = {"seed": seed, "effects": simulator.read_effects(simulator.Effects(), parameters, left_out)}
     refuse_unknown([detector], DETECTORS, "detector")
     refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
     if ma_table not in MA_TABLES:
         raise InputError(f"no MA table {ma_table}; there are {', '.join(map(str, MA_TABLES))}")
     opened, begin = open_store(references), start.replace(tzinfo=start.tzinfo or UTC)
-    field = simulator.read_sources(sources, filter_name)
-    ra_deg, dec_deg = simulator.middle(field, ra, dec)
+    if simulator.is_plane(sources):
+        if ra is None or dec is None:
+            raise InputError("a rate image needs --ra and --dec")
+        field, ra_deg, dec_deg = simulator.read_plane(sources, unit), ra, dec
+    else:
+        moment = simulator.moment(begin, MA_TABLES[ma_table].exposure_time_s)
+        beside = simulator.read_beside(seds, light_curves, moment)
+        field = simulator.read_sources(sources, filter_name, beside)
+        ra_deg, dec_deg = simulator.middle(field, ra, dec)
     aim = simulator.aim(
         opened, detector, filter_name, ra_deg=ra_deg, dec_deg=dec_deg, roll_deg=roll, start_time=begin
     )
@@ -165,14 +228,17 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         exposure_id=names.ExposureId(exposure=exposure),
     )
     clock = time.perf_counter()
-    made = simulator.simulate(
-        field, meta, opened, seed=seed, effects=simulator.Effects(cosmic_rays=cosmic_rays)
-    )
-    target = store.join(output, str(meta.file_name))
-    l1.write_ramp(made.ramp, target)
-    simulator.write_truth(made.truth, simulator.truth_url(target))
+    target = store.join(output, names.derived_name(str(meta.file_name), level=f"L{level}"))
+    if level == 1:
+        made = simulator.simulate(field, meta, opened, **asked)
+        truth = made.truth
+        l1.write_ramp(made.ramp, target)
+    else:
+        image, truth = simulator.simulate_ideal(field, meta, opened, **asked)
+        l2.write_rate_image(image, target)
+    simulator.write_truth(truth, simulator.truth_url(target))
     print(f"{target}\n{simulator.truth_url(target)}")
-    print(f"  {len(made.truth)} sources in {time.perf_counter() - clock:.1f} s", flush=True)
+    print(f"  {len(truth)} sources in {time.perf_counter() - clock:.1f} s", flush=True)
 
 
 def import_simulator() -> Any:
@@ -248,7 +314,9 @@ def make(  # noqa: PLR0917 - typer takes options by position
         str, typer.Argument(metavar="STORE", help="Where the references go: a folder or s3:// prefix.")
     ],
     detector: Annotated[list[str], typer.Option(help="Detector(s), WFI01 to WFI18.")] = ["WFI01"],  # noqa: B006
-    filter_name: Annotated[list[str], typer.Option("--filter", help="Filter(s), F062 to F213.")] = ["F158"],  # noqa: B006
+    filter_name: Annotated[
+        list[str], typer.Option("--filter", help="Filter(s), F062 to F213, GRISM, PRISM.")
+    ] = ["F158"],  # noqa: B006
     seed: Annotated[int, typer.Option(help="The same seed makes the same references.")] = 1,
     psf: Annotated[
         bool, typer.Option(help="Draw the PSFs too (needs GalSim; 10 s a detector and filter).")
@@ -256,21 +324,41 @@ def make(  # noqa: PLR0917 - typer takes options by position
 ) -> None:
     """Make a consistent set of synthetic references."""
     refuse_unknown(detector, DETECTORS, "detector")
-    refuse_unknown(filter_name, IMAGING_FILTERS, "filter")
+    refuse_unknown(filter_name, (*IMAGING_FILTERS, *SPECTRAL_ELEMENTS), "filter")
     from nexus_pipeline.sky.distortion import relative_pixel_area, synthetic_distortion  # noqa: PLC0415
 
     def geometry(name: str, size: int) -> tuple[Any, Any]:
         transform = synthetic_distortion(name)
         return transform, relative_pixel_area(transform, size)
 
+    from nexus_pipeline.simulate.detector import darks  # noqa: PLC0415
+
     start = time.perf_counter()
-    made = make_references(url, geometry, detectors=detector, filter_names=filter_name, seed=seed)
+    made = make_references(url, geometry, darks, detectors=detector, filter_names=filter_name, seed=seed)
     if psf:
         for name in detector:
-            made = made.add(epsf(name, band) for band in filter_name)
+            made = made.add(epsf(name, band) for band in filter_name if band in IMAGING_FILTERS)
     for rule in made.rules:
         print(f"  {rule.file}")
     print(f"{made.context}: {len(made.rules)} references in {time.perf_counter() - start:.1f} s at {url}")
+
+
+@references_app.command("export-psf")
+def export_psf(
+    url: Annotated[str, typer.Argument(metavar="FILE.asdf", help="Where the PSF goes.")],
+    detector: Annotated[str, typer.Option(help="WFI01 to WFI18.")] = "WFI01",
+    filter_name: Annotated[str, typer.Option("--filter", help="F062 to F213.")] = "F158",
+) -> None:
+    """Write the optics of our ePSF as romanisim wants them: unit sum, without pixel response and IPC."""
+    refuse_unknown([detector], DETECTORS, "detector")
+    refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
+    from nexus_pipeline.references.files import write_reference  # noqa: PLC0415
+
+    import_simulator()
+    from nexus_pipeline.simulate.optics import optical_reference  # noqa: PLC0415
+
+    write_reference(optical_reference(detector, filter_name), url)
+    print(url)
 
 
 def epsf(detector: str, filter_name: str) -> Any:

@@ -54,3 +54,7 @@ class StorageError(PipelineError):
 
     code = "storage_failed"
     exit_status = 3
+
+
+class StepSkipped(Exception):  # noqa: N818 - no error: the exposure gives this step nothing to do
+    """A step's word that the data give it nothing to do; its message is the reason told in the product."""

@@ -1,5 +1,6 @@
 """How a recipe runs: references fetched, steps timed, status and provenance stamped."""
 
+import gc
 import inspect
 import resource
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from nexus_pipeline.errors import InputError
+from nexus_pipeline.errors import InputError, StepSkipped
 from nexus_pipeline.products.model import ExposureMeta, Provenance, StepRecord
 from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.references.store import ReferenceStore
@@ -25,7 +26,9 @@ class Step:
     """A name, the pure function behind it, and the classes of references that follow its product.
 
     ``parameters`` are those keyword-only arguments of the function that people may set; a
-    ``required`` step makes what the next ones work on, and cannot be skipped.
+    ``required`` step makes what the next ones work on, and cannot be skipped. ``not_for`` says of an
+    exposure why the step has no place in it (None: it has); its references are then not looked for.
+    A step that finds nothing to do in the data raises ``StepSkipped``.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Step:
     references: tuple[type[Reference], ...] = ()
     parameters: tuple[str, ...] = ()
     required: bool = False
+    not_for: Callable[[ExposureMeta], str | None] = lambda meta: None
 
     def default(self, parameter: str) -> Any:
         return inspect.signature(self.function).parameters[parameter].default
@@ -51,12 +55,20 @@ class Ready:
 class Pass:
     """Steps that go over the pixels together.
 
-    ``function`` takes the product and those of the ``steps`` that are not left out, and returns
-    the product and the seconds of wall clock that each took, by name.
+    ``function`` takes the product and those of the ``steps`` that are not left out.
     """
 
     steps: tuple[Step, ...]
-    function: Callable[[Any, Sequence[Ready]], tuple[Any, Mapping[str, float]]]
+    function: Callable[[Any, Sequence[Ready]], "Passed"]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a pass leaves: the product, each step's seconds of wall clock, and why some did nothing."""
+
+    product: Any
+    seconds: Mapping[str, float]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,8 @@ def run(
     singles = [step for part in parts for step in _steps_of(part)]
     chosen = resolved(singles, settings)
     product = stages.pop()
-    rules = find_references([step for step in singles if step.name not in settings.skip], store, product.meta)
+    left_out = _left_out(singles, settings.skip, product.meta)
+    rules = find_references([step for step in singles if step.name not in left_out], store, product.meta)
 
     def ready(step: Step) -> Ready:
         references = tuple(store.read(cls, rules[cls.kind]) for cls in step.references)
@@ -95,7 +108,7 @@ def run(
 
     records = list(before)
     for part in parts:
-        product, done = _run_part(part, product, ready=ready, skip=settings.skip)
+        product, done = _run_part(part, product, ready=ready, left_out=left_out)
         for record in done:
             records.append(record)
             if on_step is not None:
@@ -113,39 +126,49 @@ def _steps_of(part: Step | Pass) -> tuple[Step, ...]:
     return part.steps if isinstance(part, Pass) else (part,)
 
 
+def _left_out(steps: Sequence[Step], skip: frozenset[str], meta: ExposureMeta) -> dict[str, str]:
+    """Return why steps will not run, by name."""
+    why = {step.name: step.not_for(meta) for step in steps}
+    return {name: reason for name, reason in why.items() if reason is not None} | dict.fromkeys(
+        sorted(skip), "left out on request"
+    )
+
+
 def _run_part(
-    part: Step | Pass, product: Any, *, ready: Callable[[Step], Ready], skip: frozenset[str]
+    part: Step | Pass, product: Any, *, ready: Callable[[Step], Ready], left_out: Mapping[str, str]
 ) -> tuple[Any, list[StepRecord]]:
     """Return the product after ``part``, and a record of each of its steps, left out or not."""
-    todo, seconds = [], {}
+    todo, reading = [], {}
     for step in _steps_of(part):
-        if step.name not in skip:
+        if step.name not in left_out:
             start = time.perf_counter()
             todo.append(ready(step))
-            seconds[step.name] = time.perf_counter() - start
+            reading[step.name] = time.perf_counter() - start
+    # ASDF's trees refer to themselves: what was read for them stays in memory until it is looked for.
+    gc.collect()
+    passed = Passed(product, {})
     if todo:
-        product, taken = (part.function if isinstance(part, Pass) else _alone)(product, todo)
-        seconds = {name: read + taken[name] for name, read in seconds.items()}
-    peak = peak_memory_bytes()
-    done = {
-        each.step.name: StepRecord(
-            each.step.name, "COMPLETE", seconds[each.step.name], peak, parameters=each.parameters
-        )
-        for each in todo
-    }
-    left_out = {
-        step.name: StepRecord(step.name, "SKIPPED", reason="left out on request")
-        for step in _steps_of(part)
-        if step.name in skip
-    }
-    return product, [(done | left_out)[step.name] for step in _steps_of(part)]
+        passed = (part.function if isinstance(part, Pass) else _alone)(product, todo)
+    skipped, peak = {**left_out, **passed.skipped}, peak_memory_bytes()
+    parameters = {each.step.name: each.parameters for each in todo}
+
+    def record(name: str) -> StepRecord:
+        if name in skipped:
+            return StepRecord(name, "SKIPPED", reason=skipped[name])
+        seconds = reading[name] + passed.seconds[name]
+        return StepRecord(name, "COMPLETE", seconds, peak, parameters=parameters[name])
+
+    return passed.product, [record(step.name) for step in _steps_of(part)]
 
 
-def _alone(product: Any, todo: Sequence[Ready]) -> tuple[Any, dict[str, float]]:
+def _alone(product: Any, todo: Sequence[Ready]) -> Passed:
     start = time.perf_counter()
     (only,) = todo
-    product = only.step.function(product, *only.references, **only.parameters)
-    return product, {only.step.name: time.perf_counter() - start}
+    try:
+        product = only.step.function(product, *only.references, **only.parameters)
+    except StepSkipped as nothing:
+        return Passed(product, {}, {only.step.name: str(nothing)})
+    return Passed(product, {only.step.name: time.perf_counter() - start})
 
 
 def resolved(steps: Sequence[Step], settings: Settings) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,12 @@
 """Prints the CPU seconds and memory of one detector from L1 to L2, beside romancal's, and how the L2 differ.
 
-Run it as ``python -m tests.bench.exposure``. Both work on the same romanisim ramp with the same reference
-files, in a process of their own, warm: the first of the runs (imports' and compilers' work) does not count.
-CPU seconds are user and system of all threads, reading L1 and references and writing L2 included; memory
-is the peak of the process. Left out on both sides is refpix, which is another algorithm here, and on
-romancal's dark_decay, which our store has no reference for.
+Run it as ``python -m tests.bench.exposure``. Both work on the same ramp of our simulator, with everything in
+it that a step takes out, and with the same reference files, each in a process of its own, warm: the first
+of the runs (imports' and compilers' work) does not count. CPU seconds are user and system of all threads,
+reading L1 and references and writing L2 included; memory is the peak of the process.
 """
 
-import json
 import multiprocessing
-import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,7 +15,9 @@ from statistics import median
 from typing import Any, Final
 
 import numpy as np
-from tests.support.romanisim_ramp import RomanisimRamp, cache_folder, peer_python, romanisim_ramp
+from tests.support.own_ramp import own_ramp
+from tests.support.romancal_run import romancal
+from tests.support.romanisim_ramp import romanisim_ramp
 
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products import l2
@@ -29,8 +27,6 @@ from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings, peak_memory_bytes
 
 REPEATS, THEIR_REPEATS = 5, 3
-TIMEOUT_S = 1800
-PEER_SCRIPT: Final = Path(__file__).parents[1] / "support" / "romancal_cost.py"
 # Of ours, the ones of romancal's to stand beside, and the most it may take: CPU s, GB.
 WORK: Final = (
     ("casertano", ("ols_cas22",), 12, 2.5),
@@ -38,13 +34,13 @@ WORK: Final = (
 )
 
 
-def ours(source: RomanisimRamp, algorithm: str, out: str, repeats: int) -> dict[str, Any]:
+def ours(ramp: str, references: str, algorithm: str, *, out: str, repeats: int) -> dict[str, Any]:
     """Return the CPU seconds by step of each warm run, and the peak memory of this process."""
-    runs = [one_run(source, algorithm, out) for _ in range(repeats + 1)]
+    runs = [one_run(ramp, references, algorithm, out=out) for _ in range(repeats + 1)]
     return {"runs": runs[1:], "peak": peak_memory_bytes()}
 
 
-def one_run(source: RomanisimRamp, algorithm: str, out: str) -> dict[str, float]:
+def one_run(ramp: str, references: str, algorithm: str, *, out: str) -> dict[str, float]:
     seconds: dict[str, float] = {}
     last = time.process_time()
 
@@ -57,35 +53,14 @@ def one_run(source: RomanisimRamp, algorithm: str, out: str) -> dict[str, float]
         lap(record.name)
 
     image = exposure.calibrate(
-        str(source.ramp),
-        open_store(str(source.references)),
-        settings=Settings({"ramp_fitting": {"algorithm": algorithm}}, skip=frozenset({"refpix"})),
+        ramp,
+        open_store(references),
+        settings=Settings({"ramp_fitting": {"algorithm": algorithm}}),
         on_step=on_step,
     )
     l2.write_rate_image(image, out)
     lap("write")
     return seconds
-
-
-def romancal(source: RomanisimRamp, algorithm: str, folder: Path) -> dict[str, Any]:
-    """Return what ``tests.support.romancal_cost`` tells; its last L2 is left in ``folder``."""
-    extra = folder / "extra"
-    extra.mkdir(exist_ok=True)
-    nowhere = {
-        "CRDS_PATH": str(extra), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
-        "STPIPE_DISABLE_CRDS_STEPPARS": "true",
-    }  # fmt: skip
-    # The peers' environment has packages of its own; ours must not come before them.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | nowhere
-    command = [
-        str(peer_python(cache_folder())), str(PEER_SCRIPT), str(source.references), str(extra),
-        str(source.ramp), str(folder), algorithm, str(THEIR_REPEATS),
-    ]  # fmt: skip
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=environment
-    )
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
 
 
 def total_s(told: Mapping[str, Any]) -> float:
@@ -120,19 +95,22 @@ def show_difference(our_url: str, their_url: str) -> None:
 
 
 def main() -> None:
-    source = romanisim_ramp()
+    references = romanisim_ramp().references
     print(f"{'L1 to L2, one detector':<34} {'CPU s':>8} {'GB':>8} {'to ours':>10}")
     steps: dict[str, Mapping[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name:
         folder = Path(name)
+        ramp = own_ramp(references, folder)
         for algorithm, peers, must_s, must_gb in WORK:
             out = str(folder / f"{algorithm}_cal.asdf")
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                told = pool.apply(ours, (source, algorithm, out, REPEATS))
+                told = pool.apply(
+                    ours, (str(ramp), str(references), algorithm), {"out": out, "repeats": REPEATS}
+                )
             show(f"{algorithm} (must: ≤ {must_s} s, {must_gb} GB)", told)
             steps[algorithm] = told
             for peer in peers:
-                theirs = romancal(source, peer, folder)
+                theirs = romancal(ramp, references, peer, folder, repeats=THEIR_REPEATS)
                 show(f"  romancal 1.1 {peer}", theirs, beside=told)
                 steps[peer] = theirs
             show_difference(out, str(folder / "romancal_cal.asdf"))

@@ -18,6 +18,7 @@ from nexus_pipeline.references.make import make_references
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import sources_from_table
+from nexus_pipeline.simulate.detector import darks
 from nexus_pipeline.simulate.optics import epsf_reference
 from nexus_pipeline.sky import distortion, wcs
 
@@ -42,7 +43,9 @@ class FullFrame:
 @pytest.fixture(scope="session")
 def full_references(tmp_path_factory: pytest.TempPathFactory) -> ReferenceStore:
     url = tmp_path_factory.mktemp("full-references").as_uri()
-    made = make_references(url, distortion.geometry, detectors=[DETECTOR], filter_names=[FILTER], seed=1)
+    made = make_references(
+        url, distortion.geometry, darks, detectors=[DETECTOR], filter_names=[FILTER], seed=1
+    )
     return made.add([epsf_reference(DETECTOR, FILTER)])
 
 

@@ -104,7 +104,10 @@ def run_to_the_end(page: Page, nexus: Nexus) -> list[dict[str, Any]]:
     while time.monotonic() < deadline:
         page.wait_for_timeout(5000)
         page.keyboard.press("Control+S")
-        cells = code_cells(nexus)
+        try:
+            cells = code_cells(nexus)
+        except json.JSONDecodeError:
+            continue  # it is being written right now
         failed = any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
         if cells[-1]["execution_count"] or failed:
             return cells

@@ -40,6 +40,7 @@ def finished_image() -> RateImage:
     steps = (StepRecord("dq_init", "COMPLETE", 0.5, 10**9), StepRecord("photom", "COMPLETE", 2.5, 10**9))
     return replace(
         image,
+        jump_indices=np.array([[3, 20, 10], [7, 0, 39]], np.int16),
         photometry=Photometry(0.65, 0.0065, 2.8e-13),
         provenance=Provenance(steps, {"dark": "nexus_dark.asdf"}, "nexus_0123456789ab", ("a line",)),
     )
@@ -102,6 +103,7 @@ def test_an_l2_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     l2.write_rate_image(image, str(tmp_path / "a_cal.asdf"))
     back = l2.read_rate_image(str(tmp_path / "a_cal.asdf"))
     np.testing.assert_array_equal(back.rate, image.rate)
+    np.testing.assert_array_equal(back.jump_indices, image.jump_indices)
     # Half precision has 11 bits.
     np.testing.assert_allclose(back.var_rnoise, image.var_rnoise, rtol=2**-11)
     assert back.photometry == image.photometry

@@ -96,6 +96,35 @@ def test_quoted_errors_are_the_scatter_and_weights_leave_no_bias() -> None:
     assert (offset / offset_error).std() == pytest.approx(1, abs=3 * 0.024)
 
 
+def test_a_forced_fit_stays_where_it_is_told_and_may_be_negative() -> None:
+    psf = scene.grid(growth=0.1)
+    x, y, flux = np.array([60.3, 100.7, 150.2]), np.array([60.1, 99.6, 150.4]), np.array([50.0, 2.0, -7.0])
+    found = fitted(image_of(psf, x, y, flux), psf, x, y, free=False)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.flux, flux, rtol=2e-5)
+    np.testing.assert_array_equal((found.x, found.y), (x, y))
+
+
+def test_fixed_positions_leave_faint_fluxes_unbiased_where_free_ones_are_brightened() -> None:
+    psf, rng, n = scene.grid(), np.random.default_rng(5), 1500
+    noise = 0.01
+    stamp = psf.stamp(24, 24, radius=8)
+    flux = 8 * noise / np.sqrt((stamp**2).sum())
+    ratios = []
+    for _ in range(n):
+        x, y = rng.uniform(20, 28, (2, 1))
+        clean = image_of(psf, x, y, np.array([flux]))[:48, :48]
+        noisy = (clean + rng.normal(0, noise, clean.shape)).astype(np.float32)
+        both = (fitted(noisy, psf, x, y, free=free, passes=1) for free in (False, True))
+        ratios.append([one.flux[0] / flux - 1 if one.converged[0] else np.nan for one in both])
+    forced, free = np.nanmean(ratios, axis=0)
+    error = 1 / 8 / np.sqrt(n)
+    # Portillo et al. (2020): two free parameters of position brighten a star by (S/N)⁻².
+    print(f"S/N 8: forced {forced:+.4f}, free {free:+.4f} ± {error:.4f}, expected 0 and {1 / 64:+.4f}")
+    assert abs(forced) < 3 * error
+    assert free - forced == pytest.approx(1 / 64, abs=0.005)
+
+
 def test_close_neighbours_are_taken_off_each_other() -> None:
     psf = scene.grid()
     x, y, flux = np.array([100.2, 103.9]), np.array([90.0, 91.1]), np.array([100.0, 400.0])

@@ -106,6 +106,22 @@ def test_jumps_are_found_and_the_slope_is_saved(fit: Fit) -> None:
     assert np.percentile(np.abs(pull), 68) < 1.15
 
 
+def test_a_jump_is_listed_with_the_resultant_it_precedes(fit: Fit) -> None:
+    first_reads = {reads[0]: resultant for resultant, reads in enumerate(IMAGING.read_pattern)}
+    hits = [(30, 40, read) for read in list(first_reads)[2:3]] + [(31, 9, list(first_reads)[5])]
+    jumps = np.zeros((IMAGING.n_reads, *SHAPE))
+    for y, x, read in hits:
+        jumps[read - 1, y, x] = 5000
+    image = fit(build.working_ramp(build.noisy_ramps(np.full(SHAPE, 0.5), seed=16, jumps=jumps)))
+    assert image.jump_indices is not None
+    assert image.jump_indices.dtype == np.int16
+    listed = {tuple(row) for row in image.jump_indices.tolist()}
+    # Rows and columns of L2, which has no border.
+    assert {(first_reads[read], y - 4, x - 4) for y, x, read in hits} <= listed
+    flagged = set(zip(*(axis.tolist() for axis in np.nonzero(image.dq & DQ.JUMP_DET)), strict=True))
+    assert {(y, x) for _, y, x in listed} == flagged
+
+
 def test_few_jumps_are_seen_where_there_are_none(fit: Fit) -> None:
     # 5.5 σ in the largest of 15 differences: of the order of 10⁻⁷ × 15 × 15 376 = 0.03 pixels.
     image = fit(build.working_ramp(build.noisy_ramps(np.full(SHAPE, 0.5), seed=15)))

@@ -1,5 +1,6 @@
 """The pass over row bands gives what the steps give one after the other on whole frames."""
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from tests.support import pipeline as build
 
-from nexus_pipeline.errors import MismatchedReferenceError
+from nexus_pipeline.errors import MismatchedReferenceError, StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products.model import RateImage
 from nexus_pipeline.recipes import exposure
@@ -35,13 +36,14 @@ def ready(
             {name: step.default(name) for name in step.parameters} | parameters.get(step.name, {}),
         )
         for step in exposure.RAMP_STEPS
-        if step.name not in skip
+        if step.name not in skip and step.not_for(build.meta()) is None
     ]
 
 
 def one_by_one(product: object, todo: list[Ready]) -> RateImage:
     for each in todo:
-        product = each.step.function(product, *each.references, **each.parameters)
+        with suppress(StepSkipped):
+            product = each.step.function(product, *each.references, **each.parameters)
     assert isinstance(product, RateImage)
     return product
 
@@ -63,22 +65,48 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
     ramp = replace(ramp, resultant_dq=flags, reference_read=np.full(ramp.data.shape[1:], 7, np.uint16))
     chosen = {"saturation": {"grow_pixels": grow_pixels}, "ramp_fitting": {"algorithm": algorithm}}
     todo = ready(store, **chosen)
-    whole, (banded, seconds) = one_by_one(ramp, todo), over_bands(ramp, todo)
+    whole, passed = one_by_one(ramp, todo), over_bands(ramp, todo)
+    banded = passed.product
     for name in PLANES:
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name), err_msg=name)
+    assert whole.jump_indices is not None
+    assert len(whole.jump_indices) >= 40 * 5
+    np.testing.assert_array_equal(banded.jump_indices, whole.jump_indices)
     for name in whole.border.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(banded.border, name), getattr(whole.border, name), err_msg=name)
     assert (banded.dq & DQ.SATURATED).any()
     assert (banded.dq & DQ.JUMP_DET).any()
-    assert set(seconds) == {step.name for step in exposure.RAMP_STEPS}
+    assert set(passed.seconds) == {step.name for step in exposure.RAMP_STEPS} - {"wfi18_transient"}
+    assert not passed.skipped
+
+
+def test_the_transient_of_wfi18_is_fitted_to_all_rows_before_any_band(store: ReferenceStore) -> None:
+    ramp, _ = build.small_ramp(store, seed=44)
+    rows = 80 * np.exp(-np.arange(build.SMALL) / 60)
+    data = ramp.data.copy()
+    data[0] += np.rint(rows).astype(np.uint16)[:, None]
+    todo = ready(store, skip=("refpix", "dark_decay"))
+    step = next(step for step in exposure.RAMP_STEPS if step.name == "wfi18_transient")
+    todo.insert(2, Ready(step, (), {"mask_rows": False}))
+    ramp = replace(ramp, data=data)
+    passed = over_bands(ramp, todo)
+    np.testing.assert_allclose(passed.product.rate, one_by_one(ramp, todo).rate, rtol=1e-5, atol=1e-5)
+    assert passed.seconds["wfi18_transient"] > 0
+
+
+def test_a_step_with_nothing_to_do_is_told_before_the_first_band(store: ReferenceStore) -> None:
+    ramp, _ = build.small_ramp(store, seed=45)
+    passed = over_bands(replace(ramp, amp33=np.zeros_like(ramp.amp33)), ready(store))
+    assert set(passed.skipped) == {"refpix"}
+    assert "33rd output is all zero" in passed.skipped["refpix"]
 
 
 def test_steps_left_out_are_left_out_of_the_pass(store: ReferenceStore) -> None:
     ramp, _ = build.small_ramp(store, seed=42)
-    todo = ready(store, skip=("saturation", "refpix", "linearity"))
-    banded, seconds = over_bands(ramp, todo)
-    np.testing.assert_array_equal(banded.rate, one_by_one(ramp, todo).rate)
-    assert set(seconds) == {"dq_init", "ramp_fitting"}
+    todo = ready(store, skip=("saturation", "refpix", "dark_decay", "linearity"))
+    passed = over_bands(ramp, todo)
+    np.testing.assert_array_equal(passed.product.rate, one_by_one(ramp, todo).rate)
+    assert set(passed.seconds) == {"dq_init", "ramp_fitting"}
 
 
 def test_a_reference_of_a_taller_frame_is_refused_though_its_bands_would_fit(

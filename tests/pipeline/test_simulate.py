@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import galsim
@@ -21,7 +22,7 @@ from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.simulate.random import Effect
 from nexus_pipeline.sky import wcs
 
-QUIET = Electronics(channel_offset_dn=0.0, row_drift_dn=0.0)
+QUIET = Electronics(channel_offset_dn=0, row_drift_dn=0, pink_dn=0)
 RA, DEC = 270.0, 66.0
 
 
@@ -42,7 +43,7 @@ def few_sources() -> catalog.Sources:
 
 def bare_detector(size: int = 64, *, bend: float = 0.0, read_noise: float = 0.0) -> DetectorModel:
     inverse = np.zeros((3, size, size), dtype=np.float32)
-    inverse[1], inverse[2] = 1, -bend
+    inverse[0], inverse[1], inverse[2] = BIAS_DN, 1, -bend
     shape = (size, size)
     return DetectorModel(
         build.plane(2.0, shape), build.plane(read_noise, shape), build.plane(50_000, shape), inverse
@@ -114,9 +115,25 @@ def test_the_response_bends_as_the_inverse_polynomial_says() -> None:
     assert data.mean() == pytest.approx(BIAS_DN + linear - bend * linear**2, abs=4 * error + 1)
 
 
+def test_a_short_ramp_is_bent_by_a_parabola_as_by_the_polynomial() -> None:
+    """Beside the same ramps with a deposit of nothing, which are done read by read."""
+    model, size = bare_detector(), 64
+    model.inverse_linearity[2] = -2e-6
+    cubic = np.full((1, size, size), 4e-12, dtype=np.float32)
+    model = replace(model, inverse_linearity=np.concatenate([model.inverse_linearity, cubic]))
+    rate = 3.0
+    n = size * size
+    column, first = np.tile(np.arange(size, dtype=np.int32), size), np.arange(0, n + 1, size)
+    nothing = cosmic_rays.Deposits(column, np.ones(n, np.int32), np.zeros(n, np.float32), first)
+    one, other = exposed(model, rate), exposed(model, rate, deposits=nothing)
+    # 10^-3 DN off, a number in 500 may be rounded the other way.
+    assert np.abs(one.astype(int) - other).max() <= 1
+    assert (one != other).mean() < 2e-3
+
+
 def test_a_full_well_fills_and_stays_full() -> None:
     data = exposed(bare_detector(), 5_000.0)[:, 4:-4, 4:-4]
-    full = 50_000 * 1.05 + BIAS_DN
+    full = 50_000 * 1.05
     assert data.max() == round(full)
     assert (data[-1] == round(full)).all()
 
@@ -174,7 +191,9 @@ def test_cosmic_rays_come_at_their_rate_and_each_pixel_knows_its_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "radius", "ratio", "angle"), [(1.0, 0.3, 0.7, 0.4), (2.5, 0.15, 0.9, 2.0), (4.0, 0.5, 0.5, 1.0)]
+    ("n", "radius", "ratio", "angle"),
+    # Between the indices whose transforms are kept; the last two are larger than the stamp for details.
+    [(1.02, 0.3, 0.7, 0.4), (2.53, 0.15, 0.9, 2.0), (3.98, 0.5, 0.5, 1.0), (1.53, 2.0, 0.6, 2.0)],
 )
 def test_a_galaxy_is_what_galsim_draws(n: float, radius: float, ratio: float, angle: float) -> None:
     psf, size = scene.grid(active=512), 512
@@ -184,7 +203,7 @@ def test_a_galaxy_is_what_galsim_draws(n: float, radius: float, ratio: float, an
         np.array([256.3]), np.array([255.8]), np.ones(1), np.array([n]), (turn @ np.diag([long, short]))[None]
     )
     image = np.zeros((size, size), dtype=np.float32)
-    galaxies.add_galaxies(image, one, psf, missing=np.array([1e-3]))
+    galaxies.add_galaxies(image, one, psf, sizes=galaxies.stamp_sizes(one, np.array([1e-3])))
     fine = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-3)
     samples = psf.at(256, 256)
     for axis in (0, 1):
@@ -209,6 +228,20 @@ def test_a_galaxy_is_what_galsim_draws(n: float, radius: float, ratio: float, an
     assert image.sum() == pytest.approx(expected.sum(), abs=2e-3)
 
 
+def test_stamps_hold_the_wings_or_say_what_they_leave_out() -> None:
+    """De Vaucouleurs galaxies of 0.05″ to 5″: 0.2 % outside at most, until the largest stamp is reached."""
+    radii, n = np.geomspace(0.05, 5.0, 9) / 0.11, 9
+    many = galaxies.Galaxies(
+        np.zeros(n), np.zeros(n), np.ones(n), np.full(n, 4.0), radii[:, None, None] * np.eye(2)
+    )
+    sizes = galaxies.stamp_sizes(many, np.full(n, 2e-3))
+    outside = galaxies.outside(many, sizes)
+    assert (outside[sizes < galaxies.STAMP_SIZES[-1]] <= 2e-3).all()
+    for radius, size, share in zip(radii, sizes, outside, strict=True):
+        profile = galsim.Sersic(n=4, half_light_radius=radius)
+        assert share == pytest.approx(1 - profile.calculateIntegratedFlux(size / 2 - 16), abs=1e-5)
+
+
 def test_a_position_angle_runs_from_north_through_east(references: ReferenceStore) -> None:
     meta = meta_at_pole(references)
     angle = 35.0
@@ -227,7 +260,7 @@ def test_a_position_angle_runs_from_north_through_east(references: ReferenceStor
     optics = exposure._optics(meta, references)
     sources = catalog.sources_from_table(table, "F158")
     placed = exposure.scene.place(sources, optics.wcs, conversion_megajanskys=1.0, size=scene.ACTIVE)
-    image = exposure.scene.draw(sources, placed, optics.wcs, optics.psf, size=scene.ACTIVE)
+    image = exposure.scene.draw(sources, placed, optics.wcs, optics.psf, size=scene.ACTIVE).image
     y, x = np.mgrid[: scene.ACTIVE, : scene.ACTIVE] - np.array([placed.y, placed.x])[:, :, None]
     xx, xy, yy = ((image * moment).sum() for moment in (x * x, x * y, y * y))
     along = 0.5 * np.arctan2(2 * xy, xx - yy)
@@ -346,3 +379,37 @@ def test_the_truth_names_every_source_on_the_detector_and_comes_back(
     again = exposure.read_truth(url)
     np.testing.assert_array_equal(again["flux_njy"], made.truth["flux_njy"])
     write_ramp(made.ramp, str(tmp_path / str(meta.file_name)))
+
+
+def test_the_converter_s_ripples_are_in_every_read() -> None:
+    ripple = np.zeros((32, 2**16), np.float32)
+    ripple[:] = 20 * np.sin(np.arange(2**16) / 500)
+    for rate in (5.0, 600.0):
+        plain, bent = (
+            exposed(replace(bare_detector(128), converter=converter), rate)[:, 4:-4, 4:-4].astype(float)
+            for converter in (ripple[:, :2] * 0, ripple)
+        )
+        # The same photons: what differs is the ripple at each read, averaged; rounding is 0.3 DN.
+        expected = 20 * np.sin(plain / 500)
+        apart = bent - plain - expected
+        reads = IMAGING.reads_per_resultant == 1
+        assert np.abs(apart[reads]).max() < 1.1
+        assert np.abs(apart.mean(axis=(1, 2))).max() < 0.2 if rate < 100 else True
+
+
+def test_neighbours_show_a_share_of_a_pixel_s_signal_and_none_is_lost() -> None:
+    kernel = np.array([[0.001, 0.01, 0.001], [0.02, 0.936, 0.02], [0.001, 0.01, 0.001]], np.float32)
+    electrons = np.zeros((64, 64), np.float32)
+    electrons[30, 40] = 500
+    data = [
+        detector.expose(
+            electrons, replace(bare_detector(), ipc=ipc), IMAGING,
+            deposits=cosmic_rays.no_deposits(64), electronics=QUIET, seed=5,
+        )[0].astype(float)
+        for ipc in (detector.no_ipc(), kernel)
+    ]  # fmt: skip
+    rise = [each[-1] - each[0] for each in data]
+    stamp, total = rise[1][29:32, 39:42], rise[0][30, 40]
+    # The level of the reset differs from pixel to pixel by 4 DN; so do rounded numbers by one.
+    np.testing.assert_allclose(stamp / total, kernel, atol=2e-4)
+    assert rise[1][4:-4, 4:-4].sum() == pytest.approx(rise[0][4:-4, 4:-4].sum(), rel=1e-3)

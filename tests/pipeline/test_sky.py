@@ -90,3 +90,14 @@ def test_the_detectors_lie_side_by_side_without_overlap() -> None:
         turned = (centres - centres[k]) @ places[k].rotation
         others = np.delete(np.abs(turned).max(axis=1), k)
         assert others.min() > N_ACTIVE * PIXEL_SCALE_ARCSEC
+
+
+def test_velocity_aberration_has_a_frame_of_its_own_after_v2v3_as_the_mission_has_it() -> None:
+    transform = distortion.synthetic_distortion("WFI07")
+    image = wcs.build(transform, Pointing(ra_deg=10.0, dec_deg=0.0, roll_deg=0.0, aberration_scale=1.0001))
+    assert image.available_frames == ["detector", "v2v3", "v2v3vacorr", "world"]
+    v2, v3 = transform(MIDDLE, MIDDLE)
+    stretched = image.get_transform("v2v3", "v2v3vacorr")(v2, v3)
+    reference = Pointing(0, 0, 0)
+    assert stretched[0] - v2 == pytest.approx(1e-4 * (v2 - reference.v2_ref_arcsec), rel=1e-6)
+    assert stretched[1] - v3 == pytest.approx(1e-4 * (v3 - reference.v3_ref_arcsec), rel=1e-6)

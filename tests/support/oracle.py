@@ -15,7 +15,9 @@ SCRIPT = Path(__file__).with_name("oracle_stcal.py")
 TIMEOUT_S = 300
 
 
-def stcal(what: str, table: MATable, **arrays: NDArray | float) -> dict[str, np.ndarray]:
+def stcal(
+    what: str, table: MATable, *, timeout_s: float = TIMEOUT_S, **arrays: NDArray | float
+) -> dict[str, np.ndarray]:
     """Return what stcal makes of ``arrays`` and the reads of ``table``: ``likelihood`` or ``saturation``."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ def stcal(what: str, table: MATable, **arrays: NDArray | float) -> dict[str, np.
         # The peers' environment has packages of its own; ours must not come before them.
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=environment
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return dict(np.load(target))

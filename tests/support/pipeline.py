@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from nexus_pipeline import cli
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.ma_table import IMAGING, MATable
+from nexus_pipeline.instrument.readout import read_times_s
 from nexus_pipeline.instrument.wfi import BORDER, active
-from nexus_pipeline.products.model import ExposureMeta, Pointing, Ramp, RateImage, WorkingRamp
+from nexus_pipeline.products.model import ExposureMeta, Pointing, Ramp, RateImage, WorkingRamp, border_of
 from nexus_pipeline.references import kinds
-from nexus_pipeline.references.make import make_references
+from nexus_pipeline.references.make import BIAS_DN, make_references
 from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.simulate.detector import darks
 from nexus_pipeline.sky.distortion import relative_pixel_area, synthetic_distortion
-from nexus_pipeline.steps.dq_init import border_of
 
 DETECTOR, FILTER = "WFI07", "F158"
 START = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -131,7 +132,7 @@ def geometry(detector: str, size: int) -> tuple[Any, Floats]:
 def small_store(url: str, **changes: Any) -> ReferenceStore:
     """Return a reference store of one detector with small frames."""
     arguments = {"detectors": [DETECTOR], "filter_names": [FILTER], "n_pixels": SMALL, **changes}
-    return make_references(url, geometry, **arguments)
+    return make_references(url, geometry, darks, **arguments)
 
 
 def small_ramp(references: ReferenceStore, *, seed: int, sky_dn_s: float = 0.5) -> tuple[Ramp, Floats]:
@@ -147,16 +148,37 @@ def small_ramp(references: ReferenceStore, *, seed: int, sky_dn_s: float = 0.5) 
     rate[active(dark.shape)] += truth * flat
     linear = noisy_ramps(rate, seed=seed)
     measured = _polynomial(load(kinds.InverseLinearityReference).coefficients, linear)
+    inl, decay = load(kinds.IntegralNonlinearityReference), load(kinds.DarkDecayReference)
+    for channel, row in enumerate(inl.correction[: dark.shape[1] // 128]):
+        columns = np.s_[:, :, 128 * channel : 128 * (channel + 1)]
+        measured[columns] -= np.interp(measured[columns], inl.value, row)
+    measured += decay_of(decay, dark.shape[0])
     border = np.ones(dark.shape, dtype=bool)
     border[active(dark.shape)] = False
     rng = np.random.default_rng(seed + 1)
     reads = IMAGING.reads_per_resultant
     channels = np.repeat(10.0 * np.arange(dark.shape[1] // 128), 128)
+    # Offsets that differ from resultant to resultant and channel to channel, about the bias.
+    offsets = 40 * np.sin(np.arange(len(measured)))[:, None] * (1 + channels / 20)
+    offsets -= offsets.mean(axis=0)
     for i in range(len(measured)):
-        measured[i, border] = rng.normal(0, READ_NOISE / reads[i] ** 0.5, int(border.sum()))
-        # An offset that differs from resultant to resultant and channel to channel.
-        measured[i] += 300 + 40 * np.sin(i) + channels
-    return ramp(np.rint(measured).astype(np.uint16)), truth
+        measured[i, border] = BIAS_DN + rng.normal(0, READ_NOISE / reads[i] ** 0.5, int(border.sum()))
+        measured[i] += offsets[i]
+    amp33 = np.rint(BIAS_DN + rng.normal(0, 5, (*measured.shape[:2], 128))).astype(np.uint16)
+    return ramp(np.rint(measured).astype(np.uint16), amp33=amp33), truth
+
+
+def decay_of(reference: kinds.DarkDecayReference, size: int) -> NDArray[np.float64]:
+    """Return the decaying signal of each resultant and row, (n, ny, 1) DN; a row's columns differ by
+    nothing.
+    """
+    assert reference.amplitude_dn is not None
+    assert reference.time_constant_s is not None
+    rows, columns = read_times_s(reference.detector, IMAGING.read_time_s, n_pixels=size)
+    reads = [np.array(reads) - 1.5 for reads in IMAGING.read_pattern]
+    means = [np.exp(-since * IMAGING.read_time_s / reference.time_constant_s).mean() for since in reads]
+    by_row = np.exp(-(rows + columns.mean()) / reference.time_constant_s)
+    return reference.amplitude_dn * np.outer(means, by_row)[:, :, None]
 
 
 def _polynomial(coefficients: Floats, x: NDArray[np.float64]) -> NDArray[np.float64]:

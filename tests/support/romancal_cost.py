@@ -1,8 +1,7 @@
 """What romancal takes from L1 to L2, run in the peers' environment with our reference files.
 
-``python romancal_cost.py STORE EXTRA L1 OUT ALGORITHM REPEATS`` prints one line of JSON: CPU seconds by
-step of each run after the first, and the peak memory in bytes. Left out are the steps whose references STORE
-lacks, the catalogue and tweakreg. EXTRA is a folder for what only romancal asks for.
+``python romancal_cost.py STORE L1 OUT ALGORITHM REPEATS`` prints one line of JSON: CPU seconds by step of the
+first run and of each after it, and the peak memory in bytes. Left out are the catalogue and tweakreg.
 """
 
 import json
@@ -16,27 +15,21 @@ from typing import Any
 
 
 def main() -> None:
-    store, extra, source, out = (Path(argument) for argument in sys.argv[1:5])
-    algorithm, repeats = sys.argv[5], int(sys.argv[6])
-    files = local_references(store, extra)
+    store, source, out = (Path(argument) for argument in sys.argv[1:4])
+    algorithm, repeats = sys.argv[4], int(sys.argv[5])
+    files = local_references(store)
     answer_crds(files)
     logging.disable(logging.INFO)
     if algorithm == "likely_patched":
         patch_likely()
-    runs = [one_run(files, source, out, algorithm.removesuffix("_patched")) for _ in range(repeats + 1)]
-    print(json.dumps({"runs": runs[1:], "peak": peak_bytes()}))
+    runs = [one_run(source, out, algorithm.removesuffix("_patched")) for _ in range(repeats + 1)]
+    print(json.dumps({"runs": runs[1:], "first": runs[0], "peak": peak_bytes()}))
 
 
-def local_references(store: Path, extra: Path) -> dict[str, Path]:
-    """Return our files by romancal's name of the type, and a table of non-linearity that changes nothing."""
+def local_references(store: Path) -> dict[str, Path]:
+    """Return our files by romancal's name of the type."""
     rules = json.loads((store / "rules.json").read_text())["rules"]
-    files = {rule["kind"]: store / rule["file"] for rule in rules}
-    if "integralnonlinearity" not in files:
-        from romanisim_l1 import write_flat_inl  # noqa: PLC0415
-
-        write_flat_inl(extra)
-        files["integralnonlinearity"] = extra / "integralnonlinearity.asdf"
-    return files
+    return {rule["kind"]: store / rule["file"] for rule in rules}
 
 
 def answer_crds(files: dict[str, Path]) -> None:
@@ -64,7 +57,7 @@ def patch_likely() -> None:
     likely_fit.determine_diffs2use = determine_diffs2use
 
 
-def steps(files: dict[str, Path], algorithm: str) -> list[tuple[str, Callable[[Any], Any]]]:
+def steps(algorithm: str) -> list[tuple[str, Callable[[Any], Any]]]:
     from romancal.assign_wcs import AssignWcsStep  # noqa: PLC0415
     from romancal.dark_current import DarkCurrentStep  # noqa: PLC0415
     from romancal.dark_decay import DarkDecayStep  # noqa: PLC0415
@@ -88,15 +81,13 @@ def steps(files: dict[str, Path], algorithm: str) -> list[tuple[str, Callable[[A
         ("photom", PhotomStep, {}),
         ("flatfield", FlatFieldStep, {}),
     ]
-    needs = {"refpix": "refpix", "dark_decay": "darkdecaysignal"}
     return [
         (name, lambda model, cls=cls, options=options: cls(**options).run(model))
         for name, cls, options in chosen
-        if needs.get(name, "mask") in files
     ]
 
 
-def one_run(files: dict[str, Path], source: Path, out: Path, algorithm: str) -> dict[str, float]:
+def one_run(source: Path, out: Path, algorithm: str) -> dict[str, float]:
     """Return CPU seconds by step, "read" and "write" among them."""
     import roman_datamodels.datamodels as rdm  # noqa: PLC0415
 
@@ -104,7 +95,7 @@ def one_run(files: dict[str, Path], source: Path, out: Path, algorithm: str) -> 
     start = time.process_time()
     model = rdm.open(source)
     seconds["read"] = time.process_time() - start
-    for name, step in steps(files, algorithm):
+    for name, step in steps(algorithm):
         start = time.process_time()
         model = step(model)
         seconds[name] = time.process_time() - start

@@ -17,7 +17,6 @@ import astropy.units as u
 import crds
 import galsim
 import numpy as np
-import roman_datamodels.datamodels as rdm
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from romanisim import catalog, image
@@ -51,8 +50,7 @@ def forget_built_in_values() -> None:
     """Make romanisim take every value from a file, and know the MA table without asking CRDS."""
     for key in parameters.reference_data:
         parameters.reference_data[key] = None
-    # No such references exist here; None means romanisim leaves the effect out.
-    parameters.reference_data["darkdecaysignal"] = "none"
+    # romanisim 0.14 reads the kernel and then drops what it makes of it.
     parameters.reference_data["ipc"] = "none"
     tables = {}
     for number, pattern in parameters.read_pattern.items():
@@ -64,22 +62,6 @@ def forget_built_in_values() -> None:
             "effective_exposure_time": seconds,
         }
     parameters.ma_table_reference = {"roman": {"science_tables": tables}}
-
-
-def write_flat_inl(extra: Path) -> None:
-    """romanisim 0.14 fails without a table of integral non-linearity: one that changes nothing."""
-    reference = rdm.IntegralnonlinearityRefModel.create_fake_data()
-    reference.meta.instrument.detector = DETECTOR
-    reference.value = np.arange(0, 65536, 16, dtype="u2")
-    reference.meta.n_channels, reference.meta.n_pixels_per_channel = 32, 128
-    reference.inl_table = {
-        f"science_channel_{channel:02d}": {
-            "instrument_channel": channel - 1,
-            "correction": np.zeros(reference.value.shape),
-        }
-        for channel in range(1, 33)
-    }
-    reference.save(extra / "integralnonlinearity.asdf")
 
 
 def metadata() -> dict[str, Any]:
@@ -117,7 +99,6 @@ def stars(tree: dict[str, Any]) -> Table:
 
 def main() -> None:
     store, extra, out = (Path(argument) for argument in sys.argv[1:4])
-    write_flat_inl(extra)
     use_local_references(store, extra)
     forget_built_in_values()
     tree = metadata()

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import erf
 from tests.support import pipeline as build
 
-from nexus_pipeline.products.model import Photometry, RateImage
+from nexus_pipeline.products.model import Photometry, Pointing, RateImage
+from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
@@ -74,8 +75,9 @@ def star_table(ra: Floats, dec: Floats, magnitude: Floats) -> Table:
 
 
 def calibrated(rate: NDArray[Any], **changes: Any) -> RateImage:
-    """Return an L2 image with world coordinates and photometry."""
+    """Return an L2 image with world coordinates and photometry, of pixels that do not couple (no IPC)."""
     image = build.rate_image(rate)
+    image = replace(image, meta=replace(image.meta, carried={OWN_KEY: {"ipc": False}}))
     transform = synthetic_distortion(build.DETECTOR)
     size = rate.shape[0]
     return replace(
@@ -84,3 +86,9 @@ def calibrated(rate: NDArray[Any], **changes: Any) -> RateImage:
         photometry=Photometry(0.5, 0.005, 2.84e-13),
         **changes,
     )
+
+
+def pointed(image: RateImage, pointing: Pointing) -> RateImage:
+    """Return ``image`` with the world coordinates of another pointing."""
+    built = wcs.build(synthetic_distortion(build.DETECTOR), pointing, size=image.rate.shape[0])
+    return replace(image, wcs=built, s_region=wcs.s_region(built, size=image.rate.shape[0]))

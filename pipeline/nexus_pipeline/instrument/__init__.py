@@ -13,8 +13,11 @@ each pixel being weighed with its own area. Source: romanisim 0.14 ``image.flat_
 
 The signal convention of every ramp
 -----------------------------------
-A resultant of a light-sensitive pixel is  L⁻¹(q₀ + q) + d,  that of a reference pixel  d + read noise:
-q is the charge since the reset and q₀ that of the reset (both in linear DN), L⁻¹ the inverse
-linearity polynomial, d the offset and drift of the electronics, common to the pixels of a channel.
-``refpix`` therefore subtracts the whole of d before ``linearity`` applies L.
+A resultant of a light-sensitive pixel is the mean of its reads' C⁻¹(L⁻¹(q₀ + q)), shared with its
+neighbours by interpixel capacitance, plus d; that of a reference pixel is bias + d. Here q is the charge
+since the reset and q₀ that of the reset (both in linear DN), L⁻¹ the inverse linearity polynomial, whose
+constant is the bias, C the integral non-linearity of the converter, d what the electronics add: offsets,
+drift, 1/f noise, dark decay. ``refpix`` takes out of d what changes from resultant to resultant and
+``dark_decay`` its part; the mean that is left is a few DN beside the bias, and ``linearity`` applies C and
+L to the rest.
 """

@@ -38,3 +38,7 @@ class DQ(IntFlag):
     RESERVED_7 = 1 << 29
     OTHER_BAD_PIXEL = 1 << 30
     REFERENCE_PIXEL = 1 << 31
+
+
+WFI18_TRANSIENT = 1 << 7
+"""Of a resultant only: spoilt by the first read's transient of WFI18 (of a pixel the bit is OUTLIER)."""

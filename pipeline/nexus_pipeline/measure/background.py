@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from photutils.background import Background2D, MedianBackground
+from photutils.background import Background2D, BackgroundBase, MeanBackground, MedianBackground
 from scipy.ndimage import binary_dilation
 
 from nexus_pipeline.errors import InputError
@@ -17,25 +17,46 @@ Floats = NDArray[np.float64]
 
 BOX_PIXELS: Final = 128
 _SOURCE_MARGIN: Final = 5
+_MOSTLY_MASKED: Final = 0.7
+_MIN_SKY_SHARE: Final = 0.1
 _MIN_PIXELS: Final = 30
 _ENOUGH_PIXELS: Final = 1000
 _NODES: Final = 40
 
 
 def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.bool_] | None = None) -> Plane:
-    """Return the background of ``image``; pixels of ``sources`` and a margin about them do not count."""
-    mask = unusable
-    if sources is not None:
-        mask = mask | binary_dilation(sources, iterations=_SOURCE_MARGIN)
+    """Return the background of ``image``; pixels of ``sources`` and a margin about them do not count.
+
+    With the sources known it is a mean, without them a median: photon noise is skewed, so that the
+    median of an empty sky lies 0.3 % below the light that falls on a star. A field so crowded that no
+    box shows a tenth of its sky is treated as if no sources were known.
+    """
     box = min(BOX_PIXELS, *image.shape)
+    if sources is not None:
+        mask = unusable | binary_dilation(sources, iterations=_SOURCE_MARGIN)
+        if _sky_share(mask, box) >= _MIN_SKY_SHARE:
+            return _in_boxes(image, mask, box, MeanBackground())
+    return _in_boxes(image, unusable, box, MedianBackground())
+
+
+def _sky_share(mask: NDArray[np.bool_], box: int) -> float:
+    """Return the share of usable pixels in the emptiest box."""
+    rows, columns = (size // box * box for size in mask.shape)
+    boxes = mask[:rows, :columns].reshape(rows // box, box, columns // box, box)
+    masked: Floats = boxes.mean(axis=(1, 3))
+    return 1 - float(np.min(masked))
+
+
+def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, estimator: BackgroundBase) -> Plane:
+    # Mostly-masked boxes are filled from their neighbours; where all are, the emptiest count.
+    share = 0.99 * min(1 - _MOSTLY_MASKED, _sky_share(mask, box))
     found = Background2D(
         np.where(mask, 0, image),
         box_size=box,
         mask=mask,
         filter_size=3,
-        bkg_estimator=MedianBackground(),
-        # Mostly-masked boxes are filled from their neighbours.
-        exclude_percentile=70,
+        bkg_estimator=estimator,
+        exclude_percentile=100 * (1 - share),
     )
     return np.asarray(found.background, dtype=np.float32)
 

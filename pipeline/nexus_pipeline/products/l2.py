@@ -1,5 +1,6 @@
 """L2: calibrated rate images (``_cal.asdf``, DN/s)."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from roman_datamodels import datamodels
 
+from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products import asdf_file, store, tree
 from nexus_pipeline.products.model import (
     BorderPixels,
@@ -25,6 +27,7 @@ CAL_STEPS: Final = (
 )  # fmt: skip
 # rad prescribes half precision for these; the archive's size depends on it.
 _HALF: Final = ("err", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo")
+_MAD_TO_SIGMA: Final = 1.482602218505602
 _HALF_MAX: Final = float(np.finfo(np.float16).max)
 
 
@@ -41,6 +44,7 @@ def read_rate_image(url: str) -> RateImage:
             rate=asdf_file.array(node["data"]),
             dq=asdf_file.array(node["dq"]),
             amp33=asdf_file.array(node["amp33"]),
+            jump_indices=asdf_file.array(node["jump_indices"]) if "jump_indices" in node else None,
             border=_read_border(node),
             wcs=wcs,
             s_region=_s_region(meta),
@@ -59,6 +63,7 @@ def write_rate_image(image: RateImage, url: str) -> None:
     meta["wcs"] = image.wcs
     meta["photometry"] = write_photometry(image.photometry)
     meta["cal_step"] = _cal_step(image.provenance)
+    meta["statistics"] = statistics(image)
     meta["cal_logs"] = list(image.provenance.logs)
     if image.s_region is not None:
         meta["wcsinfo"]["s_region"] = image.s_region
@@ -68,10 +73,28 @@ def write_rate_image(image: RateImage, url: str) -> None:
         plane = getattr(image, name)
         if plane is not None:
             node[name] = _half(plane)
+    if image.jump_indices is not None:
+        # romancal 1.1's own name, which rad's schema knows nothing of, nor forbids.
+        node["jump_indices"] = image.jump_indices
     for edge in ("left", "right", "top", "bottom"):
         node[f"border_ref_pix_{edge}"] = getattr(image.border, edge)
         node[f"dq_border_ref_pix_{edge}"] = getattr(image.border, f"dq_{edge}")
     asdf_file.write(url, {"roman": node})
+
+
+def statistics(image: RateImage) -> dict[str, float]:
+    """Return rad's ``meta.statistics`` as romancal fills it.
+
+    Median and 1.4826 × the median absolute deviation (DN/s) of the usable pixels and their share;
+    the zodiacal light is not modelled there either (-1).
+    """
+    good = np.isfinite(image.rate) & (image.dq & np.uint32(DQ.DO_NOT_USE) == 0) & (image.err > 0)
+    told = {"zodiacal_light": -1.0, "image_median": math.nan, "image_rms": math.nan}
+    if good.any():
+        rate = image.rate[good]
+        told["image_median"] = float(np.median(rate))
+        told["image_rms"] = _MAD_TO_SIGMA * float(np.median(np.abs(rate - np.float32(told["image_median"]))))
+    return {**told, "good_pixel_fraction": float(good.mean())}
 
 
 def write_photometry(photometry: Photometry | None) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from nexus_pipeline.instrument.ma_table import MATable
-from nexus_pipeline.instrument.wfi import V2_CENTRE_ARCSEC, V3_CENTRE_ARCSEC
+from nexus_pipeline.instrument.wfi import BORDER, V2_CENTRE_ARCSEC, V3_CENTRE_ARCSEC
 from nexus_pipeline.products.names import ExposureId
 
 StepStatus = Literal["INCOMPLETE", "COMPLETE", "SKIPPED", "FAILED"]
@@ -84,6 +84,21 @@ class BorderPixels:
     dq_bottom: NDArray[np.uint32]
 
 
+def border_of(data: NDArray[np.float32], dq: NDArray[np.uint32], width: int = BORDER) -> BorderPixels:
+    """Return copies of the four edges of a ramp (n, ny, nx) and of its flags (ny, nx)."""
+    low, high = slice(None, width), slice(-width, None)
+    return BorderPixels(
+        left=data[:, :, low].copy(),
+        right=data[:, :, high].copy(),
+        top=data[:, high, :].copy(),
+        bottom=data[:, low, :].copy(),
+        dq_left=dq[:, low].copy(),
+        dq_right=dq[:, high].copy(),
+        dq_top=dq[high, :].copy(),
+        dq_bottom=dq[low, :].copy(),
+    )
+
+
 @dataclass(frozen=True)
 class WorkingRamp:
     """A ramp between L1 and the ramp fit.
@@ -141,7 +156,8 @@ class RateImage:
     """An L2 product: (4088, 4088) planes.
 
     ``rate`` and ``err`` are DN/s, the variances DN²/s², ``dumo`` (uniform minus optimal slope)
-    DN/s, ``chisq`` the χ² of the ramp fit. ``wcs`` maps 0-based pixel (x, y) of these
+    DN/s, ``chisq`` the χ² of the ramp fit, ``jump_indices`` (n, 3) the (resultant, y, x) before
+    which it saw a jump. ``wcs`` maps 0-based pixel (x, y) of these
     planes to ICRS degrees. What a later step gives is None until then.
     """
 
@@ -155,6 +171,7 @@ class RateImage:
     dumo: NDArray[np.float32]
     amp33: NDArray[np.uint16]
     border: BorderPixels
+    jump_indices: NDArray[np.int16] | None = None
     var_flat: NDArray[np.float32] | None = None
     wcs: Any = None  # gwcs.WCS, which carries no types
     s_region: str | None = None

@@ -6,10 +6,11 @@ from typing import Final
 
 from nexus_pipeline.errors import InputError
 
-SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat"}
+SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat", "WCS": "wcs"}
 _PATTERN: Final = re.compile(
     r"r(\d{5})(\d{2})(\d{3})(\d{3})(\d{3})(\d{3})_(\d{4})_(wfi\d{2})_(f\d{3}|grism|prism)_([a-z]+)"
 )
+_EXPOSURE: Final = re.compile(r"r\d{19}_\d{4}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def stem(exposure_id: ExposureId, detector: str, filter_name: str) -> str:
 
 
 def file_name(exposure_id: ExposureId, detector: str, filter_name: str, *, level: str) -> str:
-    """Return the mission's file name of the product of ``level`` (L1, L2 or L4)."""
+    """Return the mission's file name of the product of ``level`` (L1, L2, L4 or WCS)."""
     ending = "parquet" if level == "L4" else "asdf"
     return f"{stem(exposure_id, detector, filter_name)}_{SUFFIXES[level]}.{ending}"
 
@@ -53,6 +54,16 @@ def parse_file_name(name: str) -> tuple[ExposureId, str, str, str]:
         )
     numbers = (int(part) for part in match.groups()[:7])
     return ExposureId(*numbers), match[8].upper(), match[9].upper(), match[10]
+
+
+def is_exposure(name: str) -> bool:
+    """Say whether ``name`` is the common beginning of the files of one exposure."""
+    return _EXPOSURE.fullmatch(name) is not None
+
+
+def level_ending(level: str) -> str:
+    """Return how the names of the products of ``level`` end."""
+    return f"_{SUFFIXES[level]}.{'parquet' if level == 'L4' else 'asdf'}"
 
 
 def derived_name(name: str, *, level: str) -> str:

@@ -39,12 +39,36 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder != "/" else f"/{name}"
 
 
+def absolute(url: str) -> str:
+    """Return ``url`` so that it means the same from any folder."""
+    return str(local_path(url).absolute()) if is_local(url) else url
+
+
 def exists(url: str) -> bool:
     """Say whether there is a file or object at ``url``; StorageError if the place cannot be asked."""
     if is_local(url):
         return local_path(url).exists()
     with _storage_errors(url):
         return bool(_remote(url).exists(url))
+
+
+def is_folder(url: str) -> bool:
+    """Say whether ``url`` is a folder, or a prefix of objects; StorageError if the place cannot be asked."""
+    if is_local(url):
+        return local_path(url).is_dir()
+    with _storage_errors(url):
+        return bool(_remote(url).isdir(url))
+
+
+def listed(folder: str) -> list[str]:
+    """Return the names of what lies in ``folder``, in order; none where there is no such folder."""
+    with _storage_errors(folder, "listed"):
+        try:
+            if is_local(folder):
+                return sorted(path.name for path in local_path(folder).iterdir())
+            return sorted(file_name(path) for path in _remote(folder).ls(folder, detail=False))
+        except _MISSING:
+            return []
 
 
 @contextmanager
@@ -108,9 +132,9 @@ def _remote(url: str) -> Any:
 
 
 @contextmanager
-def _storage_errors(url: str) -> Iterator[None]:
+def _storage_errors(url: str, done: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise StorageError(f"{url}: could not be written: {reason}", url=url, errno=error.errno) from error
+        raise StorageError(f"{url}: could not be {done}: {reason}", url=url, errno=error.errno) from error

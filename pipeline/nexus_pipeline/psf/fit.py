@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 _COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
 _SUBTRACTION_RADIUS: Final = 20
-_BRIGHT_OVER_MEDIAN: Final = 30.0
+_BRIGHT_SIGMA: Final = 100.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class _Task:
     usable: NDArray[np.bool_]
     psf: PsfGrid
     noise: NoiseCurve
+    free: bool
     threads: int
 
 
@@ -69,34 +70,43 @@ def fit_sources(
     noise: NoiseCurve,
     x: Floats,
     y: Floats,
+    after: PsfFits | None = None,
+    free: bool = True,
     passes: int = 3,
     threads: int = 2,
 ) -> PsfFits:
-    """Return free-position fits of the sources near ``x``, ``y`` (4088² frame).
+    """Return fits of the sources near ``x``, ``y`` (4088² frame), or exactly there unless ``free``.
 
+    ``after``, if there are fits of the same sources already, takes neighbours off from the first pass on.
     Each pass fits every source on the image without its neighbours as the pass before had them.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
     """
-    task = _Task(background, extra_variance, usable, psf, noise, threads)
-    fits = _fit_all(task, image, np.column_stack([np.zeros_like(x), x, y]).astype(np.float64))
+    task = _Task(background, extra_variance, usable, psf, noise, free, threads)
+    if after is None:
+        fits = _fit_all(task, image, np.column_stack([np.zeros_like(x), x, y]).astype(np.float64))
+    else:
+        fits = _fit_again(task, image, after)
     for _ in range(passes - 1):
-        residual = _without(image, psf, fits)
-        start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
-        fits = _fit_all(task, residual, start)
+        fits = _fit_again(task, image, fits)
     return fits
 
 
-def _without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits) -> NDArray[np.float32]:
+def without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits) -> NDArray[np.float32]:
+    """Return ``image`` less the stars of ``fits`` (of the same unit and frame)."""
     residual = image.copy()
     good = fits.converged & np.isfinite(fits.flux)
-    flux = fits.flux[good]
-    # The spikes of a star far brighter than its fellows reach to the edge of its stamp.
-    far = flux > _BRIGHT_OVER_MEDIAN * np.median(flux) if flux.size else np.zeros(0, dtype=bool)
+    # What a bright star sends beyond 20 pixels would be seen: it goes out to the edge of its stamp.
+    far = fits.flux[good] > _BRIGHT_SIGMA * fits.flux_err[good]
     near = min(_SUBTRACTION_RADIUS, psf.radius - 1)
     radii = np.where(far, psf.radius - 1, near).astype(np.int64)
-    psf.add_to(residual, fits.x[good], fits.y[good], -flux, radii=radii)
+    psf.add_to(residual, fits.x[good], fits.y[good], -fits.flux[good], radii=radii)
     return residual
+
+
+def _fit_again(task: _Task, image: NDArray[np.float32], fits: PsfFits) -> PsfFits:
+    start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
+    return _fit_all(task, without(image, task.psf, fits), start)
 
 
 def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
@@ -106,7 +116,7 @@ def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
         fit_block(
             image, task.background, task.extra_variance, task.usable, psf.coefficients, psf.xs, psf.ys,
-            psf.oversample, noise.level, noise.variance, start[part], out,
+            psf.oversample, noise.level, noise.variance, start[part], task.free, out,
         )  # fmt: skip
         return out
 

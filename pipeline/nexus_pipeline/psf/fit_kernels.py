@@ -31,6 +31,7 @@ def fit_block(
     level: Floats,
     variance: Floats,
     start: Floats,
+    free: bool,
     out: Floats,
 ) -> None:
     corners, blend_weights = np.empty(4, np.int64), np.empty(4)
@@ -63,6 +64,7 @@ def fit_block(
             flux,
             x,
             y,
+            free,
             value,
             dx,
             dy,
@@ -121,12 +123,16 @@ def _fit_one(
     flux: float,
     x: float,
     y: float,
+    free: bool,
     value: Floats,
     dx: Floats,
     dy: Floats,
     out: Floats,
 ) -> None:
-    """Write flux, x, y, their errors, reduced χ², and whether it converged: damped Gauss-Newton."""
+    """Write flux, x, y, their errors, reduced χ², and whether it converged: damped Gauss-Newton.
+
+    Unless ``free``, the position stays and the flux may be negative.
+    """
     x0, y0 = x, y
     converged = False
     normal, right = np.zeros((3, 3)), np.zeros(3)
@@ -136,21 +142,21 @@ def _fit_one(
         if step == 0 and flux == 0.0:
             flux = _linear_flux(data, sky, extra, value, level, variance)
         chi2, n = _normal_equations(data, sky, extra, value, dx, dy, flux, level, variance, normal, right)
-        determinant = _solve(normal, right)
+        determinant = _solve(normal, right) if free else _solve_flux(normal, right)
         if n < 6 or not determinant > 0.0:
             break
         shift = max(abs(right[1]), abs(right[2]))
         damp = 1.0 if shift < 0.5 else 0.5 / shift
         flux, x, y = flux + right[0], x + damp * right[1], y + damp * right[2]
-        if abs(x - x0) > MAX_SHIFT or abs(y - y0) > MAX_SHIFT or not flux > 0.0:
+        if abs(x - x0) > MAX_SHIFT or abs(y - y0) > MAX_SHIFT or (free and not flux > 0.0):
             break
-        if shift < 1e-4 and abs(right[0]) < 1e-4 * sqrt(max(normal[0, 0], 1e-300)) + 1e-5 * flux:
+        if shift < 1e-4 and abs(right[0]) < 1e-4 * sqrt(max(normal[0, 0], 1e-300)) + 1e-5 * abs(flux):
             converged = True
             break
     out[0], out[1], out[2] = flux, x, y
     for k in range(3):
         out[3 + k] = sqrt(max(normal[k, k], 0.0)) if converged else np.nan
-    out[6] = chi2 / max(n - 3, 1)
+    out[6] = chi2 / max(n - (3 if free else 1), 1)
     out[8] = 1.0 if converged else 0.0
 
 
@@ -220,3 +226,13 @@ def _solve(normal: Floats, right: Floats) -> float:
     step = inverse @ right
     normal[:], right[:] = inverse, step
     return float(determinant)
+
+
+@compiled
+def _solve_flux(normal: Floats, right: Floats) -> float:
+    """As ``_solve`` for the flux alone: positions do not move and have no error."""
+    weight, step = normal[0, 0], right[0]
+    normal[:], right[:] = 0.0, 0.0
+    if weight > 0.0:
+        normal[0, 0], right[0] = 1.0 / weight, step / weight
+    return float(weight)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import spline_filter
+from scipy.ndimage import convolve, spline_filter
 
 from nexus_pipeline.errors import MismatchedReferenceError
 from nexus_pipeline.psf import kernels
@@ -76,18 +76,36 @@ class Stamps(Protocol):
     def spectral_types(self) -> tuple[str, ...]: ...
 
 
-def from_reference(reference: Stamps, *, spectral_type: str = "G2V") -> PsfGrid:
-    """Return the in-focus ePSF of one spectral type; MismatchedReferenceError if it holds none such."""
+def from_reference(
+    reference: Stamps, *, spectral_type: str = "G2V", ipc: NDArray[np.float32] | None = None
+) -> PsfGrid:
+    """Return the in-focus ePSF of one spectral type, with the inter-pixel capacitance of a kernel (3, 3).
+
+    Raises MismatchedReferenceError if there is no such type, or the ePSF includes IPC already.
+    """
+    if ipc is not None and "ipc" in reference.includes:
+        raise MismatchedReferenceError("the ePSF includes inter-pixel capacitance: it must not get it twice")
     if spectral_type not in reference.spectral_types:
         known = ", ".join(reference.spectral_types)
         raise MismatchedReferenceError(f"the ePSF has no spectral type {spectral_type} (only {known})")
+    stamps = reference.psf[0, reference.spectral_types.index(spectral_type)]
     return from_stamps(
-        reference.psf[0, reference.spectral_types.index(spectral_type)],
+        stamps if ipc is None else with_ipc(stamps, ipc, oversample=reference.oversample),
         reference.pixel_x,
         reference.pixel_y,
         oversample=reference.oversample,
-        includes=reference.includes,
+        includes=reference.includes if ipc is None else (*reference.includes, "ipc"),
     )
+
+
+def with_ipc(
+    stamps: NDArray[np.float32], kernel: NDArray[np.float32], *, oversample: int
+) -> NDArray[np.float32]:
+    """Return ``stamps`` (n, size, size) as the neighbours see them too: ``kernel`` acts on whole pixels."""
+    spread = np.zeros((2 * oversample + 1,) * 2)
+    spread[::oversample, ::oversample] = kernel
+    coupled = [convolve(each.astype(np.float64), spread, mode="constant") for each in stamps]
+    return np.stack(coupled).astype(np.float32)
 
 
 def from_stamps(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
@@ -16,8 +17,8 @@ from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
 from nexus_pipeline.measure import background, columns, detect, photometry
 from nexus_pipeline.products.model import Catalog, RateImage, StepRecord
 from nexus_pipeline.psf import fit
-from nexus_pipeline.psf.grid import PsfGrid, from_reference
-from nexus_pipeline.references import kinds
+from nexus_pipeline.psf.grid import PsfGrid
+from nexus_pipeline.recipes.epsf import psf_of
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import recorded
 from nexus_pipeline.sky.distortion import relative_pixel_area
@@ -32,14 +33,18 @@ _SOURCE_SIGMA: Final = 2.5
 
 
 @dataclass(frozen=True)
-class _Sky:
-    """The image without its background (DN/s), the background, its variance, and the noise curve."""
+class Sky:
+    """The image without its background (DN/s), the background, its variance, and the noise curve.
+
+    ``covered`` are the pixels that sources were seen to cover.
+    """
 
     image: Plane
     background: Plane
     variance: Plane
     extra_variance: Plane
     noise: fit.NoiseCurve
+    covered: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -48,45 +53,77 @@ class _Light:
 
     image: RateImage
     unusable: NDArray[np.bool_]
-    sky: _Sky
+    sky: Sky
 
 
 def catalog(
-    image: RateImage, store: ReferenceStore, *, on_step: Listener | None = None, threads: int = 2
+    image: RateImage,
+    store: ReferenceStore,
+    *,
+    ipc: bool | None = None,
+    on_step: Listener | None = None,
+    threads: int = 2,
 ) -> Catalog:
-    """Return the sources of ``image``; InputError if it has no WCS or photometry yet."""
-    if image.wcs is None or image.photometry is None:
-        raise InputError("the image has no world coordinates or photometry: calibrate it first")
+    """Return the sources of ``image``; InputError if it has no WCS or photometry yet.
+
+    ``ipc`` as in ``epsf.psf_of``.
+    """
+    require_calibrated(image)
     meta = image.meta
-    rule = store.find("epsf", detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time)
-    psf = from_reference(store.read(kinds.EpsfReference, rule))
+    psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
     table = _measure(image, psf, partial(_told, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
-        references={**image.provenance.references, "epsf": rule.file},
+        references={**image.provenance.references, **files},
         context=store.context,
     )
     return Catalog(meta, table, provenance, image.photometry)
 
 
-def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int) -> Table:
-    unusable = ((image.dq & np.uint32(DQ.DO_NOT_USE)) != 0) | ~np.isfinite(image.rate)
+def require_calibrated(image: RateImage) -> None:
+    """Raise InputError unless ``image`` has world coordinates and photometry."""
+    if image.wcs is None or image.photometry is None:
+        raise InputError("the image has no world coordinates or photometry: calibrate it first")
+
+
+def unusable_pixels(image: RateImage) -> NDArray[np.bool_]:
+    flagged: NDArray[np.bool_] = (image.dq & np.uint32(DQ.DO_NOT_USE)) != 0
+    return flagged | ~np.isfinite(image.rate)
+
+
+def beside_jumps(image: RateImage) -> NDArray[np.bool_]:
+    """Return the pixels next to one with a jump, themselves without: where no source is to be looked for.
+
+    They show half a per cent of the cosmic ray beside them (IPC): too little for a jump, enough for a
+    source.
+    """
+    hit: NDArray[np.bool_] = (image.dq & np.uint32(DQ.JUMP_DET)) != 0
+    grown: NDArray[np.bool_] = binary_dilation(hit)
+    return grown & ~hit
+
+
+def matched_filter(image: RateImage, psf: PsfGrid) -> Plane:
+    """Return the stamp of a star in the middle of ``image``, small enough for a filter."""
     middle = (image.rate.shape[0] - 1) // 2
-    stamp = psf.stamp(middle, middle, radius=_FILTER_RADIUS).astype(np.float32)
+    return psf.stamp(middle, middle, radius=_FILTER_RADIUS).astype(np.float32)
+
+
+def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int) -> Table:
+    unusable, stamp = unusable_pixels(image), matched_filter(image, psf)
     with told("background"):
-        sky = _sky(image, unusable, stamp)
+        sky = sky_behind(image, unusable, stamp)
     with told("detection"):
-        found = detect.detect(detect.significance(sky.image, sky.variance, ~unusable, stamp))
+        found = detect.detect(
+            detect.significance(sky.image, sky.variance, ~(unusable | beside_jumps(image)), stamp)
+        )
     with told("psf_photometry"):
-        fits = fit.fit_sources(
-            sky.image,
-            sky.background,
-            ~unusable,
-            extra_variance=sky.extra_variance,
-            psf=psf,
-            noise=sky.noise,
+        sky, fits = fitted(
+            image,
+            sky,
+            unusable,
+            psf,
             x=found.x.astype(np.float64),
             y=found.y.astype(np.float64),
             threads=threads,
@@ -104,16 +141,50 @@ def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Ite
         on_step(records[-1])
 
 
-def _sky(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> _Sky:
+def sky_behind(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> Sky:
     """Estimate the background twice: the second time without the sources seen in the first."""
     level, variance = background.noise_curve(image.rate, image.var_poisson + image.var_rnoise, unusable)
     first = background.estimate(image.rate, unusable)
     behind = np.interp(first, level, variance).astype(np.float32)
     filtered = detect.significance(image.rate - first, behind, ~unusable, stamp)
-    second = background.estimate(image.rate, unusable, sources=filtered > _SOURCE_SIGMA)
+    # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
+    covered = np.abs(filtered) > _SOURCE_SIGMA
+    second = background.estimate(image.rate, unusable, sources=covered)
     extra = _extra_variance(image, level, variance)
     behind = np.interp(second, level, variance).astype(np.float32) + extra
-    return _Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance))
+    return Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance), covered)
+
+
+def fitted(
+    image: RateImage,
+    sky: Sky,
+    unusable: NDArray[np.bool_],
+    psf: PsfGrid,
+    *,
+    x: Floats,
+    y: Floats,
+    free: bool = True,
+    threads: int = 2,
+) -> tuple[Sky, fit.PsfFits]:
+    """Return PSF fits near ``x``, ``y`` (at them unless ``free``), and the sky behind the stars' wings.
+
+    Wings reach beyond any mask: the sky is estimated again once they are taken off.
+    """
+    fit_on = partial(
+        fit.fit_sources,
+        usable=~unusable,
+        extra_variance=sky.extra_variance,
+        psf=psf,
+        noise=sky.noise,
+        x=x,
+        y=y,
+        free=free,
+        threads=threads,
+    )
+    first = fit_on(sky.image, sky.background, passes=2)
+    behind = background.estimate(fit.without(image.rate, psf, first), unusable, sources=sky.covered)
+    better = replace(sky, image=image.rate - behind, background=behind)
+    return better, fit_on(better.image, better.background, after=first, passes=1)
 
 
 def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
@@ -127,7 +198,7 @@ def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
 
 def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfGrid) -> Table:
     image, unusable, sky = light.image, light.unusable, light.sky
-    to_njy = _nanojanskys(image)
+    to_njy = nanojanskys(image)
     flux = np.where(unusable, 0, sky.image) * to_njy
     variance = np.interp(image.rate, sky.noise.level, sky.noise.variance) + sky.extra_variance
     error = np.sqrt(variance).astype(np.float32) * to_njy
@@ -140,10 +211,10 @@ def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfG
         positions=np.column_stack([fits.x, fits.y]),
         scale_arcsec=PIXEL_SCALE_ARCSEC,
     )
-    return columns.table(measured, _stars(fits, to_njy), circles, star_ratio=_star_ratio(psf))
+    return columns.table(measured, in_njy(fits, to_njy), circles, star_ratio=_star_ratio(psf))
 
 
-def _stars(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
+def in_njy(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
     """Return the fits in nJy: each with the factor of the pixel it lies in."""
     rows = np.clip(np.rint(fits.y).astype(int), 0, to_njy.shape[0] - 1)
     cols = np.clip(np.rint(fits.x).astype(int), 0, to_njy.shape[1] - 1)
@@ -160,7 +231,7 @@ def _stars(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
     )
 
 
-def _nanojanskys(image: RateImage) -> Plane:
+def nanojanskys(image: RateImage) -> Plane:
     """Return nJy per DN/s of each pixel: its area comes from the image's own WCS."""
     assert image.photometry is not None  # noqa: S101 - checked at the door, for the type checker
     transform = image.wcs.get_transform("detector", "v2v3")

@@ -1,22 +1,28 @@
 """exposure: one L1 ramp to one L2 image, in romancal 1.1's order.
 
-Not yet among the steps: dark_decay, wfi18_transient, tweakreg and the registration catalogue.
+Not yet among the steps: tweakreg and the registration catalogue.
 """
 
 from collections.abc import Callable
-from typing import Final
+from functools import wraps
+from typing import Any, Final
 
-from nexus_pipeline.errors import InputError
-from nexus_pipeline.instrument.filters import IMAGING_FILTERS
+import numpy as np
+
+from nexus_pipeline.errors import InputError, StepSkipped
+from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.products.l1 import read_ramp
-from nexus_pipeline.products.model import RateImage, StepRecord
+from nexus_pipeline.products.model import ExposureMeta, RateImage, StepRecord
 from nexus_pipeline.recipes.ramp_pass import over_bands
 from nexus_pipeline.references import kinds
+from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Pass, Settings, Step, recorded, resolved, run
 from nexus_pipeline.steps import (
     assign_wcs,
     dark_current,
+    dark_decay,
     dq_init,
     flatfield,
     linearity,
@@ -24,13 +30,50 @@ from nexus_pipeline.steps import (
     ramp_fitting,
     refpix,
     saturation,
+    wfi18_transient,
 )  # fmt: skip
+
+
+def if_any_light(function: Callable[..., RateImage]) -> Callable[..., RateImage]:
+    """Return ``function`` so that it is skipped, as in romancal, where every pixel is saturated."""
+
+    @wraps(function)
+    def unless_saturated(image: RateImage, *references: Reference, **parameters: Any) -> RateImage:
+        if np.all(image.dq & np.uint32(DQ.SATURATED)):
+            raise StepSkipped("every pixel is saturated")
+        return function(image, *references, **parameters)
+
+    return unless_saturated
+
+
+def not_for_spectra(meta: ExposureMeta) -> str | None:
+    """Say why a spectrum is not divided by a flat: the right one would depend on the wavelength."""
+    spectral = meta.filter_name in SPECTRAL_ELEMENTS
+    return f"a spectrum ({meta.filter_name}) takes no imaging flat" if spectral else None
+
 
 RAMP_STEPS: Final = (
     Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
     Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
-    Step("refpix", refpix.subtract, parameters=("smoothing_rows",)),
-    Step("linearity", linearity.correct, (kinds.LinearityReference,)),
+    Step(
+        "refpix",
+        refpix.subtract,
+        (kinds.RefpixReference,),
+        parameters=("remove_offset", "remove_trends", "cosine_interpolate", "fft_interpolate"),
+    ),
+    Step("dark_decay", dark_decay.subtract, (kinds.DarkDecayReference,)),
+    Step(
+        "wfi18_transient",
+        wfi18_transient.subtract,
+        parameters=("mask_rows",),
+        not_for=wfi18_transient.not_for,
+    ),
+    Step(
+        "linearity",
+        linearity.correct,
+        (kinds.LinearityReference, kinds.InverseLinearityReference, kinds.IntegralNonlinearityReference),
+        parameters=("every_read", "integral"),
+    ),
     Step(
         "ramp_fitting",
         ramp_fitting.fit,
@@ -40,10 +83,10 @@ RAMP_STEPS: Final = (
     ),
 )
 IMAGE_STEPS: Final = (
-    Step("dark_current", dark_current.subtract, (kinds.DarkReference,)),
-    Step("assign_wcs", assign_wcs.assign, (kinds.DistortionReference,)),
-    Step("photom", photom.calibrate, (kinds.PhotomReference,)),
-    Step("flatfield", flatfield.divide, (kinds.FlatReference,)),
+    Step("dark_current", if_any_light(dark_current.subtract), (kinds.DarkReference,)),
+    Step("assign_wcs", if_any_light(assign_wcs.assign), (kinds.DistortionReference,)),
+    Step("photom", if_any_light(photom.calibrate), (kinds.PhotomReference,)),
+    Step("flatfield", if_any_light(flatfield.divide), (kinds.FlatReference,), not_for=not_for_spectra),
 )
 STEPS: Final = (*RAMP_STEPS, *IMAGE_STEPS)
 
@@ -67,14 +110,15 @@ def calibrate(
     """Return the L2 image of the L1 ramp at ``url``, its provenance within.
 
     ``on_step`` hears of each step when it is done. Raises what reading, the store and the steps
-    raise, and InputError for an element that takes no images and ``settings`` that fit no step.
+    raise, and InputError for an element that takes neither images nor spectra and ``settings``
+    that fit no step.
     """
     check(settings or Settings())
     with recorded("read") as measured:
         stages = [read_ramp(url)]
     filter_name = stages[0].meta.filter_name
-    if filter_name not in IMAGING_FILTERS:
-        raise InputError(f"{url}: taken through {filter_name}; only images are calibrated so far")
+    if filter_name not in (*IMAGING_FILTERS, *SPECTRAL_ELEMENTS):
+        raise InputError(f"{url}: taken through {filter_name}; only images and spectra are calibrated")
     if on_step is not None:
         on_step(measured())
     parts = (Pass(RAMP_STEPS, over_bands), *IMAGE_STEPS)

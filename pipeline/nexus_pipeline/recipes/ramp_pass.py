@@ -10,16 +10,26 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nexus_pipeline.errors import StepSkipped
+from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
-from nexus_pipeline.products.model import Ramp, RateImage, WorkingRamp
+from nexus_pipeline.products.model import BorderPixels, Ramp, WorkingRamp
 from nexus_pipeline.references.kinds import Reference
-from nexus_pipeline.runner import Ready
-from nexus_pipeline.steps import dq_init, ramp_fitting, refpix, saturation
+from nexus_pipeline.runner import Passed, Ready
+from nexus_pipeline.steps import (
+    dark_decay,
+    dq_init,
+    ramp_fitting,
+    refpix,
+    saturation,
+    wfi18_transient,
+)  # fmt: skip
 from nexus_pipeline.steps.bands import available_cores, over_rows
 from nexus_pipeline.steps.checks import require_shape
 from nexus_pipeline.steps.ramp_planes import N_PLANES
@@ -48,37 +58,118 @@ class Stopwatch:
         return {name: seconds / threads for name, seconds in self._seconds.items()}
 
 
-def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> tuple[RateImage, Mapping[str, float]]:
-    """Return the rates of ``ramp`` after the steps ``todo``, and seconds of wall clock by step.
+@dataclass(frozen=True)
+class Correction:
+    """A step that subtracts from any band what it measured of the whole frame before."""
 
-    Raises what the steps raise.
+    name: str
+    take_out: Callable[[WorkingRamp], WorkingRamp]
+
+
+def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
+    """Return the rate image of ``ramp`` after the steps ``todo``; raises what the steps raise.
+
+    A step that is to be skipped says so before the first band.
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
     (mask,) = by_name["dq_init"].references
     border = watch.call("dq_init", dq_init.border, ramp, mask)
-    drift = None
-    if "refpix" in by_name:
-        drift = watch.call("refpix", refpix.measure, border, **by_name["refpix"].parameters)
+    frame = _Frame(ramp, by_name, border, watch)
+    corrections, skipped = _measured(frame)
     n_rows, n_columns = ramp.data.shape[1:]
-    frame = ramp_fitting.FittedRows(
+    fit = ramp_fitting.FittedRows(
         np.empty((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
         np.empty((n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.uint32),
+        np.empty((0, 3), np.int16),
     )
+    jumps: list[NDArray[np.int16]] = []
 
     def work(first: int, last: int) -> None:
         first, last = max(first, BORDER), min(last, n_rows - BORDER)
         if first < last:
-            begun = _begun(ramp, by_name, range(first, last), watch)
-            band = replace(begun, border=border, first_row=first)
-            fitted = _fitted(band, by_name, drift, watch)
+            fitted = _fitted(_corrected(frame, range(first, last), corrections), by_name, watch)
             rows = slice(first - BORDER, last - BORDER)
-            frame.planes[:, rows] = fitted.planes[:, :, BORDER:-BORDER]
-            frame.dq[rows] = fitted.dq[:, BORDER:-BORDER]
+            fit.planes[:, rows] = fitted.planes[:, :, BORDER:-BORDER]
+            fit.dq[rows] = fitted.dq[:, BORDER:-BORDER]
+            own = ramp_fitting.trimmed_jumps(
+                fitted.jumps, width=n_columns, first_row=0, last_row=last - first
+            )
+            jumps.append(own + np.array([0, first - BORDER, 0], np.int16))
 
     over_rows(work, n_rows)
-    image = ramp_fitting.image(frame, ramp.meta, amp33=ramp.amp33, border=border)
-    return image, watch.shared_by(available_cores())
+    found = replace(fit, jumps=ramp_fitting.in_order(jumps))
+    image = ramp_fitting.image(found, ramp.meta, amp33=ramp.amp33, border=border)
+    if np.all(fit.dq & np.uint32(DQ.SATURATED)) and "saturation" in by_name:
+        after = [name for name in by_name if name not in ("dq_init", "saturation")]
+        skipped |= dict.fromkeys(after, "every pixel is saturated")
+    return Passed(image, watch.shared_by(available_cores()), skipped)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What every band is cut from."""
+
+    ramp: Ramp
+    by_name: Mapping[str, Ready]
+    border: BorderPixels
+    watch: Stopwatch
+
+
+def _measured(frame: _Frame) -> tuple[list[Correction], dict[str, str]]:
+    """Return the corrections measured of the whole frame, in their order, and why others do nothing."""
+    corrections: list[Correction] = []
+    skipped: dict[str, str] = {}
+    for name, measure in (("refpix", _refpix), ("dark_decay", _dark_decay), ("wfi18_transient", _transient)):
+        if name in frame.by_name:
+            try:
+                take_out = frame.watch.call(name, measure, frame, frame.by_name[name], corrections)
+            except StepSkipped as nothing:
+                skipped[name] = str(nothing)
+            else:
+                corrections.append(Correction(name, take_out))
+    return corrections, skipped
+
+
+Take = Callable[[WorkingRamp], WorkingRamp]
+
+
+def _refpix(frame: _Frame, ready: Ready, _before: Sequence[Correction]) -> Take:
+    (reference,) = ready.references
+    correction = refpix.measure(frame.border, frame.ramp.amp33, reference, **ready.parameters)
+    return lambda band: refpix.take_out(band, correction)
+
+
+def _dark_decay(frame: _Frame, ready: Ready, _before: Sequence[Correction]) -> Take:
+    (reference,) = ready.references
+    decay = dark_decay.measure(frame.ramp.meta, reference, frame.ramp.data.shape[2])
+    return lambda band: dark_decay.take_out(band, decay)
+
+
+def _transient(frame: _Frame, ready: Ready, before: Sequence[Correction]) -> Take:
+    """The transient is fitted to all rows as the steps before it leave them: a pass of its own."""
+    meta = frame.ramp.meta
+    residuals = None
+    if wfi18_transient.may_be_fitted(meta, **ready.parameters):
+        residuals = np.empty(frame.ramp.data.shape[1])
+        quiet = replace(frame, watch=Stopwatch())
+
+        def work(first: int, last: int) -> None:
+            band = _corrected(quiet, range(first, last), before)
+            residuals[first:last] = wfi18_transient.row_residuals(band)
+
+        over_rows(work, frame.ramp.data.shape[1])
+    transient = wfi18_transient.measure(meta, residuals)
+    return lambda band: wfi18_transient.take_out(band, transient)
+
+
+def _corrected(frame: _Frame, rows: range, corrections: Sequence[Correction]) -> WorkingRamp:
+    """Return ``rows`` after dq_init, saturation and ``corrections``."""
+    begun = _begun(frame.ramp, frame.by_name, rows, frame.watch)
+    band = replace(begun, border=frame.border, first_row=rows.start)
+    for correction in corrections:
+        band = frame.watch.call(correction.name, correction.take_out, band)
+    return band
 
 
 def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwatch) -> WorkingRamp:
@@ -97,12 +188,8 @@ def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwat
     return replace(band, **planes)
 
 
-def _fitted(
-    band: WorkingRamp, by_name: Mapping[str, Ready], drift: refpix.Drift | None, watch: Stopwatch
-) -> ramp_fitting.FittedRows:
-    """Return the fit of ``band`` after the steps between saturation and the fit."""
-    if drift is not None:
-        band = watch.call("refpix", refpix.take_out, band, drift)
+def _fitted(band: WorkingRamp, by_name: Mapping[str, Ready], watch: Stopwatch) -> ramp_fitting.FittedRows:
+    """Return the fit of ``band`` after linearity."""
     if "linearity" in by_name:
         band = _step(band, by_name["linearity"], band.first_row, watch)
     fit = by_name["ramp_fitting"]
@@ -121,19 +208,15 @@ def rows_of(reference: R, first: int, last: int) -> R:
 
     The planes lie closed in memory, as kernels are compiled for.
     """
-    planes: dict[str, Any] = {
-        field.name: np.ascontiguousarray(plane[..., first:last, :])
-        for field in fields(reference)
-        if isinstance(plane := getattr(reference, field.name), np.ndarray)
+    cut: dict[str, Any] = {
+        name: np.ascontiguousarray(plane[..., first:last, :]) for name, plane in reference.planes.items()
     }
-    return replace(reference, **planes)
+    return replace(reference, **cut) if cut else reference
 
 
 def _require_shapes(ramp: Ramp, todo: Sequence[Ready]) -> None:
     """Raise MismatchedReferenceError for planes of another frame: a band of them might look right."""
     for each in todo:
         for reference in each.references:
-            for field in fields(reference):
-                plane = getattr(reference, field.name)
-                if isinstance(plane, np.ndarray):
-                    require_shape(plane, ramp.data.shape, reference)
+            for plane in reference.planes.values():
+                require_shape(plane, ramp.data.shape, reference)

@@ -8,12 +8,10 @@ algorithm = "casertano"
 jump_threshold_sigma = 4.5
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nexus_pipeline.errors import InputError
-from nexus_pipeline.products import store
+from nexus_pipeline.products.settings import read_tables
 from nexus_pipeline.runner import Settings
 
 
@@ -22,22 +20,7 @@ def read_settings(url: str) -> Settings:
 
     Whether there are such steps and parameters is for the recipe to say.
     """
-    with store.open_for_reading(url) as handle:
-        try:
-            tables = tomllib.load(handle)
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{url}: not a TOML file: {error}", url=url) from error
-    parameters, skip = {}, set()
-    for step, table in tables.items():
-        if not isinstance(table, dict):
-            raise InputError(f"{url}: {step} = {table!r} stands in no step's table; write [step] above it")
-        wanted = table.pop("skip", False)
-        if not isinstance(wanted, bool):
-            raise InputError(f"{url}: {step}.skip must be true or false, not {wanted!r}")
-        if wanted:
-            skip.add(step)
-        parameters[step] = table
-    return Settings(parameters, frozenset(skip))
+    return Settings(*read_tables(url, part="step"))
 
 
 def with_changes(

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, Final, cast
 
+import numpy as np
 from astropy.time import Time
+from numpy.typing import NDArray
 from roman_datamodels import datamodels
 
+from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH, DETECTORS, N_PIXELS
 from nexus_pipeline.products import asdf_file
 from nexus_pipeline.products.tree import OWN_KEY, plain
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import PhotomEntry, Reference
 
+_FILTERS: Final = ("gamma", "zeta", "alpha")
 # What a reference that holds for every filter says where rad's schema wants an element.
 ANY_ELEMENT: Final = "DARK"
 
@@ -52,7 +56,9 @@ def read_reference(kind: str, url: str) -> Reference:
     with asdf_file.opened(url, expected=_node_name(codec.model)) as node:
         meta = node["meta"]
         element = meta["instrument"].get("optical_element")
-        fields: dict[str, Any] = {name: asdf_file.array(node[key]) for name, key in codec.arrays.items()}
+        fields: dict[str, Any] = {
+            name: _lean(asdf_file.array(node[key])) for name, key in codec.arrays.items()
+        }
         if codec.read_rest is not None:
             fields |= codec.read_rest(node)
         return kinds.KINDS[kind](
@@ -62,6 +68,13 @@ def read_reference(kind: str, url: str) -> Reference:
             description=str(meta["description"]),
             **fields,
         )
+
+
+def _lean(array: NDArray[Any]) -> NDArray[Any]:
+    """Return ``array`` without its memory if it is all zero, as most planes of flags are (not to be written
+    to).
+    """
+    return array if array.any() else np.broadcast_to(np.zeros((), array.dtype), array.shape)
 
 
 def _node_name(model: type[datamodels.DataModel]) -> str:
@@ -74,6 +87,57 @@ def _write_distortion(reference: kinds.DistortionReference, node: dict[str, Any]
 
 def _read_distortion(node: Any) -> dict[str, Any]:
     return {"transform": node["coordinate_distortion_transform"]}
+
+
+def _write_inl(reference: kinds.IntegralNonlinearityReference, node: dict[str, Any]) -> None:
+    n_channels = len(reference.correction)
+    node["meta"] |= {"n_channels": n_channels, "n_pixels_per_channel": CHANNEL_WIDTH * N_PIXELS}
+    node["value"] = reference.value
+    node["inl_table"] = {
+        f"science_channel_{channel + 1:02d}": {"instrument_channel": channel, "correction": row}
+        for channel, row in enumerate(reference.correction.astype(np.float64))
+    }
+
+
+def _read_inl(node: Any) -> dict[str, Any]:
+    rows = node["inl_table"]
+    return {"correction": np.stack([asdf_file.array(rows[name]["correction"]) for name in sorted(rows)])}
+
+
+def _write_decay(reference: kinds.DarkDecayReference, node: dict[str, Any]) -> None:
+    own = {"amplitude": reference.amplitude_dn, "time_constant": reference.time_constant_s}
+    unknown = {"amplitude": None, "time_constant": None}
+    node["decay_table"] = {name: own if name == reference.detector else unknown for name in DETECTORS}
+
+
+def _read_decay(node: Any) -> dict[str, Any]:
+    row = node["decay_table"][node["meta"]["instrument"]["detector"]]
+    return {"amplitude_dn": _number(row["amplitude"]), "time_constant_s": _number(row["time_constant"])}
+
+
+def _write_refpix(reference: kinds.RefpixReference, node: dict[str, Any]) -> None:
+    for name in _FILTERS:
+        given = getattr(reference, name)
+        node[name] = np.zeros((len(given), reference.n_frequencies), np.complex128)
+        node[name][:, : given.shape[1]] = given
+
+
+def _read_refpix(node: Any) -> dict[str, Any]:
+    """One filter at a time: in the file they are twice as wide, and mostly zeros."""
+    whole = {name: asdf_file.array(node[name]).astype(np.complex64) for name in _FILTERS}
+    used = max(_last_used(each) for each in whole.values())
+    filters = {name: np.ascontiguousarray(each[:, :used]) for name, each in whole.items()}
+    return {"n_frequencies": whole["alpha"].shape[1], **filters}
+
+
+def _last_used(coefficients: NDArray[np.complex64]) -> int:
+    """Return how many frequencies there are up to the last that is not zero in all channels."""
+    used = np.flatnonzero(coefficients.any(axis=0))
+    return int(used[-1]) + 1 if used.size else 0
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _write_photom(reference: kinds.PhotomReference, node: dict[str, Any]) -> None:
@@ -145,6 +209,12 @@ CODECS: Final[Mapping[str, Codec]] = {
     "saturation": Codec(datamodels.SaturationRefModel, {"threshold": "data", "dq": "dq"}),
     "linearity": Codec(datamodels.LinearityRefModel, _POLYNOMIAL),
     "inverselinearity": Codec(datamodels.InverselinearityRefModel, _POLYNOMIAL),
+    "integralnonlinearity": Codec(
+        datamodels.IntegralnonlinearityRefModel, {"value": "value"}, cast("Any", _write_inl), _read_inl
+    ),
+    "refpix": Codec(datamodels.RefpixRefModel, {}, cast("Any", _write_refpix), _read_refpix),
+    "ipc": Codec(datamodels.IpcRefModel, {"kernel": "data"}),
+    "darkdecaysignal": Codec(datamodels.DarkdecaysignalRefModel, {}, cast("Any", _write_decay), _read_decay),
     "readnoise": Codec(datamodels.ReadnoiseRefModel, {"read_noise": "data"}),
     "gain": Codec(datamodels.GainRefModel, {"gain": "data"}),
     "dark": Codec(

@@ -4,8 +4,9 @@ Full-frame planes are (4096, 4096) with the reference border, flats (4088, 4088)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,16 @@ class Reference:
     filter_name: str | None = None
     useafter: datetime = DAWN
     description: str = ""
+    tables: ClassVar[tuple[str, ...]] = ()
+    """Arrays that are no planes of a frame."""
+
+    @property
+    def planes(self) -> dict[str, NDArray[Any]]:
+        """Its arrays (…, ny, nx) by name."""
+        arrays = {
+            each.name: getattr(self, each.name) for each in fields(self) if each.name not in self.tables
+        }
+        return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +70,60 @@ class InverseLinearityReference(Reference):
     kind = "inverselinearity"
     coefficients: NDArray[np.float32]
     dq: NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegralNonlinearityReference(Reference):
+    """DN to add to what each channel's converter gave, (n_channels, n), at its outputs ``value`` (n,), DN."""
+
+    kind = "integralnonlinearity"
+    tables = ("value", "correction")
+    value: NDArray[np.uint16]
+    correction: NDArray[np.float64]
+
+    @cached_property
+    def on_every_dn(self) -> NDArray[np.float32]:
+        """The corrections of each channel at 0, 1, 2 … 65535 DN: a look-up instead of a search."""
+        everywhere = np.arange(2**16)
+        return np.array([np.interp(everywhere, self.value, row) for row in self.correction], dtype=np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefpixReference(Reference):
+    """Filters of the left and right reference columns and of the 33rd output, by channel and frequency.
+
+    ``gamma``, ``zeta``, ``alpha`` (n_channels, n) are zero beyond their n lowest of ``n_frequencies``.
+    """
+
+    kind = "refpix"
+    tables = ("gamma", "zeta", "alpha")
+    gamma: NDArray[np.complex64]
+    zeta: NDArray[np.complex64]
+    alpha: NDArray[np.complex64]
+    n_frequencies: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class IpcReference(Reference):
+    """Interpixel capacitance: the share of a pixel's signal that it and its neighbours show, (3, 3), of sum
+    1.
+    """
+
+    kind = "ipc"
+    tables = ("kernel",)
+    kernel: NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DarkDecayReference(Reference):
+    """A signal that decays from the reset on: DN in the middle of the first read, and seconds.
+
+    None where nobody knows them.
+    """
+
+    kind = "darkdecaysignal"
+    amplitude_dn: float | None
+    time_constant_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +217,9 @@ class EpsfReference(Reference):
 KINDS: dict[str, type[Reference]] = {
     cls.kind: cls
     for cls in (
-        MaskReference, SaturationReference, LinearityReference, InverseLinearityReference, ReadNoiseReference,
-        GainReference, DarkReference, FlatReference, DistortionReference, PhotomReference, EpsfReference,
+        MaskReference, SaturationReference, LinearityReference, InverseLinearityReference,
+        IntegralNonlinearityReference, DarkDecayReference, RefpixReference, IpcReference,
+        ReadNoiseReference, GainReference, DarkReference, FlatReference, DistortionReference,
+        PhotomReference, EpsfReference,
     )
 }  # fmt: skip

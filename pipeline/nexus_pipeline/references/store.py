@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import IO, Final, TypeVar
 
-from nexus_pipeline.errors import MismatchedReferenceError, MissingReferenceError
+import numpy as np
+
+from nexus_pipeline.errors import InputError, MismatchedReferenceError, MissingReferenceError
 from nexus_pipeline.products import store
 from nexus_pipeline.references.files import read_reference, write_reference
-from nexus_pipeline.references.kinds import Reference
+from nexus_pipeline.references.kinds import DAWN, KINDS, Reference
 
 RULES_FILE: Final = "rules.json"
+_ROUNDING: Final = timedelta(seconds=1)
 R = TypeVar("R", bound=Reference)
 
 
@@ -75,7 +78,7 @@ class ReferenceStore:
 
     def read(self, cls: type[R], rule: Rule) -> R:
         """Read the file of ``rule``; MismatchedReferenceError if it does not hold what the rule says."""
-        url = store.join(self.url, rule.file)
+        url = rule.file if "/" in rule.file else store.join(self.url, rule.file)
         reference = read_reference(rule.kind, url)
         if not isinstance(reference, cls):
             raise MismatchedReferenceError(f"{url}: a {reference.kind} reference, not {cls.kind}", url=url)
@@ -83,7 +86,22 @@ class ReferenceStore:
             raise MismatchedReferenceError(
                 f"{url}: made for {reference.detector}, but the rules give it to {rule.detector}", url=url
             )
+        _require_sound(reference, rule, url)
         return reference
+
+    def with_files(self, files: Mapping[str, str]) -> "ReferenceStore":
+        """Return a store where ``files``, URLs by kind, stand in place of all rules of these kinds.
+
+        InputError for a kind there is not and a file that is not there. The context changes with them.
+        """
+        for kind, url in files.items():
+            if kind not in KINDS:
+                raise InputError(f"no reference is called {kind!r}; there are {', '.join(sorted(KINDS))}")
+            if not store.exists(url):
+                raise InputError(f"{url}: no such file (given as the {kind} reference)", url=url)
+        kept = [rule for rule in self.rules if rule.kind not in files]
+        given = [Rule(kind, None, None, DAWN, store.absolute(url)) for kind, url in files.items()]
+        return ReferenceStore(self.url, (*kept, *given))
 
     def add(self, references: Iterable[Reference]) -> "ReferenceStore":
         """Write ``references`` and then the rules, so that no rule ever names a file that is not there."""
@@ -96,6 +114,22 @@ class ReferenceStore:
         content = json.dumps({"rules": [_encoded(rule) for rule in grown.rules]}, indent=1).encode()
         store.save(store.join(self.url, RULES_FILE), partial(_write, content))
         return grown
+
+
+def _require_sound(reference: Reference, rule: Rule, url: str) -> None:
+    """Raise MismatchedReferenceError for a file that begins later than its rule, or knows nothing at all."""
+    given = "/" in rule.file
+    if not given and reference.useafter - rule.useafter > _ROUNDING:
+        raise MismatchedReferenceError(
+            f"{url}: holds from {reference.useafter:%Y-%m-%d} on, but the rules give it from "
+            f"{rule.useafter:%Y-%m-%d}",
+            url=url,
+        )
+    for name, plane in reference.planes.items():
+        # A look at a few pixels spares the rest in all but the worst case.
+        floats = np.issubdtype(plane.dtype, np.floating)
+        if floats and not np.isfinite(plane.flat[::1009]).any() and not np.isfinite(plane).any():
+            raise MismatchedReferenceError(f"{url}: its {name} holds no number at all", url=url)
 
 
 def open_store(url: str) -> ReferenceStore:

@@ -4,6 +4,7 @@ Takes sources, a reference store and where the telescope looks; leaves the ramp 
 format) and a table of what was put in. One seed repeats everything bit for bit.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -16,17 +17,22 @@ from numpy.typing import NDArray
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.instrument.ma_table import IMAGING, MATable
-from nexus_pipeline.instrument.wfi import DETECTORS, active
+from nexus_pipeline.instrument.wfi import BORDER, DETECTORS, active
 from nexus_pipeline.products import names, store
-from nexus_pipeline.products.model import ExposureMeta, Pointing, Ramp
+from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Ramp, RateImage
 from nexus_pipeline.products.names import ExposureId
+from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.simulate import cosmic_rays, detector, scene
+from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, scene
 from nexus_pipeline.simulate.background import background_mjysr
-from nexus_pipeline.simulate.catalog import Sources, read_sources, read_table
+from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
+from nexus_pipeline.simulate.changing import moment
+from nexus_pipeline.simulate.electronics import Electronics
+from nexus_pipeline.simulate.plane import RatePlane, is_plane, rate_dn_s, read_plane
 from nexus_pipeline.simulate.random import Effect, generator
+from nexus_pipeline.simulate.switches import read_effects
 from nexus_pipeline.sky import distortion, wcs
 
 __all__ = [
@@ -34,10 +40,16 @@ __all__ = [
     "Simulated",
     "aim",
     "exposure_meta",
+    "is_plane",
     "middle",
+    "moment",
+    "read_beside",
+    "read_effects",
+    "read_plane",
     "read_sources",
     "read_truth",
     "simulate",
+    "simulate_ideal",
     "truth_url",
     "write_truth",
 ]
@@ -47,11 +59,15 @@ DEFAULT_START: Final = datetime(2027, 6, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Effects:
-    """What may be turned off, and the slow disturbances of the electronics."""
+    """What may be turned off, and the disturbances of the electronics."""
 
     cosmic_rays: bool = True
     background: bool = True
-    electronics: detector.Electronics = field(default_factory=detector.Electronics)
+    ipc: bool = True
+    integral_nonlinearity: bool = True
+    dark_decay: bool = True
+    wfi18_transient: bool = True
+    electronics: Electronics = field(default_factory=Electronics)
 
 
 @dataclass(frozen=True)
@@ -112,23 +128,24 @@ def aim(
 
 
 def simulate(
-    sources: Sources,
+    sources: Sources | RatePlane,
     meta: ExposureMeta,
     references: ReferenceStore,
     *,
     seed: int,
     effects: Effects | None = None,
     threads: int = 2,
+    on_part: Callable[[str], None] | None = None,
 ) -> Simulated:
-    """Return the L1 ramp of ``sources`` as ``meta`` describes the exposure."""
+    """Return the L1 ramp of ``sources`` as ``meta`` says; ``on_part`` hears what is done."""
+    done = on_part or (lambda _: None)
     effects = effects or Effects()
     optics = _optics(meta, references)
-    size = optics.flat.shape[0]
-    placed = scene.place(
-        sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
-    )
-    light = scene.draw(sources, placed, optics.wcs, optics.psf, size=size, threads=threads)
-    electrons, model = _detected(light, optics, meta, references, effects=effects)
+    done("optics")
+    drawn, truth = _scene(sources, optics, meta, references, threads=threads)
+    done("sources")
+    electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
+    done("background and references")
     data, amp33 = detector.expose(
         electrons,
         model,
@@ -138,7 +155,42 @@ def simulate(
         seed=seed,
         threads=threads,
     )
-    return Simulated(Ramp(meta, data, amp33), scene.truth(sources, placed))
+    done("detector")
+    return Simulated(Ramp(_told(meta, effects), data, amp33), truth)
+
+
+def simulate_ideal(
+    sources: Sources | RatePlane,
+    meta: ExposureMeta,
+    references: ReferenceStore,
+    *,
+    seed: int,
+    effects: Effects | None = None,
+    threads: int = 2,
+) -> tuple[RateImage, Table]:
+    """Return an idealised L2 (see ``ideal``) and the truth; of ``effects`` only the background counts."""
+    optics = _optics(meta, references)
+    size, where = optics.flat.shape[0], _where(meta)
+    drawn, truth = _scene(sources, optics, meta, references, threads=threads)
+    rate = drawn.image / optics.area
+    rate += np.float32(_background_dn_s(optics, meta) if (effects or Effects()).background else 0.0)
+    inner = active((size + 2 * BORDER, size + 2 * BORDER))
+    dark = references.load(kinds.DarkReference, **where).rate[inner]
+    made = ideal.with_noise(
+        rate,
+        meta.ma_table,
+        dark=np.where(np.isfinite(dark), dark, 0.0).astype(np.float32),
+        gain=references.load(kinds.GainReference, **where).gain[inner],
+        flat=optics.flat,
+        read_noise=references.load(kinds.ReadNoiseReference, **where).read_noise[inner],
+        rng=generator(seed, Effect.IDEAL),
+    )
+    photometry = Photometry(
+        optics.photom.conversion_megajanskys, optics.photom.uncertainty, optics.photom.pixel_area_sr
+    )
+    without = _told(meta, Effects(ipc=False))
+    image = ideal.rate_image(made, without, photometry=photometry, image_wcs=optics.wcs)
+    return image, truth
 
 
 def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tuple[float, float]:
@@ -154,7 +206,7 @@ def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tup
 
 def truth_url(ramp_url: str) -> str:
     """Return where the truth of the ramp at ``ramp_url`` lies."""
-    return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal')}_truth.ecsv"
+    return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal').removesuffix('_cal')}_truth.ecsv"
 
 
 def read_truth(url: str) -> Table:
@@ -173,6 +225,12 @@ def write_truth(truth: Table, url: str) -> None:
     store.save(url, fill)
 
 
+def _told(meta: ExposureMeta, effects: Effects) -> ExposureMeta:
+    """Return ``meta`` that says whether there is IPC: photometry needs a PSF that has it too."""
+    own = {**meta.carried.get(OWN_KEY, {}), "ipc": effects.ipc}
+    return replace(meta, carried={**meta.carried, OWN_KEY: own})
+
+
 def _where(meta: ExposureMeta) -> dict[str, Any]:
     return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
 
@@ -184,10 +242,46 @@ def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
     return _Optics(
         wcs=wcs.build(transform, meta.pointing, size=flat.shape[0]),
         area=distortion.relative_pixel_area(transform, flat.shape[0]),
-        psf=from_reference(references.load(kinds.EpsfReference, **where)),
+        psf=_optical_psf(references.load(kinds.EpsfReference, **where)),
         photom=references.load(kinds.PhotomReference, **where).table[meta.filter_name],
         flat=flat,
     )
+
+
+def _scene(
+    sources: Sources | RatePlane,
+    optics: _Optics,
+    meta: ExposureMeta,
+    references: ReferenceStore,
+    *,
+    threads: int,
+) -> tuple[scene.Drawn, Table]:
+    """Return the sources' light in DN/s per pixel, and the truth about them (no rows for a plane)."""
+    size = optics.flat.shape[0]
+    if isinstance(sources, RatePlane):
+        gain = references.load(kinds.GainReference, **_where(meta)).gain
+        rate = rate_dn_s(sources, flat=optics.flat, gain=gain[active(gain.shape)])
+        return scene.Drawn((rate * optics.area).astype(np.float32), np.empty(0)), Table()
+    placed = scene.place(
+        sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
+    )
+    drawn = scene.draw(
+        sources,
+        placed,
+        optics.wcs,
+        optics.psf,
+        size=size,
+        threads=threads,
+        exposure_time_s=meta.ma_table.exposure_time_s,
+    )
+    return drawn, scene.truth(sources, placed, drawn)
+
+
+def _optical_psf(reference: kinds.EpsfReference) -> PsfGrid:
+    """Return the ePSF; InputError for one that includes IPC, which belongs to the detector here."""
+    if "ipc" in reference.includes:
+        raise InputError("the ePSF includes inter-pixel capacitance: the simulator needs one without it")
+    return from_reference(reference)
 
 
 def _detected(
@@ -216,8 +310,41 @@ def _detected(
         read_noise=references.load(kinds.ReadNoiseReference, **where).read_noise,
         saturation=references.load(kinds.SaturationReference, **where).threshold,
         inverse_linearity=references.load(kinds.InverseLinearityReference, **where).coefficients,
+        terms=_terms(meta, references, rate.shape[0], effects=effects),
     )
+    if effects.ipc:
+        model = replace(model, ipc=references.load(kinds.IpcReference, **where).kernel)
+    if effects.integral_nonlinearity:
+        inl = references.load(kinds.IntegralNonlinearityReference, **where)
+        model = replace(model, converter=_converter(inl))
     return rate, model
+
+
+def _converter(inl: kinds.IntegralNonlinearityReference) -> NDArray[np.float32]:
+    """Return the DN that converters add at 0, 1, 2 … true DN: ``inl`` holds what to add to their outputs."""
+    outputs = np.arange(2.0**16)
+    rows = []
+    for correction in inl.correction:
+        true = outputs + np.interp(outputs, inl.value, correction)
+        rows.append(np.interp(outputs, true, outputs) - outputs)
+    return np.array(rows, dtype=np.float32)
+
+
+def _terms(
+    meta: ExposureMeta, references: ReferenceStore, size: int, *, effects: Effects
+) -> electronics.Terms:
+    """Return the signals of the electronics that go by row and column."""
+    terms, table = electronics.no_terms(meta.ma_table, size), meta.ma_table
+    if effects.dark_decay:
+        decay = references.load(kinds.DarkDecayReference, **_where(meta))
+        if decay.amplitude_dn is not None and decay.time_constant_s is not None:
+            terms += electronics.dark_decay(
+                meta.detector, table, size,
+                amplitude_dn=decay.amplitude_dn, time_constant_s=decay.time_constant_s,
+            )  # fmt: skip
+    if effects.wfi18_transient and meta.detector == electronics.TRANSIENT_DETECTOR:
+        terms += electronics.first_read_transient(meta.detector, table, size)
+    return terms
 
 
 def _background_dn_s(optics: _Optics, meta: ExposureMeta) -> float:

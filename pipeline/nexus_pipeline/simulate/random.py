@@ -24,6 +24,9 @@ class Effect(IntEnum):
     COSMIC_RAYS = 4
     ELECTRONICS = 5
     AMP33 = 6
+    COUPLING = 7
+    PINK_NOISE = 8
+    IDEAL = 20
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:
@@ -45,10 +48,10 @@ def start(seed: int, effect: int, row: int, state: State) -> None:
 
 
 @compiled
-def uniform(state: State) -> float:
-    """Return a number in (0, 1)."""
+def bits(state: State) -> np.uint64:
+    """Return the next 64 random bits."""
     total = state[0] + state[3]
-    result = ((total << np.uint64(23)) | (total >> np.uint64(41))) + state[0]
+    result: np.uint64 = ((total << np.uint64(23)) | (total >> np.uint64(41))) + state[0]
     t = state[1] << np.uint64(17)
     state[2] ^= state[0]
     state[3] ^= state[1]
@@ -56,7 +59,13 @@ def uniform(state: State) -> float:
     state[0] ^= state[3]
     state[2] ^= t
     state[3] = (state[3] << np.uint64(45)) | (state[3] >> np.uint64(19))
-    return (float(result >> np.uint64(11)) + 0.5) * 1.1102230246251565e-16
+    return result
+
+
+@compiled
+def uniform(state: State) -> float:
+    """Return a number in (0, 1)."""
+    return (float(bits(state) >> np.uint64(11)) + 0.5) * 1.1102230246251565e-16
 
 
 @compiled

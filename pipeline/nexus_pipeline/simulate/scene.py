@@ -15,6 +15,7 @@ from nexus_pipeline.instrument.wfi import NOMINAL_PIXEL_AREA_SR
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.simulate import galaxies
 from nexus_pipeline.simulate.catalog import Sources
+from nexus_pipeline.simulate.changing import TRAIL_STEP_PIXELS
 from nexus_pipeline.sky.wcs import to_pixels
 
 Floats = NDArray[np.float64]
@@ -25,7 +26,9 @@ _FAINT_STAR_RADIUS: Final = 20
 _BRIGHT_STAR_DN_S: Final = 50.0
 """From here on what a star sends beyond 20 pixels would be seen: its whole stamp is drawn."""
 _LOST_DN_S: Final = 0.01
-"""Light a galaxy's stamp may leave out, a tenth of the faintest detection's noise; 0.1 to 2 % at most."""
+"""Light that may lie outside a galaxy's stamp, a tenth of the faintest detection's noise…"""
+_MOST_MISSING: Final = 2e-3
+"""… but no larger share than this."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class Placed:
     x: Floats
     y: Floats
     flux: Floats
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """DN/s per pixel (size²), and the share of each placed source's light that lies outside its stamp."""
+
+    image: NDArray[np.float32]
+    outside: Floats
 
 
 def place(sources: Sources, wcs: Any, *, conversion_megajanskys: float, size: int) -> Placed:
@@ -51,9 +62,18 @@ def place(sources: Sources, wcs: Any, *, conversion_megajanskys: float, size: in
 
 
 def draw(
-    sources: Sources, placed: Placed, wcs: Any, psf: PsfGrid, *, size: int, threads: int = 2
-) -> NDArray[np.float32]:
-    """Return the light of stars and galaxies, DN/s per pixel (size²)."""
+    sources: Sources,
+    placed: Placed,
+    wcs: Any,
+    psf: PsfGrid,
+    *,
+    size: int,
+    threads: int = 2,
+    exposure_time_s: float = 0.0,
+) -> Drawn:
+    """Return the light of stars and galaxies (size²); what moves leaves a trail, as a mean over the time."""
+    n_placed = len(placed.row)
+    at, placed = _trails(sources, placed, wcs, exposure_time_s)
     image = np.zeros((size, size), dtype=np.float32)
     star = sources.is_star[placed.row]
     radii = np.where(placed.flux[star] > _BRIGHT_STAR_DN_S, psf.radius - 1, _FAINT_STAR_RADIUS).astype(
@@ -61,12 +81,42 @@ def draw(
     )
     psf.add_to(image, placed.x[star], placed.y[star], placed.flux[star], radii=radii)
     extended = _galaxies(sources, placed, wcs, ~star)
-    missing = np.clip(_LOST_DN_S / np.maximum(extended.flux, 1e-6), 1e-3, 2e-2)
-    galaxies.add_galaxies(image, extended, psf, missing=missing, threads=threads)
-    return image
+    missing = np.clip(_LOST_DN_S / np.maximum(extended.flux, 1e-6), 1e-3, _MOST_MISSING)
+    sizes = galaxies.stamp_sizes(extended, missing)
+    galaxies.add_galaxies(image, extended, psf, sizes=sizes, threads=threads)
+    outside = np.empty(len(star))
+    outside[star] = _outside_stars(psf, radii)
+    outside[~star] = galaxies.outside(extended, sizes)
+    share = np.empty(n_placed)
+    share[at] = outside
+    return Drawn(image, share)
 
 
-def truth(sources: Sources, placed: Placed) -> Table:
+def _trails(
+    sources: Sources, placed: Placed, wcs: Any, exposure_time_s: float
+) -> tuple[NDArray[np.int64], Placed]:
+    """Return the places where light falls, and which entry of ``placed`` each belongs to."""
+    if sources.ra_rate is None or sources.dec_rate is None or not len(placed.row):
+        return np.arange(len(placed.row)), placed
+    way = np.stack([sources.ra_rate[placed.row], sources.dec_rate[placed.row]], axis=1)
+    way = np.einsum("nij,nj->ni", _pixels_per_arcsec(wcs, placed.x, placed.y), way * exposure_time_s / 3600)
+    steps = np.maximum(np.ceil(np.hypot(*way.T) / TRAIL_STEP_PIXELS), 1).astype(np.int64)
+    at = np.repeat(np.arange(len(steps)), steps)
+    within = np.arange(at.size) - np.repeat(np.cumsum(steps) - steps, steps)
+    along = (within + 0.5) / steps[at] - 0.5
+    x, y = placed.x[at] + along * way[at, 0], placed.y[at] + along * way[at, 1]
+    return at, Placed(placed.row[at], x, y, placed.flux[at] / steps[at])
+
+
+def _outside_stars(psf: PsfGrid, radii: NDArray[np.int64]) -> Floats:
+    """Return the share of the ePSF (in its middle) beyond each of ``radii`` pixels."""
+    middle = psf.xs.mean(), psf.ys.mean()
+    kinds, which = np.unique(radii, return_inverse=True)
+    share = [1 - psf.stamp(*middle, radius=int(radius)).sum() for radius in kinds]
+    return np.maximum(np.asarray(share)[which], 0.0) if len(kinds) else np.empty(0)
+
+
+def truth(sources: Sources, placed: Placed, drawn: Drawn) -> Table:
     """Return what was put on the detector, one row per source, for comparison with what is found."""
     row = placed.row
     return Table(
@@ -81,6 +131,7 @@ def truth(sources: Sources, placed: Placed) -> Table:
             "flux_dn_s": placed.flux,
             "n": sources.sersic_n[row],
             "half_light_radius": sources.half_light_radius_arcsec[row],
+            "outside_stamp": drawn.outside,
         }
     )
 

@@ -1,7 +1,7 @@
 """World coordinates of a detector: pixels through V2, V3 to ICRS, as the mission builds them.
 
 Takes a distortion transform and where the reference aperture looks; leaves a gwcs object with
-the frames detector, v2v3 (aberrated) and world.
+the frames detector, v2v3, v2v3vacorr (without velocity aberration) and world, named as romancal names them.
 """
 
 import gwcs
@@ -19,18 +19,24 @@ from nexus_pipeline.products.model import Pointing
 def build(distortion: Model, pointing: Pointing, *, size: int = N_ACTIVE) -> gwcs.WCS:
     """Return the WCS of a size² detector; pixel (0, 0) is the centre of the first active pixel."""
     pixel = frames.Frame2D(name="detector", axes_order=(0, 1), unit=(units.pix, units.pix))
-    telescope = frames.Frame2D(
-        name="v2v3",
-        axes_order=(0, 1),
-        axes_names=("v2", "v3"),
-        unit=(units.arcsec, units.arcsec),
-    )
+    telescope, at_rest = (telescope_frame(name) for name in ("v2v3", "v2v3vacorr"))
     world = frames.CelestialFrame(name="world", reference_frame=coordinates.ICRS())
-    to_sky = aberration(pointing) | v2v3_to_sky(pointing)
-    pipeline = [(pixel, distortion.copy()), (telescope, to_sky), (world, None)]
+    pipeline = [
+        (pixel, distortion.copy()),
+        (telescope, aberration(pointing)),
+        (at_rest, v2v3_to_sky(pointing)),
+        (world, None),
+    ]
     wcs = gwcs.WCS(pipeline)
     wcs.bounding_box = ((-0.5, size - 0.5), (-0.5, size - 0.5))
     return wcs
+
+
+def telescope_frame(name: str) -> frames.Frame2D:
+    """Return a frame of V2, V3 in arcsec."""
+    return frames.Frame2D(
+        name=name, axes_order=(0, 1), axes_names=("v2", "v3"), unit=(units.arcsec, units.arcsec)
+    )
 
 
 def aberration(pointing: Pointing) -> Model:

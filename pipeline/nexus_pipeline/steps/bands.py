@@ -7,6 +7,7 @@ used: it dies in forked workers and aborts when two threads enter it at once.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, Final
 
 import numba
@@ -15,6 +16,7 @@ BAND_ROWS: Final = 64
 # Compiled code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
 # package or, where that may not be written, under the home.
 compiled: Final[Callable[..., Any]] = numba.njit(nogil=True, cache=True, error_model="numpy")
+_LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
 
 
 def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | None = None) -> None:
@@ -34,4 +36,10 @@ def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | N
 
 def available_cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _LIMIT.get() or cores)
+
+
+def limit_cores(cores: int) -> None:
+    """Let the work this thread shares out take ``cores`` at most: other processes have theirs."""
+    _LIMIT.set(cores)

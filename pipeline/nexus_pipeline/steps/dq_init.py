@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
-from nexus_pipeline.products.model import BorderPixels, Ramp, WorkingRamp
+from nexus_pipeline.products.model import BorderPixels, Ramp, WorkingRamp, border_of
 from nexus_pipeline.references.kinds import MaskReference
 from nexus_pipeline.steps.checks import require_detector, require_shape
 
@@ -53,19 +52,4 @@ def part_of(ramp: Ramp, index: Any) -> Ramp:
         data=ramp.data[index],
         resultant_dq=None if ramp.resultant_dq is None else ramp.resultant_dq[index],
         reference_read=None if ramp.reference_read is None else ramp.reference_read[index],
-    )
-
-
-def border_of(data: NDArray[np.float32], dq: NDArray[np.uint32], width: int = BORDER) -> BorderPixels:
-    """Return copies of the four edges of a ramp (n, ny, nx) and of its flags (ny, nx)."""
-    low, high = slice(None, width), slice(-width, None)
-    return BorderPixels(
-        left=data[:, :, low].copy(),
-        right=data[:, :, high].copy(),
-        top=data[:, high, :].copy(),
-        bottom=data[:, low, :].copy(),
-        dq_left=dq[:, low].copy(),
-        dq_right=dq[:, high].copy(),
-        dq_top=dq[high, :].copy(),
-        dq_bottom=dq[low, :].copy(),
     )

@@ -28,15 +28,17 @@ def band_fitter(
     threshold: float,
     planes: Floats,
     dq: NDArray[np.uint32],
+    jumps: NDArray[np.uint8],
 ) -> Callable[[int, int], None]:
-    """Return what fits rows first to last: it writes into ``planes`` and adds to ``dq``."""
+    """Return what fits rows first to last: it writes into ``planes`` and adds to ``dq`` and ``jumps``."""
     table = ramp.meta.ma_table
     weights, times = ramp_weights(table), _times(table)
 
     def fit(first: int, last: int) -> None:
         _fit_rows(
             ramp.data, ramp.resultant_dq, gain, read_noise, times,
-            weights.slope, weights.read, weights.poisson, np.float32(threshold), planes, dq, first, last,
+            weights.slope, weights.read, weights.poisson, np.float32(threshold), planes, dq, jumps,
+            first, last,
         )  # fmt: skip
 
     return fit
@@ -61,10 +63,11 @@ def _fit_rows(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
     threshold: np.float32,
     planes: Floats,
     dq: NDArray[np.uint32],
+    jumps: NDArray[np.uint8],
     first: int,
     last: int,
 ) -> Any:
-    """Write ``planes`` and add to ``dq`` for rows ``first`` to ``last``."""
+    """Write ``planes`` and add to ``dq`` and ``jumps`` for rows ``first`` to ``last``."""
     n = data.shape[0]
     ramp = np.empty(n, np.float32)
     stack = np.empty((n + 1, 2), np.int64)
@@ -88,6 +91,7 @@ def _fit_rows(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
                 split = _jump(ramp, times, a, b, m, noise, threshold)
                 if split >= 0:
                     dq[y, x] |= JUMP
+                    jumps[split + 1, y, x] |= np.uint8(JUMP)
                     stack[top, 0], stack[top, 1] = a, split - 1
                     stack[top + 1, 0], stack[top + 1, 1] = split + 2, b
                     top += 2

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.instrument.wfi import active
+from nexus_pipeline.instrument.wfi import BORDER, active
 from nexus_pipeline.products.model import BorderPixels, ExposureMeta, RateImage, WorkingRamp
 from nexus_pipeline.references.kinds import GainReference, ReadNoiseReference
 from nexus_pipeline.steps import ramp_casertano, ramp_likelihood
 from nexus_pipeline.steps.bands import over_rows
 from nexus_pipeline.steps.checks import require_detector, require_shape
-from nexus_pipeline.steps.ramp_planes import N_PLANES, Floats
+from nexus_pipeline.steps.ramp_planes import JUMP, N_PLANES, Floats
 
 ALGORITHMS: Final[Mapping[str, Callable[..., Callable[[int, int], None]]]] = {
     "likelihood": ramp_likelihood.band_fitter,
@@ -34,10 +34,14 @@ sees two at most (0.3 to 10 DN/s, imaging table); at the mission's 4.5 the likel
 
 @dataclass(frozen=True)
 class FittedRows:
-    """The planes of ``ramp_planes`` (5, ny, nx) and the flags (ny, nx) of the rows of a ramp."""
+    """The planes of ``ramp_planes`` (5, ny, nx) and the flags (ny, nx) of the rows of a ramp.
+
+    ``jumps`` (n, 3) are (resultant, y, x) of the resultants that a jump precedes, by resultant and row.
+    """
 
     planes: Floats
     dq: NDArray[np.uint32]
+    jumps: NDArray[np.int16]
 
 
 def require_algorithm(name: str) -> None:
@@ -57,7 +61,8 @@ def fit(
     """Return the slopes of ``ramp`` with their variances, χ² and DQ: ``fit_rows`` of a whole frame."""
     rows = fit_rows(ramp, gain, read_noise, algorithm=algorithm, jump_threshold_sigma=jump_threshold_sigma)
     y, x = active((rows.dq.shape[0], rows.dq.shape[1]))
-    trimmed = FittedRows(rows.planes[:, y, x].copy(), rows.dq[y, x].copy())
+    jumps = trimmed_jumps(rows.jumps, width=rows.dq.shape[1], first_row=y.start, last_row=y.stop)
+    trimmed = FittedRows(rows.planes[:, y, x].copy(), rows.dq[y, x].copy(), jumps)
     return image(trimmed, ramp.meta, amp33=ramp.amp33, border=ramp.border)
 
 
@@ -85,6 +90,7 @@ def fit_rows(
     known_gain, known_noise = _positive(gain.gain), _positive(read_noise.read_noise)
     dq = ramp.dq | _flagged(~known_gain, DQ.NO_GAIN_VALUE) | _flagged(~known_noise, DQ.UNRELIABLE_ERROR)
     planes = np.empty((N_PLANES, *dq.shape), dtype=np.float32)
+    jumps = np.zeros(ramp.data.shape, dtype=np.uint8)
     work = ALGORITHMS[algorithm](
         ramp,
         np.where(known_gain, gain.gain, 1).astype(np.float32),
@@ -92,10 +98,35 @@ def fit_rows(
         threshold=jump_threshold_sigma,
         planes=planes,
         dq=dq,
+        jumps=jumps,
     )
     over_rows(work, dq.shape[0])
     _flag_no_slope(planes, dq, ramp.resultant_dq)
-    return FittedRows(planes, dq)
+    return FittedRows(planes, dq, _listed(jumps, dq))
+
+
+def trimmed_jumps(
+    jumps: NDArray[np.int16], *, width: int, first_row: int, last_row: int
+) -> NDArray[np.int16]:
+    """Return the jumps of rows ``first_row`` to ``last_row``, counted from there, without the border's
+    columns.
+    """
+    y, x = jumps[:, 1], jumps[:, 2]
+    inner = (y >= first_row) & (y < last_row) & (x >= BORDER) & (x < width - BORDER)
+    return jumps[inner] - np.array([0, first_row, BORDER], dtype=np.int16)
+
+
+def in_order(jumps: list[NDArray[np.int16]]) -> NDArray[np.int16]:
+    """Return all ``jumps`` as one list, by resultant, row and column."""
+    together = np.concatenate(jumps) if jumps else np.empty((0, 3), np.int16)
+    return together[np.lexsort(together.T[::-1])]
+
+
+def _listed(jumps: NDArray[np.uint8], dq: NDArray[np.uint32]) -> NDArray[np.int16]:
+    """Return (resultant, y, x) of the flags in ``jumps``, looking only where ``dq`` knows of one."""
+    y, x = np.nonzero(dq & JUMP)
+    resultant, which = np.nonzero(jumps[:, y, x])
+    return np.stack([resultant, y[which], x[which]], axis=1).astype(np.int16)
 
 
 def image(fitted: FittedRows, meta: ExposureMeta, *, amp33: Any, border: BorderPixels) -> RateImage:
@@ -110,6 +141,7 @@ def image(fitted: FittedRows, meta: ExposureMeta, *, amp33: Any, border: BorderP
         dq=fitted.dq,
         chisq=chisq,
         dumo=dumo,
+        jump_indices=fitted.jumps,
         amp33=amp33,
         border=border,
     )

@@ -33,14 +33,16 @@ def band_fitter(
     threshold: float,
     planes: Floats,
     dq: NDArray[np.uint32],
+    jumps: NDArray[np.uint8],
 ) -> Callable[[int, int], None]:
-    """Return what fits rows first to last: it writes into ``planes`` and adds to ``dq``."""
+    """Return what fits rows first to last: it writes into ``planes`` and adds to ``dq`` and ``jumps``."""
     factors = covariance_factors(ramp.meta.ma_table)
     limits = jump_limits(threshold, ramp.meta.ma_table)
 
     def fit(first: int, last: int) -> None:
         _fit_rows(
-            ramp.data, ramp.resultant_dq, gain, read_noise, factors, limits, planes, dq, first, last
+            ramp.data, ramp.resultant_dq, gain, read_noise, factors, limits, planes, dq, jumps,
+            first, last,
         )  # fmt: skip
 
     return fit
@@ -88,10 +90,11 @@ def _fit_rows(  # noqa: PLR0917 - numba takes no keyword-only arguments
     limits: Floats,
     planes: Floats,
     dq: NDArray[np.uint32],
+    jumps: NDArray[np.uint8],
     first: int,
     last: int,
 ) -> Any:
-    """Write ``planes`` and add to ``dq`` for rows ``first`` to ``last``."""
+    """Write ``planes`` and add to ``dq`` and ``jumps`` for rows ``first`` to ``last``."""
     n, nx = factors.shape[1], data.shape[2]
     scratch = np.empty((3, n, _BLOCK), np.float32)
     rest, use, ordered = scratch[0], scratch[1], scratch[2]
@@ -108,8 +111,9 @@ def _fit_rows(  # noqa: PLR0917 - numba takes no keyword-only arguments
                 noise[x] = read_noise[y, start + x] ** 2
                 guess[x] = max(centre[x], np.float32(0)) / gain[y, start + x]
             _leave_out_jumps(
-                rest, use, left, guess, noise, factors, limits, work, sums, dq[y, start : start + width]
-            )
+                rest, use, left, guess, noise, factors, limits, work, sums, dq[y, start : start + width],
+                jumps[:, y, start : start + width],
+            )  # fmt: skip
             for x in range(width):
                 guess[x] = max(centre[x] + sums[1, x] / sums[2, x], np.float32(0)) / gain[y, start + x]
             _eliminate(rest, use, guess, noise, factors, work, sums)
@@ -184,6 +188,7 @@ def _leave_out_jumps(  # noqa: PLR0917 - as above
     work: Floats,
     sums: Floats,
     dq: NDArray[np.uint32],
+    jumps: NDArray[np.uint8],
 ) -> Any:
     """Take differences with jumps out of ``use`` until none is left to find; ``sums`` are of what stays."""
     width = rest.shape[1]
@@ -202,21 +207,25 @@ def _leave_out_jumps(  # noqa: PLR0917 - as above
             if searched[x]:
                 found = True
                 dq[x] |= JUMP
-                _leave_out(rest, use, left, where[x], x)
+                _leave_out(rest, use, left, where[x], x, jumps)
                 # Of two differences that disagree nobody can tell the good one.
                 searched[x] = left[x] > 3
 
 
 @compiled
 def _leave_out(  # noqa: PLR0917 - as above
-    rest: Floats, use: Floats, left: NDArray[np.int64], where: int, x: int
+    rest: Floats, use: Floats, left: NDArray[np.int64], where: int, x: int, jumps: NDArray[np.uint8]
 ) -> Any:
-    """Leave out one difference, or two where ``where`` is beyond the last."""
+    """Leave out one difference, or two where ``where`` is beyond the last.
+
+    The later resultant of a difference is said to have the jump, as stcal has it.
+    """
     n = rest.shape[0]
     first = where % n
     for k in range(first, first + 1 + where // n):
         rest[k, x], use[k, x] = 0, 0
         left[x] -= 1
+        jumps[k + 1, x] |= np.uint8(JUMP)
 
 
 # Rows of ``work``: below the diagonal, its factor, inverse pivots, eliminated differences and ones (those

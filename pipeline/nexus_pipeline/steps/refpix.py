@@ -1,103 +1,133 @@
-"""refpix: take the drift of the electronics out, as the reference border shows it.
+"""refpix: take out the noise that outputs share, as the reference pixels and the 33rd output show it.
 
-Takes and leaves a working ramp (DN). Of every resultant are subtracted: the level of each
-channel (from the reference rows above and below it) and what all channels share from row to row
-(from the reference columns left and right, smoothed). Amp33 is not used, nor is there a
-correction within a row: the mission's IRRC does both, and comes later.
+Takes and leaves a working ramp (DN). The mission's improved reference correction (IRRC, romancal 1.1): what
+a channel shares with the left and right reference columns and the 33rd output is the sum of these three,
+each filtered by coefficients over the frequency at which pixels are read. The border and the 33rd output
+tell it all: a correction is a line and a signal in time per channel and resultant, never a copy of the
+cube. What does not change from resultant to resultant stays: it is part of what the linearity polynomial
+was made for.
 """
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy import fft
 
-from nexus_pipeline.errors import InputError
-from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.instrument.wfi import BORDER, CHANNEL_WIDTH
+from nexus_pipeline.errors import MismatchedReferenceError, StepSkipped
+from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH
 from nexus_pipeline.products.model import BorderPixels, WorkingRamp
+from nexus_pipeline.references import irrc
+from nexus_pipeline.references.kinds import RefpixReference
+from nexus_pipeline.steps.bands import available_cores
+from nexus_pipeline.steps.checks import require_detector
+from nexus_pipeline.steps.refpix_kernels import mix, quantise, subtract_rows
 
-SMOOTHING_ROWS: Final = 32.0
-"""Standard deviation of the smoothing along y. Eight reference pixels of 5 DN give a row's level to
-1.8 DN; over 113 effective rows (√(4π) σ) that becomes 0.17 DN, well below the noise of a pixel."""
-_UNUSABLE: Final = np.uint32(DQ.DO_NOT_USE | DQ.BAD_REF_PIXEL)
+_TOP: Final = np.iinfo(np.int16).max
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Drift:
-    """DN to take out of each resultant: ``across`` (n, nx), the same in all rows, and ``rows`` (n, ny)."""
+class Correction:
+    """DN to subtract: ``scale`` × ``signal`` (n, n_channels, ny, 128; reading order) and the channel's line.
 
-    across: Floats
-    rows: Floats
+    16 bits for each signal's own range are finer than a thousandth of any noise, in half the memory.
+    """
+
+    signal: NDArray[np.int16]
+    scale: Floats
+    level: NDArray[np.float64]
+    slope: NDArray[np.float64]
 
 
 def subtract(
-    ramp: WorkingRamp, *, channel_width: int = CHANNEL_WIDTH, smoothing_rows: float = SMOOTHING_ROWS
+    ramp: WorkingRamp,
+    coefficients: RefpixReference,
+    *,
+    remove_offset: bool = True,
+    remove_trends: bool = True,
+    cosine_interpolate: bool = True,
+    fft_interpolate: bool = True,
 ) -> WorkingRamp:
-    """Return ``ramp`` without the offsets and row-to-row drift its reference pixels show; see ``measure``."""
-    return take_out(ramp, measure(ramp.border, channel_width=channel_width, smoothing_rows=smoothing_rows))
+    """Return ``ramp`` without what its outputs share; see ``measure``."""
+    require_detector(coefficients, ramp.meta.detector)
+    correction = measure(
+        ramp.border,
+        ramp.amp33,
+        coefficients,
+        remove_offset=remove_offset,
+        remove_trends=remove_trends,
+        cosine_interpolate=cosine_interpolate,
+        fft_interpolate=fft_interpolate,
+    )
+    return take_out(ramp, correction)
 
 
 def measure(
-    border: BorderPixels, *, channel_width: int = CHANNEL_WIDTH, smoothing_rows: float = SMOOTHING_ROWS
-) -> Drift:
-    """Return what the reference border of a frame shows.
+    border: BorderPixels, amp33: NDArray[np.uint16], coefficients: RefpixReference, **switches: bool
+) -> Correction:
+    """Return what the border and the 33rd output (n, ny, 128) show; ``switches`` are those of ``subtract``.
 
-    ``channel_width`` must divide the frame. A channel or a row without a usable reference pixel
-    is interpolated (rows) or takes the mean of the others (channels). Raises InputError for a
-    smoothing that is no positive number of rows.
+    ``remove_offset`` takes each pixel's mean over the resultants off first, ``remove_trends`` each channel's
+    line through its reference rows; the other two fill the pauses between rows of the 33rd output. Raises
+    StepSkipped for a 33rd output of zeros, MismatchedReferenceError for coefficients of another frame.
     """
-    if not (np.isfinite(smoothing_rows) and smoothing_rows > 0):
-        raise InputError(f"refpix.smoothing_rows must be a number of rows above 0, not {smoothing_rows}")
-    levels = channel_levels(border, channel_width)
-    across = np.repeat(levels, channel_width, axis=1)
-    return Drift(across, row_drift(border, across, smoothing_rows))
+    if not amp33.any():
+        raise StepSkipped("the 33rd output is all zero: there is nothing to tell the shared noise by")
+    n_rows, n_channels = amp33.shape[1], border.top.shape[2] // CHANNEL_WIDTH
+    _require_frame(coefficients, n_rows, n_channels)
+    prepared = irrc.prepare(irrc.edges(border, amp33), **switches)
+    shape = (len(amp33), n_channels, n_rows, CHANNEL_WIDTH)
+    correction = Correction(
+        np.empty(shape, np.int16), np.empty(shape[:2], np.float32), prepared.level, prepared.slope
+    )
+
+    def work(channel: int) -> None:
+        # A resultant at a time: spectrum and signal stay in the processor's cache.
+        for k, signal in enumerate(_signals(prepared, coefficients, channel)):
+            correction.scale[k, channel] = quantise(
+                signal.reshape(n_rows, -1), correction.signal[k, channel], _TOP
+            )
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for _ in pool.map(work, range(n_channels)):
+            pass
+    return correction
 
 
-def take_out(ramp: WorkingRamp, drift: Drift) -> WorkingRamp:
-    """Return ``ramp``, a whole one or a band of rows, without ``drift``."""
-    rows = slice(ramp.first_row, ramp.first_row + ramp.data.shape[1])
-    data = ramp.data - drift.across[:, None, :]
-    data -= drift.rows[:, rows, None]
+def take_out(ramp: WorkingRamp, correction: Correction) -> WorkingRamp:
+    """Return ``ramp``, a whole one or a band of rows, without ``correction``."""
+    data = ramp.data.copy()
+    subtract_rows(
+        data, correction.signal, correction.scale, correction.level, correction.slope,
+        irrc.ROW_SAMPLES, ramp.first_row, correction.signal.shape[2],
+    )  # fmt: skip
     return replace(ramp, data=data)
 
 
-def channel_levels(border: BorderPixels, channel_width: int = CHANNEL_WIDTH) -> Floats:
-    """Return the mean of the reference rows above and below each channel, (n_resultants, n_channels) DN."""
-    usable = np.concatenate([border.dq_bottom, border.dq_top]) & _UNUSABLE == 0
-    frames = np.concatenate([border.bottom, border.top], axis=1)
-    return np.array([_levels(frame, usable, channel_width) for frame in frames])
+def _signals(
+    prepared: irrc.Prepared, coefficients: RefpixReference, channel: int
+) -> Iterator[NDArray[np.float32]]:
+    """Yield one channel's correction in time (ny × 140) DN, resultant by resultant."""
+    filters = (coefficients.gamma[channel], coefficients.zeta[channel], coefficients.alpha[channel])
+    mixed = np.zeros_like(prepared.output[0])
+    # The mission's coefficients are for a sum of this many terms (romancal 1.1), one frequency too many.
+    n_terms = np.float32(2 * mixed.size)
+    for told in zip(prepared.left, prepared.right, prepared.output, strict=True):
+        mix(told, filters, n_terms, mixed)
+        yield fft.irfft(mixed, 2 * (mixed.size - 1))
 
 
-def _levels(frame: Floats, usable: NDArray[np.bool_], channel_width: int) -> Floats:
-    values = np.where(usable, frame, 0).reshape(2 * BORDER, -1, channel_width)
-    counts = usable.reshape(values.shape).sum(axis=(0, 2))
-    sums = values.sum(axis=(0, 2), dtype=np.float64)
-    seen = counts > 0
-    levels = np.divide(sums, counts, out=np.zeros_like(sums), where=seen)
-    levels[~seen] = levels[seen].mean() if seen.any() else 0.0
-    return levels.astype(np.float32)
-
-
-def row_drift(border: BorderPixels, across: Floats, smoothing_rows: float) -> Floats:
-    """Return what the reference columns show beyond ``across``, smoothed, (n_resultants, ny) DN."""
-    usable = np.concatenate([border.dq_left, border.dq_right], axis=1) & _UNUSABLE == 0
-    frames = np.concatenate([border.left, border.right], axis=2)
-    columns = np.r_[0:BORDER, -BORDER:0]
-    return np.array(
-        [
-            _smoothed(frame - level[columns], usable, smoothing_rows)
-            for frame, level in zip(frames, across, strict=True)
-        ]
-    )
-
-
-def _smoothed(beyond: Floats, seen: NDArray[np.bool_], smoothing_rows: float) -> Floats:
-    values = np.where(seen, beyond, 0)
-    # Weighing by the number of usable pixels makes the smoothing bridge rows that have none.
-    sums = gaussian_filter1d(values.sum(axis=1, dtype=np.float64), smoothing_rows, mode="reflect")
-    counts = gaussian_filter1d(seen.sum(axis=1).astype(np.float64), smoothing_rows, mode="reflect")
-    return np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 1e-6).astype(np.float32)
+def _require_frame(coefficients: RefpixReference, n_rows: int, n_channels: int) -> None:
+    wanted = (n_channels, n_rows * irrc.ROW_SAMPLES // 2 + 1)
+    found = (len(coefficients.alpha), coefficients.n_frequencies)
+    if found != wanted:
+        raise MismatchedReferenceError(
+            f"the refpix reference of {coefficients.detector} holds {found[0]} channels of {found[1]} "
+            f"frequencies, the exposure wants {wanted[0]} of {wanted[1]}",
+            kind=coefficients.kind,
+        )

@@ -1,0 +1,1 @@
+"""The same recipes over many exposures."""

@@ -1,0 +1,35 @@
+"""romancal's way from L1 to L2, run in the peers' environment on our files."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.romanisim_ramp import cache_folder, locked, peer_python
+
+SCRIPT: Final = Path(__file__).with_name("romancal_cost.py")
+TIMEOUT_S: Final = 1800
+
+
+def romancal(ramp: Path, references: Path, algorithm: str, folder: Path, *, repeats: int) -> dict[str, Any]:
+    """Return what ``romancal_cost`` tells of ``repeats`` warm runs; the last L2 is ``romancal_cal.asdf``."""
+    nowhere = {
+        "CRDS_PATH": str(folder), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
+        "STPIPE_DISABLE_CRDS_STEPPARS": "true",
+    }  # fmt: skip
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / "romanisim-l1.lock"):
+        python = peer_python(cache)
+    # The peers' environment has packages of its own; ours must not come before them.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | nowhere
+    command = [
+        str(python), str(SCRIPT), str(references), str(ramp), str(folder), algorithm, str(repeats),
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
