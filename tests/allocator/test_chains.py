@@ -12,6 +12,7 @@ from tests.support.allocator import World
 
 from nexus_allocator.clients.hub import Sighting
 from nexus_allocator.clients.seals import SealFolder
+from nexus_allocator.domain.chain import FIRST, Head, Seal
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import NotBetweenTeamAndMember, RateCardChanged, TransferTooLarge
 from nexus_allocator.domain.policy import RateCard
@@ -74,6 +75,11 @@ def test_a_chain_written_anew_from_the_start_disagrees_with_the_seal_outside(
     )
     assert drifts(world) == set()
     assert drifts(world, seals=SealFolder(tmp_path).read_all()) == {"sealed"}
+
+
+def test_a_chain_that_was_sealed_and_is_gone_is_told(world: World) -> None:
+    lost = Seal(world.clock(), FIRST, (Head(uuid4(), 3, "ab" * 32),))
+    assert drifts(world, seals=[lost]) == {"sealed"}
 
 
 def test_a_day_is_sealed_once_with_the_heads_that_moved_and_each_seal_covers_the_last(
@@ -150,6 +156,12 @@ def test_the_audit_compares_holds_with_the_hub(world: World) -> None:
     shown = replace(stray, server_name="", hold_id=lost.hold_id)
     assert drifts(world, sightings=[shown]) == {"meter_silent"}
     assert drifts(world, sightings=[stray]) == {"meter_silent", "hub_without_hold", "hold_without_server"}
+    unheld = replace(shown, hold_id=None, server_name="y", process_started_at=None)
+    assert drifts(world, sightings=[shown, unheld]) == {"meter_silent", "hub_without_hold"}
+    world.stopped(lost.hold_id, stopped_at=world.clock(), alive_at_stop=True)
+    assert drifts(world, sightings=[shown]) == set(), "the hub was asked a moment before the stop"
+    world.clock.forward(minutes=10)
+    assert drifts(world, sightings=[shown]) == {"hub_without_hold"}
 
 
 def test_a_rate_card_that_was_used_never_changes_under_its_version(world: World) -> None:

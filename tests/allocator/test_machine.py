@@ -67,6 +67,7 @@ class Allocator(RuleBasedStateMachine):
         self.own = self.world.figures(self.name).balance
         self.metered_at = self.clock()
         self.servers: dict[str, Process] = {}
+        self.latest: dict[str, Process] = {}
         self.history: list[Process] = []
         self.hub.servers.clear()
         self.hub.status = 200
@@ -77,12 +78,7 @@ class Allocator(RuleBasedStateMachine):
     def launch(self, name: str, hours: float) -> None:
         if name in self.servers and self.servers[name].began:
             return
-        # A hold placed for the same server and never started is given back by the launch that replaces it.
-        freed = 0
-        if name in self.servers:
-            earlier = self.world.hold(self.servers[name].hold_id)
-            freed = earlier.amount_micro if earlier.state in LIVE else 0
-        available = self.world.figures(self.account).available + freed
+        available = self.world.figures(self.account).available + self.freed_by_a_launch(name)
         wish = {"account": self.account, "server_name": name, "size": "medium", "hours": hours}
         needed = hold_micro(MEDIUM_MICRO, round(hours * 3600) + GRACE_MINUTES * 60)
         if needed > available:
@@ -92,8 +88,15 @@ class Allocator(RuleBasedStateMachine):
             return
         admitted = self.world.launch(self.name, **wish)
         assert self.world.hold(admitted.hold_id).amount_micro == needed
-        self.servers[name] = Process(admitted.hold_id)
+        self.servers[name] = self.latest[name] = Process(admitted.hold_id)
         self.history.append(self.servers[name])
+
+    def freed_by_a_launch(self, name: str) -> int:
+        """A launch settles what is left of the server's run before: never started, or ended untold."""
+        if name not in self.latest:
+            return 0
+        earlier = self.world.hold(self.latest[name].hold_id)
+        return max(earlier.amount_micro - earlier.usage_micro, 0) if earlier.state in LIVE else 0
 
     def placed(self) -> list[str]:
         states = {name: self.world.hold(process.hold_id).state for name, process in self.servers.items()}

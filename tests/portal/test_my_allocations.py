@@ -293,3 +293,11 @@ def test_the_statement_downloads_as_csv_for_who_may_see_the_account(astronomer: 
     for path in ("statement", "entries"):
         assert astronomer.open(f"accounts/teammate/{path}.csv").status_code == 404
     assert astronomer.open("accounts/astronomer/statement.csv", first="tomorrow").status_code == 422
+    for first, last in (
+        ("0001-01-01", "0001-01-02"),
+        ("9999-12-01", "9999-12-31"),
+        ("2027-03-02", "2027-03-01"),
+    ):
+        odd = astronomer.open("accounts/astronomer/statement.csv", first=first, last=last)
+        assert odd.status_code == (200 if first.startswith("0001") else 422)
+    assert astronomer.open("accounts/astronomer/statement.csv", last="0001-01-02").status_code == 200

@@ -22,12 +22,7 @@ class SealFolder:
         """Write one day's seal in whole or not at all. Raises FileExistsError when the day has one."""
         self.path.mkdir(parents=True, exist_ok=True)
         heads = [[str(head.book_id), head.number, head.hash] for head in seal.heads]
-        document = {
-            "at": seal.at.isoformat(),
-            "previous": seal.previous,
-            "heads": heads,
-            "digest": seal.digest,
-        }
+        document = {"at": seal.at.isoformat(), "previous": seal.previous, "heads": heads}
         with tempfile.NamedTemporaryFile("w", dir=self.path, suffix=".part", delete=False) as part:
             json.dump(document, part)
             part.flush()

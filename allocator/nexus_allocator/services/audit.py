@@ -48,22 +48,22 @@ def audit(
     """Recompute every chain, balance, hold and total; report each drift, mend none."""
     outside = outside or Outside()
     slugs = {row.id: row.account.slug for row in accounts.every_allocation(session)}
-    sealed = folded(outside.seals or ())
+    seals = outside.seals or ()
+    sealed = folded(seals)
     total, count = 0, 0
-    drifts: list[Drift] = []
+    drifts = [Drift("seal", day, "the digest of the seal before it", "another") for day in forged(seals)]
     for book_id, allocation_id in chains.books(session):
-        wanted = {head.number: head.hash for head in sealed.get(book_id, ())}
+        wanted = {head.number: head.hash for head in sealed.pop(book_id, ())}
         balance, found = _chain_drifts(session, book_id, slugs[allocation_id], wanted)
-        total, drifts = total + balance, [*drifts, *found]
+        total += balance
+        drifts.extend(found)
+    drifts.extend(Drift("sealed", str(book_id), "a book", "none") for book_id in sealed)
     drifts.extend(_ledger_drifts(session, total))
     for batch in holds.batches(session):
         count += len(batch)
         drifts.extend(_hold_drifts(session, batch))
     drifts.extend(_meter_drifts(session, meter_silence, now))
     drifts.extend(_hub_drifts(session, outside.sightings, meter_silence, now))
-    drifts.extend(
-        Drift("seal", name, "the seal before it", "another") for name in forged(outside.seals or ())
-    )
     return AuditReport(len(slugs), count, total, drifts)
 
 
@@ -137,13 +137,13 @@ def _hub_drifts(
 ) -> Iterator[Drift]:
     if sightings is None:
         return
-    running = {hold.id for hold in holds.every_open(session) if hold.placed_at + silence < now}
-    known = {hold.id for hold in holds.every_open(session)}
-    alive = {sighting.hold_id: sighting for sighting in sightings if sighting.is_alive}
-    for hold_id, sighting in alive.items():
-        if hold_id not in known:
+    # The hub was asked a moment ago: what came or went since then is no drift.
+    known = {hold.id for hold in [*holds.every_open(session), *holds.settled_since(session, now - silence)]}
+    for sighting in sightings:
+        if sighting.ready and not sighting.stopped and sighting.hold_id not in known:
             server = f"{sighting.hub_name}/{sighting.server_name or 'default'}"
-            yield Drift("hub_without_hold", server, "an open hold", str(hold_id))
+            yield Drift("hub_without_hold", server, "an open hold", str(sighting.hold_id or "none"))
     shown = {sighting.hold_id for sighting in sightings}
-    for lost in sorted(running - shown, key=str):
-        yield Drift("hold_without_server", str(lost), "a live server", "none at the hub")
+    for hold in holds.every_open(session):
+        if hold.placed_at + silence < now and hold.id not in shown:
+            yield Drift("hold_without_server", str(hold.id), "a live server", "none at the hub")

@@ -16,6 +16,8 @@ from nexus_allocator.store import accounts, ledger
 from nexus_allocator.store.tables import Account, Entry, Hold
 
 LONGEST_DAYS = 3660
+# A statement's end is the midnight after its last day, which must still be a date.
+LAST_DAY = date.max - timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def _entry_row(entry: Entry, amount: int, hold: Hold | None) -> list[str]:
 
 
 def _span(session: Session, slug: str, first: date, last: date) -> tuple[Account, datetime, datetime]:
-    if not timedelta(0) <= last - first <= timedelta(days=LONGEST_DAYS):
+    if last > LAST_DAY or not timedelta(0) <= last - first <= timedelta(days=LONGEST_DAYS):
         raise BadDate(date=last.isoformat(), must_be="on or after the first day and within ten years of it")
     account = accounts.by_slug(session, slug)
     if account is None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nexus_allocator.domain.chain import FIRST, Facts, Head, link_hash
 from nexus_allocator.store.tables import Book, Checkpoint, Entry, Link
@@ -49,29 +48,31 @@ def _last(book_id: UUID) -> Select[int, str]:
 
 
 def _add_checkpoint(session: Session, book_id: UUID, number: int, *, at: datetime) -> None:
-    balance, used = session.execute(
-        select(sum_since_checkpoint("balance"), sum_since_checkpoint("used")).where(Book.id == book_id)
-    ).one()
+    sums = select(balance_of_book(), used_of_book()).where(Book.id == book_id)
+    balance, used = session.execute(sums).one()
     session.add(Checkpoint(book_id=book_id, number=number, at=at, balance_micro=balance, used_micro=used))
     session.flush()
 
 
-def sum_since_checkpoint(what: str) -> Any:
-    """Return SQL for a book's whole ``balance``, or for what servers ``used`` of it.
+def balance_of_book() -> ColumnElement[int]:
+    """Return SQL for a book's balance in a query over Book: the last checkpoint's and the links after it."""
+    return _kept(Checkpoint.balance_micro) + _tail().scalar_subquery()
 
-    It stands in a query over Book: the last checkpoint's sum and the links after it.
-    """
-    latest = select(Checkpoint).where(Checkpoint.book_id == Book.id).correlate(Book)
-    latest = latest.order_by(Checkpoint.number.desc()).limit(1)
-    kept = Checkpoint.balance_micro if what == "balance" else Checkpoint.used_micro
-    before = latest.with_only_columns(kept).scalar_subquery()
-    number = func.coalesce(latest.with_only_columns(Checkpoint.number).scalar_subquery(), 0)
-    tail = select(func.coalesce(func.sum(Link.amount_micro), 0)).where(Link.book_id == Book.id)
-    tail = tail.where(Link.number > number).correlate(Book)
-    if what == "used":
-        about_a_server = tail.join(Entry, Entry.id == Link.entry_id).where(Entry.hold_id.is_not(None))
-        return func.coalesce(before, 0) - about_a_server.scalar_subquery()
-    return func.coalesce(before, 0) + tail.scalar_subquery()
+
+def used_of_book() -> ColumnElement[int]:
+    """Return SQL for what servers used of a book, in a query over Book."""
+    about_servers = _tail().join(Entry, Entry.id == Link.entry_id).where(Entry.hold_id.is_not(None))
+    return _kept(Checkpoint.used_micro) - about_servers.scalar_subquery()
+
+
+def _kept(column: InstrumentedAttribute[int]) -> ColumnElement[int]:
+    latest = select(column).where(Checkpoint.book_id == Book.id).correlate(Book)
+    return func.coalesce(latest.order_by(Checkpoint.number.desc()).limit(1).scalar_subquery(), 0)
+
+
+def _tail() -> Select[int]:
+    links = select(func.coalesce(func.sum(Link.amount_micro), 0)).where(Link.book_id == Book.id)
+    return links.where(Link.number > _kept(Checkpoint.number)).correlate(Book)
 
 
 def books(session: Session) -> Sequence[tuple[UUID, UUID]]:
@@ -105,14 +106,8 @@ def heads(session: Session) -> Sequence[Head]:
 
 
 def unlinked(session: Session) -> int:
-    """Return how many sides of entries stand in no chain though their book belongs to an allocation."""
-    owed = sum(
-        session.scalars(
-            select(func.count())
-            .select_from(Entry)
-            .join(Book, Book.id == side)
-            .where(Book.allocation_id.is_not(None))
-        ).one()
-        for side in (Entry.from_book_id, Entry.to_book_id)
-    )
-    return owed - session.scalars(select(func.count()).select_from(Link)).one()
+    """Return how many entries are missing in the chain of an allocation that they belong to."""
+    in_chain = select(Link.entry_id).where(Link.entry_id == Entry.id, Link.book_id == Book.id)
+    side = or_(Book.id == Entry.from_book_id, Book.id == Entry.to_book_id)
+    missing = select(func.count()).select_from(Entry).join(Book, side)
+    return session.scalars(missing.where(Book.allocation_id.is_not(None), ~in_chain.exists())).one()

@@ -51,6 +51,10 @@ def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Seque
     return session.scalars(ran.order_by(Hold.settled_at.desc(), Hold.id).limit(limit)).all()
 
 
+def settled_since(session: Session, moment: datetime) -> Sequence[Hold]:
+    return session.scalars(select(Hold).where(Hold.settled_at >= moment)).all()
+
+
 def batches(session: Session, size: int = 500) -> Iterator[Sequence[Hold]]:
     """Yield every hold, in batches."""
     after: UUID | None = None

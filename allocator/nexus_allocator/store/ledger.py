@@ -86,12 +86,12 @@ def _book_of(session: Session, allocation_id: UUID) -> UUID:
 
 def balance(session: Session, allocation_id: UUID) -> int:
     """Return the sum of the allocation's entries in micro-credits: the last checkpoint's and those after."""
-    found = select(chains.sum_since_checkpoint("balance")).where(Book.allocation_id == allocation_id)
+    found = select(chains.balance_of_book()).where(Book.allocation_id == allocation_id)
     return int(session.scalars(found).one())
 
 
 def balance_of_book(session: Session, book_id: UUID) -> int:
-    found = select(chains.sum_since_checkpoint("balance")).where(Book.id == book_id)
+    found = select(chains.balance_of_book()).where(Book.id == book_id)
     return int(session.scalars(found).one())
 
 

@@ -29,13 +29,13 @@ Sums = Mapping[UUID, int]
 
 def balances(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
     """Return the sum of entries per allocation, in micro-credits."""
-    query = select(Book.allocation_id, chains.sum_since_checkpoint("balance"))
+    query = select(Book.allocation_id, chains.balance_of_book())
     return _sums(session, query.where(Book.allocation_id.in_(allocation_ids)))
 
 
 def granted(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
     """Return what came in per allocation other than by servers: grants, corrections and transfers."""
-    whole = chains.sum_since_checkpoint("balance") + chains.sum_since_checkpoint("used")
+    whole = chains.balance_of_book() + chains.used_of_book()
     return _sums(session, select(Book.allocation_id, whole).where(Book.allocation_id.in_(allocation_ids)))
 
 

@@ -1,6 +1,6 @@
 """My allocations, one account in detail, and what the Nexus offers."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -33,7 +33,7 @@ def statement_span(
 ) -> tuple[date, date]:
     """Return the days asked for; without them, the year up to today."""
     last = last or portal.clock().date()
-    return first or last - timedelta(days=365), last
+    return first or date.fromordinal(max(1, last.toordinal() - 365)), last
 
 
 StatementSpan = Annotated[tuple[date, date], Depends(statement_span)]
