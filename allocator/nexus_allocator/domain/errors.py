@@ -68,6 +68,10 @@ class ServerLimit(AllocatorError):
     slug, status = "server_limit", 409
 
 
+class GpuLimit(AllocatorError):
+    slug, status = "gpu_limit", 409
+
+
 class RequestOpen(AllocatorError):
     slug, status = "request_open", 409
 

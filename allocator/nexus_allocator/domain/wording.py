@@ -60,6 +60,10 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"Version {f['given']} is not in force; please read and accept version {f['version']}."
     ),
     "server_limit": _limit,
+    "gpu_limit": lambda f: (
+        f"{f['account']} may use {f['limit']} GPUs at once and uses {f['live']}; "
+        f"this size has {f['wanted']}. Stop a server with a GPU first."
+    ),
     "request_open": lambda f: "A request for this account is already waiting for a decision.",
     "request_decided": lambda f: f"This request was already {f['state']}.",
     "name_taken": lambda f: f"The name {f['name']} is taken; names are never given twice.",

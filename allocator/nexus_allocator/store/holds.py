@@ -44,6 +44,11 @@ def count_open(session: Session, allocation_id: UUID) -> int:
     return session.scalars(found).one()
 
 
+def gpus_in_use(session: Session, allocation_id: UUID) -> int:
+    total = select(func.coalesce(func.sum(Hold.gpu), 0))
+    return int(session.scalars(total.where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))).one())
+
+
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
     """Return the person's ended servers, the latest first; launches that never started are left out."""
     found = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
+from nexus_allocator.domain import science
 from nexus_allocator.services import portal_lists, portal_reading, statements
 from nexus_allocator.web import views
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import PortalHere, SignedIn
+from nexus_allocator.web.sessions import Anybody, PortalHere, SignedIn
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -99,11 +100,14 @@ def csv_file(text: str, name: str) -> Response:
 
 
 @router.get("/policy")
-def policy(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
+def policy(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLResponse:
     offered = portal.policy
     values = {
         "policy": offered,
         "sizes": sorted(offered.sizes.values(), key=offered.rate_micro),
         "tiers": views.tier_views(offered.tiers.values(), offered),
+        "rates": views.rate_rows(offered.rate_card),
+        "tier_rows": views.tier_rows(offered),
+        "exposure_micro": science.exposure_micro(offered),
     }
     return page(request, "policy.html", values, visitor=visitor, here="policy")
