@@ -113,6 +113,8 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
     if rule is not None:
         full = ramp_fitting.in_order(saturated)
         found = ramp_fitting.expand(found, full, rule, partial(_refit, frame, corrections, found))
+    # What was measured of the frame is the largest thing that nobody needs any more.
+    corrections.clear()
     image = ramp_fitting.image(found, ramp.meta, amp33=ramp.amp33, border=border)
     if np.all(fit.dq & np.uint32(DQ.SATURATED)) and "saturation" in by_name:
         after = [name for name in by_name if name not in ("dq_init", "saturation")]
