@@ -84,7 +84,15 @@ RAMP_STEPS: Final = (
         "ramp_fitting",
         ramp_fitting.fit,
         (kinds.GainReference, kinds.ReadNoiseReference),
-        parameters=("algorithm", "jump_threshold_sigma"),
+        parameters=(
+            "algorithm",
+            "jump_threshold_sigma",
+            "expand_large_events",
+            "min_jump_area",
+            "min_sat_area",
+            "expand_factor",
+            "sat_required_snowball",
+        ),
         required=True,
     ),
 )
