@@ -14,7 +14,7 @@ import numba
 
 Function = TypeVar("Function")
 
-BAND_ROWS: Final = 64
+BAND_ROWS: Final = 32
 _LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
 
 
