@@ -63,6 +63,10 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     expand_large_events: Annotated[
         bool, typer.Option("--expand-large-events", help="Find snowballs and leave their halos out.")
     ] = False,
+    earlier: Annotated[
+        list[str],
+        typer.Option(metavar="L1|L2", help="May persist in it: flag what they filled. As L1..., or images."),
+    ] = [],  # noqa: B006
     reference: Annotated[
         list[str], typer.Option(metavar="KIND=FILE", help="Use this file, whatever the rules say.")
     ] = [],  # noqa: B006
@@ -78,7 +82,9 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     from nexus_pipeline.scale import batch  # noqa: PLC0415
 
     targets = output_urls(batch.ramps(ramps), output)
-    wanted = settings(parameters, skip, ramp_fit, expand_large_events=expand_large_events)
+    wanted = settings(
+        parameters, skip, ramp_fit, expand_large_events=expand_large_events, earlier=batch.ramps(earlier)
+    )
     opened = open_store(references).with_files(files_by_kind(reference))
     tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
     if len(tasks) < len(targets):
@@ -105,7 +111,12 @@ def files_by_kind(given: list[str]) -> dict[str, str]:
 
 
 def settings(
-    parameters: str | None, skip: list[str], ramp_fit: str | None, *, expand_large_events: bool = False
+    parameters: str | None,
+    skip: list[str],
+    ramp_fit: str | None,
+    *,
+    expand_large_events: bool = False,
+    earlier: list[str] | None = None,
 ) -> Settings:
     """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit."""
     from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
@@ -113,7 +124,9 @@ def settings(
     base = settings.read_settings(parameters) if parameters is not None else Settings()
     over: dict[str, Any] = {} if ramp_fit is None else {"algorithm": ramp_fit}
     over |= {"expand_large_events": True} if expand_large_events else {}
-    wanted = settings.with_changes(base, skip=skip, parameters={"ramp_fitting": over})
+    before = {"earlier": earlier} if earlier else {}
+    changes = {"ramp_fitting": over, "persistence": before}
+    wanted = settings.with_changes(base, skip=skip, parameters=changes)
     exposure.check(wanted)
     return wanted
 
@@ -197,6 +210,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     skip: Annotated[list[str], typer.Option(metavar="EFFECT", help="Leave this effect out.")] = [],  # noqa: B006
     level: Annotated[int, typer.Option(min=1, max=2, help="1: the ramp; 2: an idealised image.")] = 1,
     unit: Annotated[str, typer.Option(help="Of a rate image: DN/s (as L2) or e/s (as detected).")] = "DN/s",
+    earlier: Annotated[
+        list[str], typer.Option(metavar="L1|L2", help="What an exposure before it left persists in it.")
+    ] = [],  # noqa: B006
     seds: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
     ] = None,
@@ -236,7 +252,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     clock = time.perf_counter()
     target = store.join(output, names.derived_name(str(meta.file_name), level=f"L{level}"))
     if level == 1:
-        made = simulator.simulate(field, meta, opened, **asked)
+        left = [simulator.read_charge(url) for url in earlier]
+        made = simulator.simulate(field, meta, opened, **asked, earlier=left)
         truth = made.truth
         l1.write_ramp(made.ramp, target)
         simulator.write_truth(made.snowballs, simulator.snowballs_url(target))
