@@ -19,7 +19,8 @@ from nexus_pipeline.instrument.ma_table import IMAGING
 from nexus_pipeline.products import l1, l2
 from nexus_pipeline.products.charge import Charge, read_charge
 from nexus_pipeline.products.model import RateImage
-from nexus_pipeline.recipes import exposure as recipe
+from nexus_pipeline.recipes import exposure as exposure_recipe
+from nexus_pipeline.recipes import persistence as recipe
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.simulate import exposure, persistence
@@ -47,12 +48,11 @@ class Night:
     references: ReferenceStore
     folder: Path
     before: str
-    after: str
-    clean: str
     left: Charge
-
-    def image(self, url: str, **parameters: Any) -> RateImage:
-        return recipe.calibrate(url, self.references, settings=Settings({"persistence": parameters}))
+    image: RateImage
+    """Of ``after``; ``clean_image`` of ``clean``."""
+    clean_image: RateImage
+    before_image: str
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,10 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     faint = scene.star_table(np.array([RA]), np.array([DEC]), np.array([25.0]))
     before = made("before", stars(), first)
     left = read_charge(before)
-    return Night(
-        references, folder, before, made("after", faint, second, left), made("clean", faint, second), left
-    )
+    after, clean = made("after", faint, second, left), made("clean", faint, second)
+    images = [exposure_recipe.calibrate(url, references) for url in (before, after, clean)]
+    l2.write_rate_image(images[0], str(folder / "before_cal.asdf"))
+    return Night(references, folder, before, left, images[1], images[2], str(folder / "before_cal.asdf"))
 
 
 def test_the_law_is_romanisims() -> None:
@@ -146,10 +147,7 @@ def test_an_exposure_that_cannot_persist_is_refused_by_the_simulator(
 
 
 def test_ramp_and_image_agree_on_what_was_left(night: Night) -> None:
-    image = night.image(night.before)
-    url = str(night.folder / "before_cal.asdf")
-    l2.write_rate_image(image, url)
-    from_image = read_charge(url)
+    from_image = read_charge(night.before_image)
     assert from_image.end_time == night.left.end_time
     full = night.left.dn > 45_000
     assert full.sum() > 20
@@ -164,11 +162,8 @@ def test_ramp_and_image_agree_on_what_was_left(night: Night) -> None:
 
 @pytest.mark.parametrize("level", ["L1", "L2"])
 def test_whatever_persists_is_flagged_and_nothing_else_is(night: Night, level: str) -> None:
-    earlier = night.before
-    if level == "L2":
-        earlier = str(night.folder / "flags_cal.asdf")
-        l2.write_rate_image(night.image(night.before), earlier)
-    image, clean = night.image(night.after, earlier=[earlier]), night.image(night.clean)
+    earlier = night.before if level == "L1" else night.before_image
+    image, clean = recipe.flag(night.image, earlier=[earlier]), night.clean_image
     flagged = image.dq & np.uint32(DQ.PERSISTENCE) != 0
     law, since = Persistence(), GAP_S + IMAGING.read_time_s * (np.arange(IMAGING.n_reads) + 0.5)
     charge = np.clip(night.left.dn, 0, 60_000)[..., None] * build.GAIN
@@ -182,17 +177,13 @@ def test_whatever_persists_is_flagged_and_nothing_else_is(night: Night, level: s
     due = expected_dn_s > 0.025
     assert (due if level == "L1" else binary_dilation(due, np.ones((3, 3))))[flagged].all()
     assert float(excess[flagged].mean()) == pytest.approx(float(expected_dn_s[flagged].mean()), abs=4 * error)
-    (record,) = [each for each in image.provenance.steps if each.name == "persistence"]
-    assert record.status == "COMPLETE"
-    assert record.parameters["earlier"] == [earlier]
     others = np.uint32(~DQ.PERSISTENCE & 0xFFFFFFFF)
-    unflagged = night.image(night.after)
-    np.testing.assert_array_equal(image.dq & others, unflagged.dq)
-    np.testing.assert_array_equal(image.rate, unflagged.rate)
+    np.testing.assert_array_equal(image.dq & others, night.image.dq)
+    np.testing.assert_array_equal(image.rate, night.image.rate)
 
 
 def test_without_earlier_exposures_the_step_is_skipped_and_says_so(night: Night) -> None:
-    image = night.image(night.clean)
+    image = night.clean_image
     (record,) = [each for each in image.provenance.steps if each.name == "persistence"]
     assert (record.status, record.reason) == ("SKIPPED", "no earlier exposures were given")
     assert not (image.dq & np.uint32(DQ.PERSISTENCE)).any()
@@ -232,15 +223,15 @@ def test_threshold_and_decay_time_are_for_people_to_set() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["a.asdf", [1], True])
-def test_earlier_takes_a_list_of_texts(night: Night, wrong: object) -> None:
-    with pytest.raises(InputError, match=r"persistence.earlier must be a list of texts"):
-        night.image(night.clean, earlier=wrong)
+def test_earlier_takes_a_list_of_texts(wrong: object) -> None:
+    with pytest.raises(InputError, match=r"persistence\.earlier must be a list of texts"):
+        exposure_recipe.check(Settings({"persistence": {"earlier": wrong}}))
 
 
 def test_what_is_no_exposure_is_refused_by_name(night: Night) -> None:
     reference = next((night.folder / "references").glob("*gain*.asdf"))
     with pytest.raises(WrongProductError, match="gain"):
-        night.image(night.clean, earlier=[str(reference)])
+        recipe.flag(night.image, earlier=[str(reference)])
 
 
 def test_the_command_line_takes_earlier_exposures_in_both_directions(night: Night, tmp_path: Path) -> None:
@@ -263,6 +254,9 @@ def test_the_command_line_takes_earlier_exposures_in_both_directions(night: Nigh
     assert done.status == 0, done.err
     image = l2.read_rate_image(ramp.replace("uncal", "cal"))
     assert np.count_nonzero(image.dq & DQ.PERSISTENCE) > 30
+    (record,) = [each for each in image.provenance.steps if each.name == "persistence"]
+    assert record.status == "COMPLETE"
+    assert night.before in record.parameters["earlier"]
     refused = build.wfi(*command, "--exposure", 3, "--earlier", ramp)
     assert refused.status == 2
     assert "leaves nothing in WFI07" in refused.err
