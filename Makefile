@@ -28,7 +28,9 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.steps
 	$(bin)/python -m tests.bench.refpix
 	$(bin)/python -m tests.bench.exposure
+	$(bin)/python -m tests.bench.fpa
 	$(bin)/python -m tests.bench.simulate
+	$(bin)/python -m tests.bench.registration
 
 closure: ## stars of each brightness through simulation, calibration and photometry: the whole table
 	@./bootstrap test

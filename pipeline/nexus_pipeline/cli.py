@@ -13,7 +13,7 @@ from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
 from nexus_pipeline.instrument.wfi import DETECTORS
 from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
-from nexus_pipeline.products.model import ExposureMeta, Photometry, Provenance, StepRecord
+from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Provenance, StepRecord
 from nexus_pipeline.references.make import make_references
 from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings
@@ -76,15 +76,31 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing/--overwrite", help="Leave ramps whose image is there already.")
     ] = False,
+    gaia: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE.parquet", help="Then register the images to these stars (Gaia's columns)."
+        ),
+    ] = None,
 ) -> None:
-    """Calibrate L1 ramps to L2 images; one that fails does not stop the others."""
+    """Calibrate L1 ramps to L2 images; one that fails does not stop the others.
+
+    With --gaia the detectors of each exposure are then registered together (step tweakreg).
+    """
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
+    from nexus_pipeline import cli_register  # noqa: PLC0415
     from nexus_pipeline.scale import batch  # noqa: PLC0415
 
     targets = output_urls(batch.ramps(ramps), output)
-    wanted = settings(
-        parameters, skip, ramp_fit, expand_large_events=expand_large_events, earlier=batch.ramps(earlier)
+    wanted, matching = settings(
+        parameters,
+        skip,
+        ramp_fit,
+        expand_large_events=expand_large_events,
+        earlier=batch.ramps(earlier),
+        registers=gaia is not None,
     )
+    stars = None if gaia is None else cli_register.read_star_table(gaia)
     opened = open_store(references).with_files(files_by_kind(reference))
     tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
     if len(tasks) < len(targets):
@@ -98,8 +114,14 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     ):
         for outcome in outcomes:
             told.hear(outcome)
-    if told.exit_status:
-        raise typer.Exit(told.exit_status)
+    status = told.exit_status
+    if stars is not None:
+        # Those that were there already belong to their exposures too.
+        images = {url: url for url in targets.values() if url not in told.failed_targets}
+        failed = cli_register.onto(stars, images, opened, matching)
+        status = max([status, *(error.exit_status for error in failed)])
+    if status:
+        raise typer.Exit(status)
 
 
 def files_by_kind(given: list[str]) -> dict[str, str]:
@@ -115,20 +137,26 @@ def settings(
     skip: list[str],
     ramp_fit: str | None,
     *,
-    expand_large_events: bool = False,
-    earlier: list[str] | None = None,
-) -> Settings:
-    """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit."""
-    from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
+    expand_large_events: bool,
+    earlier: list[str],
+    registers: bool,
+) -> tuple[Settings, Any]:
+    """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit.
+
+    Beside them those of tweakreg, which are known only where the images are registered.
+    """
+    from nexus_pipeline.recipes import exposure, registration, settings  # noqa: PLC0415
 
     base = settings.read_settings(parameters) if parameters is not None else Settings()
     over: dict[str, Any] = {} if ramp_fit is None else {"algorithm": ramp_fit}
     over |= {"expand_large_events": True} if expand_large_events else {}
     before = {"earlier": earlier} if earlier else {}
     changes = {"ramp_fitting": over, "persistence": before}
-    wanted = settings.with_changes(base, skip=skip, parameters=changes)
+    wanted, matching = settings.with_changes(base, skip=skip, parameters=changes), None
+    if registers:
+        wanted, matching = registration.split(wanted)
     exposure.check(wanted)
-    return wanted
+    return wanted, matching
 
 
 def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[str, str]:
@@ -195,10 +223,17 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     references: StoreUrl,
     output: OutputUrl = ".",
     detector: Annotated[str, typer.Option(help="WFI01 to WFI18.")] = "WFI01",
+    detectors: Annotated[
+        str | None,
+        typer.Option(metavar="all|LIST", help="Many of one exposure: all, or WFI01,WFI02…"),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes side by side; default: as cores and memory allow.")
+    ] = None,
     filter_name: Annotated[str, typer.Option("--filter", help="F062 to F213.")] = "F158",
     ra: Annotated[float | None, typer.Option(help="ICRS degrees; default: the sources' middle.")] = None,
     dec: Annotated[float | None, typer.Option(help="ICRS degrees; default: the sources' middle.")] = None,
-    roll: Annotated[float, typer.Option(help="Position angle of V3, degrees.")] = 0.0,
+    roll: Annotated[float, typer.Option(help="Position angle of V3 there, degrees.")] = 0.0,
     start: Annotated[datetime, typer.Option(help="Start of the exposure, UTC.")] = datetime(2027, 6, 1),  # noqa: DTZ001
     ma_table: Annotated[int, typer.Option(help="MA table number.")] = IMAGING.number,
     exposure: Annotated[int, typer.Option(help="Number of the exposure in its visit.")] = 1,
@@ -220,49 +255,74 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         str | None, typer.Option(metavar="TABLE", help="Light curves: variable, mjd, delta_mag.")
     ] = None,
 ) -> None:
-    """Simulate one detector's L1 ramp (or ideal L2), its middle on RA, Dec, and write the truth beside it."""
+    """Simulate a detector's L1 ramp (or ideal L2), or an exposure's many, and write the truth beside each.
+
+    One --detector has its middle on RA, Dec; --detectors have their places in the focal plane, whose
+    reference point (WFI_CEN) is on RA, Dec with V3 at the roll angle.
+    """
     simulator = import_simulator()
     left_out = skip if cosmic_rays else [*skip, "cosmic_rays"]
-    asked = {"seed": seed, "effects": simulator.read_effects(simulator.Effects(), parameters, left_out)}
+    effects = simulator.read_effects(simulator.Effects(), parameters, left_out)
     refuse_unknown([detector], DETECTORS, "detector")
     refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
     if ma_table not in MA_TABLES:
         raise InputError(f"no MA table {ma_table}; there are {', '.join(map(str, MA_TABLES))}")
     opened, begin = open_store(references), start.replace(tzinfo=start.tzinfo or UTC)
     if simulator.is_plane(sources):
-        if ra is None or dec is None:
-            raise InputError("a rate image needs --ra and --dec")
+        if ra is None or dec is None or detectors is not None:
+            raise InputError("a rate image needs --ra and --dec, and is one detector's")
         field, ra_deg, dec_deg = simulator.read_plane(sources, unit), ra, dec
     else:
         moment = simulator.moment(begin, MA_TABLES[ma_table].exposure_time_s)
         beside = simulator.read_beside(seds, light_curves, moment)
         field = simulator.read_sources(sources, filter_name, beside)
         ra_deg, dec_deg = simulator.middle(field, ra, dec)
-    aim = simulator.aim(
-        opened, detector, filter_name, ra_deg=ra_deg, dec_deg=dec_deg, roll_deg=roll, start_time=begin
-    )
-    meta = simulator.exposure_meta(
-        detector,
-        filter_name,
-        pointing=aim,
-        start_time=begin,
-        ma_table=MA_TABLES[ma_table],
-        exposure_id=names.ExposureId(exposure=exposure),
-    )
-    clock = time.perf_counter()
-    target = store.join(output, names.derived_name(str(meta.file_name), level=f"L{level}"))
-    if level == 1:
-        left = [simulator.read_charge(url) for url in earlier]
-        made = simulator.simulate(field, meta, opened, **asked, earlier=left)
-        truth = made.truth
-        l1.write_ramp(made.ramp, target)
-        simulator.write_truth(made.snowballs, simulator.snowballs_url(target))
-    else:
-        image, truth = simulator.simulate_ideal(field, meta, opened, **asked)
-        l2.write_rate_image(image, target)
-    simulator.write_truth(truth, simulator.truth_url(target))
-    print(f"{target}\n{simulator.truth_url(target)}")
-    print(f"  {len(truth)} sources in {time.perf_counter() - clock:.1f} s", flush=True)
+    from nexus_pipeline import cli_simulate  # noqa: PLC0415
+    from nexus_pipeline.scale.simulation import Plan  # noqa: PLC0415
+
+    pointing = Pointing(ra_deg, dec_deg, roll)
+    if detectors is None:
+        where = {"ra_deg": ra_deg, "dec_deg": dec_deg, "roll_deg": roll, "start_time": begin}
+        pointing = simulator.aim(opened, detector, filter_name, **where)
+    plan = Plan(
+        field, opened, filter_name, pointing, begin, MA_TABLES[ma_table],
+        names.ExposureId(exposure=exposure), effects, level, tuple(earlier),
+    )  # fmt: skip
+    if detectors is None:
+        cli_simulate.one(detector, plan, output, seed=seed)
+    elif status := cli_simulate.many(cli_simulate.chosen(detectors), plan, output, seed=seed, jobs=jobs):
+        raise typer.Exit(status)
+
+
+@app.command("make-field")
+def make_field(  # noqa: PLR0917 - typer takes options by position
+    url: Annotated[str, typer.Argument(metavar="CATALOG.parquet", help="Where the catalogue goes.")],
+    ra: Annotated[float, typer.Option(help="Middle of the field, ICRS degrees.")],
+    dec: Annotated[float, typer.Option(help="Middle of the field, ICRS degrees.")],
+    radius: Annotated[
+        float, typer.Option(min=0.0, max=5.0, help="Degrees; 0.55 holds the focal plane, 0.095 a detector.")
+    ] = 0.55,
+    stars: Annotated[float, typer.Option(min=0.0, help="Stars per square arcmin.")] = 10.0,
+    galaxies: Annotated[float, typer.Option(min=0.0, help="Galaxies per square arcmin.")] = 40.0,
+    filter_name: Annotated[str, typer.Option("--filter", help="Of the magnitudes, F062 to F213.")] = "F158",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same field.")] = 1,
+    gaia: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE.parquet", help="Write its stars too, as Gaia had them in 2016."),
+    ] = None,
+    date: Annotated[datetime, typer.Option(help="When the catalogue's positions hold, UTC.")] = datetime(  # noqa: DTZ001
+        2027, 6, 1
+    ),
+) -> None:
+    """Make a random field of stars and galaxies to simulate, and the reference stars to register it to."""
+    refuse_unknown([filter_name], IMAGING_FILTERS, "filter")
+    import_simulator()
+    from nexus_pipeline import cli_simulate  # noqa: PLC0415
+
+    cli_simulate.make_field(
+        url, (ra, dec), radius_deg=radius, per_arcmin2=(stars, galaxies), filter_name=filter_name,
+        seed=seed, gaia=gaia, when=date.replace(tzinfo=date.tzinfo or UTC),
+    )  # fmt: skip
 
 
 def import_simulator() -> Any:

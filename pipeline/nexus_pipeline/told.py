@@ -33,6 +33,11 @@ class BatchReport:
         errors = (outcome.error for outcome in self._failed)
         return max((error.exit_status for error in errors if error is not None), default=0)
 
+    @property
+    def failed_targets(self) -> frozenset[str]:
+        """Where nothing was written."""
+        return frozenset(outcome.task.target for outcome in self._failed)
+
     def __enter__(self) -> "BatchReport":
         self._bar.start()
         self._bar.add_task("ramps", total=len(self._tasks))

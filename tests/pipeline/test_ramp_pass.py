@@ -39,6 +39,10 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
     flags[2, 100:140, 50] = DQ.DO_NOT_USE
     flags[0, 1, 60] = flags[5, 70, 2] = DQ.DROPOUT
     ramp = replace(ramp, resultant_dq=flags, reference_read=np.full(ramp.data.shape[1:], 7, np.uint16))
+    # A guide window over a seam and the border, and an offset of the encoding.
+    star = {"window_xstart": 0, "window_xstop": 9, "window_ystart": 60, "window_ystop": 70}
+    told = {"guide_star": star, "instrument": {"data_encoding_offset": 5}}
+    ramp = replace(ramp, meta=replace(ramp.meta, carried=told))
     chosen = {"saturation": {"grow_pixels": grow_pixels}, "ramp_fitting": {"algorithm": algorithm}}
     todo = ready(store, **chosen)
     whole, passed = one_by_one(ramp, todo), over_bands(ramp, todo)
@@ -52,6 +56,7 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
         np.testing.assert_array_equal(getattr(banded.border, name), getattr(whole.border, name), err_msg=name)
     assert (banded.dq & DQ.SATURATED).any()
     assert (banded.dq & DQ.JUMP_DET).any()
+    assert (banded.dq & DQ.GW_AFFECTED_DATA).any()
     assert set(passed.seconds) == {step.name for step in exposure.RAMP_STEPS} - {"wfi18_transient"}
     assert not passed.skipped
 

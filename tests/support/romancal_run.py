@@ -14,8 +14,18 @@ TIMEOUT_S: Final = 1800
 
 def romancal(ramp: Path, references: Path, algorithm: str, folder: Path, *, repeats: int) -> dict[str, Any]:
     """Return what ``romancal_cost`` tells of ``repeats`` warm runs; the last L2 is ``romancal_cal.asdf``."""
+    return peer(SCRIPT, references, ramp, folder, algorithm, repeats, crds=folder)
+
+
+def romancal_catalog(references: Path, image: Path, folder: Path, *, repeats: int) -> dict[str, Any]:
+    """Return what ``romancal_catalog`` tells of ``repeats`` warm runs of source_catalog on an L2."""
+    return peer(SCRIPT.with_name("romancal_catalog.py"), references, image, repeats, crds=folder)
+
+
+def peer(script: Path, *arguments: object, crds: Path) -> dict[str, Any]:
+    """Run ``script`` in the peers' environment and return the JSON it prints last."""
     nowhere = {
-        "CRDS_PATH": str(folder), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
+        "CRDS_PATH": str(crds), "CRDS_SERVER_URL": "https://localhost:1", "CRDS_CONTEXT": "roman_0001.pmap",
         "STPIPE_DISABLE_CRDS_STEPPARS": "true",
     }  # fmt: skip
     cache = cache_folder()
@@ -24,9 +34,7 @@ def romancal(ramp: Path, references: Path, algorithm: str, folder: Path, *, repe
         python = peer_python(cache)
     # The peers' environment has packages of its own; ours must not come before them.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | nowhere
-    command = [
-        str(python), str(SCRIPT), str(references), str(ramp), str(folder), algorithm, str(repeats),
-    ]  # fmt: skip
+    command = [str(python), str(script), *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment
     )

@@ -54,7 +54,13 @@ def not_for_spectra(meta: ExposureMeta) -> str | None:
 
 
 RAMP_STEPS: Final = (
-    Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
+    Step(
+        "dq_init",
+        dq_init.begin,
+        (kinds.MaskReference,),
+        parameters=("expand_gw_flagging",),
+        required=True,
+    ),
     Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
     Step(
         "refpix",

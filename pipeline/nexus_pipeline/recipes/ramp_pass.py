@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from nexus_pipeline.bands import BAND_ROWS, available_cores, over_rows
 from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
@@ -32,7 +33,6 @@ from nexus_pipeline.steps import (
     saturation,
     wfi18_transient,
 )  # fmt: skip
-from nexus_pipeline.steps.bands import BAND_ROWS, available_cores, over_rows
 from nexus_pipeline.steps.checks import require_shape
 from nexus_pipeline.steps.large_events import LargeEvents, Places
 from nexus_pipeline.steps.ramp_planes import N_PLANES
@@ -76,7 +76,9 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
-    (mask,) = by_name["dq_init"].references
+    (mask,), chosen = by_name["dq_init"].references, by_name["dq_init"].parameters
+    ramp, mask = watch.call("dq_init", dq_init.settled, ramp, mask, **chosen)
+    by_name["dq_init"] = replace(by_name["dq_init"], references=(mask,))
     border = watch.call("dq_init", dq_init.border, ramp, mask)
     frame = _Frame(ramp, by_name, border, watch)
     corrections, skipped = _measured(frame)
@@ -111,6 +113,8 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
     if rule is not None:
         full = ramp_fitting.in_order(saturated)
         found = ramp_fitting.expand(found, full, rule, partial(_refit, frame, corrections, found))
+    # What was measured of the frame is the largest thing that nobody needs any more.
+    corrections.clear()
     image = ramp_fitting.image(found, ramp.meta, amp33=ramp.amp33, border=border)
     if np.all(fit.dq & np.uint32(DQ.SATURATED)) and "saturation" in by_name:
         after = [name for name in by_name if name not in ("dq_init", "saturation")]
@@ -190,7 +194,7 @@ def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwat
     low, high = max(rows.start - halo, 0), min(rows.stop + halo, ramp.data.shape[1])
     part = dq_init.part_of(ramp, np.s_[..., low:high, :])
     (mask,) = by_name["dq_init"].references
-    band = watch.call("dq_init", dq_init.begin, part, rows_of(mask, low, high))
+    band = watch.call("dq_init", dq_init.begin_rows, part, rows_of(mask, low, high))
     if "saturation" in by_name:
         band = _step(band, by_name["saturation"], low, watch)
     inner = np.s_[..., rows.start - low : rows.stop - low, :]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Generic, TypeVar, cast
 
-from nexus_pipeline.steps.bands import limit_cores
+from nexus_pipeline.bands import limit_cores
+from nexus_pipeline.errors import PipelineError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,6 +24,17 @@ class Lost:
     """What is left of an input whose process died, and by which exit code (negative: a signal)."""
 
     exit_code: int | None
+
+    def error(self, source: str) -> PipelineError:
+        """Return what to tell people who wait for the product of ``source``."""
+        code = self.exit_code
+        how = (
+            f"by {signal.Signals(-code).name}"
+            if code is not None and code < 0
+            else f"with exit status {code}"
+        )
+        hint = "; was there memory enough? fewer --jobs take less" if code == -signal.SIGKILL else ""
+        return PipelineError(f"{source}: its process ended {how}{hint}")
 
 
 @dataclass

@@ -19,7 +19,7 @@ from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.instrument.ma_table import IMAGING, MATable
 from nexus_pipeline.instrument.wfi import BORDER, DETECTORS, active
 from nexus_pipeline.products import names, store
-from nexus_pipeline.products.charge import Charge, read_charge
+from nexus_pipeline.products.charge import Charge
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Ramp, RateImage
 from nexus_pipeline.products.names import ExposureId
 from nexus_pipeline.products.tree import OWN_KEY
@@ -27,6 +27,7 @@ from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, persistence, scene, snowballs
+from nexus_pipeline.simulate.attitude import PointingError, true_pointing
 from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
 from nexus_pipeline.simulate.changing import moment
@@ -47,7 +48,6 @@ __all__ = [
     "middle",
     "moment",
     "read_beside",
-    "read_charge",
     "read_effects",
     "read_plane",
     "read_sources",
@@ -75,6 +75,7 @@ class Effects:
     dark_decay: bool = True
     wfi18_transient: bool = True
     electronics: Electronics = field(default_factory=Electronics)
+    pointing_error: PointingError = field(default_factory=PointingError)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def simulate(
     """
     done = on_part or (lambda _: None)
     effects = effects or Effects()
-    optics = _optics(meta, references)
+    truly = true_pointing(meta.pointing, effects.pointing_error, seed=seed)
+    optics = _optics(replace(meta, pointing=truly), references)
     done("optics")
     drawn, truth = _scene(sources, optics, meta, references, threads=threads)
     done("sources")
@@ -256,7 +258,12 @@ def _told(meta: ExposureMeta, effects: Effects) -> ExposureMeta:
 
 
 def _where(meta: ExposureMeta) -> dict[str, Any]:
-    return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
+    return {
+        "detector": meta.detector,
+        "filter_name": meta.filter_name,
+        "date": meta.start_time,
+        "ma_table": meta.ma_table.number,
+    }
 
 
 def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:

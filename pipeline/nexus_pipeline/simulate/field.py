@@ -11,6 +11,8 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from nexus_pipeline.sky.tangent import degrees_of, directions_of, plane_about
+
 Floats = NDArray[np.float64]
 
 STAR_SLOPE: Final = 0.15
@@ -18,6 +20,11 @@ GALAXY_SLOPE: Final = 0.32
 STAR_MAGNITUDES: Final = (16.5, 25.5)
 GALAXY_MAGNITUDES: Final = (18.0, 26.0)
 _DISC_SHARE: Final = 0.8
+
+
+def number_within(radius_deg: float, per_arcmin2: float) -> int:
+    """Return how many sources of a density lie within a disc."""
+    return round(np.pi * (60 * radius_deg) ** 2 * per_arcmin2)
 
 
 def make_field(
@@ -51,9 +58,9 @@ def _scatter(
     ra_deg: float, dec_deg: float, radius_deg: float, n: int, *, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Return points evenly spread over a small disc."""
-    radius, angle = radius_deg * np.sqrt(rng.random(n)), 2 * np.pi * rng.random(n)
-    dec = dec_deg + radius * np.sin(angle)
-    return ra_deg + radius * np.cos(angle) / np.cos(np.deg2rad(dec)), dec
+    radius, angle = 3600 * radius_deg * np.sqrt(rng.random(n)), 2 * np.pi * rng.random(n)
+    plane = plane_about(directions_of(np.array([ra_deg]), np.array([dec_deg])))
+    return degrees_of(plane.raise_to_sky(np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])))
 
 
 def _magnitudes(limits: tuple[float, float], slope: float, n: int, rng: np.random.Generator) -> Floats:

@@ -10,7 +10,7 @@ from math import cos, exp, floor, lgamma, log, pi, sin, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.psf.kernels import compiled
+from nexus_pipeline.bands import compiled
 
 State = NDArray[np.uint64]
 
@@ -29,6 +29,7 @@ class Effect(IntEnum):
     SNOWBALLS = 9
     PERSISTENCE = 10
     IDEAL = 20
+    POINTING = 30
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 
 MARGIN_PIXELS: Final = 50
 """Sources this far off the detector still throw light onto it."""
+_REACH_DEG: Final = 0.12
+"""From the middle of a detector to beyond its corners (0.088 degrees) and the margin."""
 _FAINT_STAR_RADIUS: Final = 20
 _BRIGHT_STAR_DN_S: Final = 50.0
 """From here on what a star sends beyond 20 pixels would be seen: its whole stamp is drawn."""
@@ -51,14 +53,17 @@ class Drawn:
 
 def place(sources: Sources, wcs: Any, *, conversion_megajanskys: float, size: int) -> Placed:
     """Return the sources within the margin of a size² detector, flux as DN/s summed over pixels."""
-    x, y = to_pixels(wcs, sources.ra_deg, sources.dec_deg)
+    # A polynomial goes astray far off the detector: only the sky near the detector may land on it, and of
+    # a catalogue for the whole focal plane most is dropped before the dear part.
+    ra, dec = wcs((size - 1) / 2, (size - 1) / 2)
+    apart = _separation_deg(sources.ra_deg, sources.dec_deg, float(ra), float(dec))
+    row = np.flatnonzero(apart < _REACH_DEG)
+    x, y = to_pixels(wcs, sources.ra_deg[row], sources.dec_deg[row])
     low, high = -MARGIN_PIXELS, size + MARGIN_PIXELS
     near = (x > low) & (x < high) & (y > low) & (y < high)
-    # A polynomial goes astray far off the detector: only the sky near the detector may land on it.
-    ra, dec = wcs((size - 1) / 2, (size - 1) / 2)
-    near &= _separation_deg(sources.ra_deg, sources.dec_deg, float(ra), float(dec)) < 0.2
-    flux = sources.flux_jy / (conversion_megajanskys * 1e6 * NOMINAL_PIXEL_AREA_SR)
-    return Placed(np.flatnonzero(near), x[near], y[near], flux[near])
+    row = row[near]
+    flux = sources.flux_jy[row] / (conversion_megajanskys * 1e6 * NOMINAL_PIXEL_AREA_SR)
+    return Placed(row, x[near], y[near], flux)
 
 
 def draw(

@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import over_rows
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER, active
 from nexus_pipeline.products.model import BorderPixels, ExposureMeta, RateImage, WorkingRamp
 from nexus_pipeline.references.kinds import GainReference, ReadNoiseReference
 from nexus_pipeline.steps import ramp_casertano, ramp_likelihood
-from nexus_pipeline.steps.bands import over_rows
 from nexus_pipeline.steps.checks import require_detector, require_shape
 from nexus_pipeline.steps.large_events import LargeEvents, Places, expanded, first_saturated
 from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, N_PLANES, Floats
@@ -203,10 +203,11 @@ def _listed(jumps: NDArray[np.uint8], dq: NDArray[np.uint32]) -> NDArray[np.int1
 def image(fitted: FittedRows, meta: ExposureMeta, *, amp33: Any, border: BorderPixels) -> RateImage:
     """Return the L2 image of a frame's fit, its border trimmed already."""
     rate, var_rnoise, var_poisson, chisq, dumo = fitted.planes
+    total = var_rnoise + var_poisson
     return RateImage(
         meta=meta,
         rate=rate,
-        err=np.sqrt(var_rnoise + var_poisson),
+        err=np.sqrt(total, out=total),
         var_poisson=var_poisson,
         var_rnoise=var_rnoise,
         dq=fitted.dq,

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products.model import WorkingRamp
-from nexus_pipeline.steps.bands import compiled
 from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 
 # Pixels solved together: for nine resultants their scratch of 55 kB stays in a core's own caches.
