@@ -66,6 +66,10 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     expand_large_events: Annotated[
         bool, typer.Option("--expand-large-events", help="Find snowballs and leave their halos out.")
     ] = False,
+    earlier: Annotated[
+        list[str],
+        typer.Option(metavar="L1|L2", help="May persist in it: flag what they filled. As L1..., or images."),
+    ] = [],  # noqa: B006
     reference: Annotated[
         list[str], typer.Option(metavar="KIND=FILE", help="Use this file, whatever the rules say.")
     ] = [],  # noqa: B006
@@ -92,7 +96,12 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
 
     targets = output_urls(batch.ramps(ramps), output)
     wanted, matching = settings(
-        parameters, skip, ramp_fit, expand_large_events=expand_large_events, registers=gaia is not None
+        parameters,
+        skip,
+        ramp_fit,
+        expand_large_events=expand_large_events,
+        earlier=batch.ramps(earlier),
+        registers=gaia is not None,
     )
     stars = None if gaia is None else cli_register.read_star_table(gaia)
     opened = open_store(references).with_files(files_by_kind(reference))
@@ -132,6 +141,7 @@ def settings(
     ramp_fit: str | None,
     *,
     expand_large_events: bool,
+    earlier: list[str],
     registers: bool,
 ) -> tuple[Settings, Any]:
     """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit.
@@ -143,7 +153,9 @@ def settings(
     base = settings.read_settings(parameters) if parameters is not None else Settings()
     over: dict[str, Any] = {} if ramp_fit is None else {"algorithm": ramp_fit}
     over |= {"expand_large_events": True} if expand_large_events else {}
-    wanted, matching = settings.with_changes(base, skip=skip, parameters={"ramp_fitting": over}), None
+    before = {"earlier": earlier} if earlier else {}
+    changes = {"ramp_fitting": over, "persistence": before}
+    wanted, matching = settings.with_changes(base, skip=skip, parameters=changes), None
     if registers:
         wanted, matching = registration.split(wanted)
     exposure.check(wanted)
@@ -236,6 +248,9 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     skip: Annotated[list[str], typer.Option(metavar="EFFECT", help="Leave this effect out.")] = [],  # noqa: B006
     level: Annotated[int, typer.Option(min=1, max=2, help="1: the ramp; 2: an idealised image.")] = 1,
     unit: Annotated[str, typer.Option(help="Of a rate image: DN/s (as L2) or e/s (as detected).")] = "DN/s",
+    earlier: Annotated[
+        list[str], typer.Option(metavar="L1|L2", help="What an exposure before it left persists in it.")
+    ] = [],  # noqa: B006
     seds: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Spectra the sources name: sed, wavelength, flux.")
     ] = None,
@@ -274,7 +289,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         pointing = simulator.aim(opened, detector, filter_name, **where)
     plan = Plan(
         field, opened, filter_name, pointing, begin, MA_TABLES[ma_table],
-        names.ExposureId(exposure=exposure), effects, level,
+        names.ExposureId(exposure=exposure), effects, level, tuple(earlier),
     )  # fmt: skip
     if detectors is None:
         cli_simulate.one(detector, plan, output, seed=seed)

@@ -16,7 +16,13 @@ from nexus_pipeline.products.model import ExposureMeta, Provenance, StepRecord
 from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.references.store import ReferenceStore
 
-_KINDS: Final = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_KINDS: Final = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    list: "a list of texts",
+}
 _STATUS: Final = Path("/proc/self/status")
 _BYTES_PER_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024
 
@@ -195,6 +201,7 @@ def resolved(steps: Sequence[Step], settings: Settings) -> dict[str, dict[str, A
 
 def _parameters(step: Step, given: Mapping[str, Any]) -> dict[str, Any]:
     chosen = {name: step.default(name) for name in step.parameters}
+    chosen |= {name: list(value) for name, value in chosen.items() if isinstance(value, tuple)}
     for name, value in given.items():
         if name not in chosen:
             known = f"it has {', '.join(chosen)}" if chosen else "it has none"
@@ -202,7 +209,8 @@ def _parameters(step: Step, given: Mapping[str, Any]) -> dict[str, Any]:
         wanted = type(chosen[name])
         if wanted is float and type(value) is int:
             value = float(value)  # noqa: PLW2901 - TOML writes 5 for 5.0
-        if type(value) is not wanted:
+        texts = not isinstance(value, list) or all(type(each) is str for each in value)
+        if type(value) is not wanted or not texts:
             kind = _KINDS[wanted]
             raise InputError(f"{step.name}.{name} must be {kind}, not {value!r}")
         chosen[name] = value

@@ -14,7 +14,7 @@ from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products.model import RateImage, WorkingRamp
 from nexus_pipeline.recipes.ramp_pass import over_bands
-from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.runner import Ready
 from nexus_pipeline.simulate import exposure, snowballs
 from nexus_pipeline.simulate.catalog import sources_from_table
 from nexus_pipeline.simulate.snowballs import Snowballs
@@ -30,12 +30,17 @@ Mask = NDArray[np.bool_]
 class Struck:
     """A frame with snowballs, the same without, and which pixels only the faint halo reaches."""
 
-    store: ReferenceStore
+    todo: list[Ready]
     ramp: exposure.Simulated
     without: exposure.Simulated
 
+    def steps(self, **parameters: Any) -> list[Ready]:
+        """Return the steps with other parameters of the last, the ramp fit."""
+        *before, fit = self.todo
+        return [*before, replace(fit, parameters={**fit.parameters, **parameters})]
+
     def image(self, made: exposure.Simulated, **parameters: Any) -> RateImage:
-        image = over_bands(made.ramp, ready(self.store, ramp_fitting=parameters)).product
+        image = over_bands(made.ramp, self.steps(**parameters)).product
         assert isinstance(image, RateImage)
         return image
 
@@ -66,7 +71,7 @@ def struck(tmp_path_factory: pytest.TempPathFactory) -> Struck:
         for rate in (0.5, 0.0)
     )
     assert len(ramp.snowballs) >= 4
-    return Struck(store, ramp, without)
+    return Struck(ready(store), ramp, without)
 
 
 ALGORITHMS = pytest.mark.parametrize("algorithm", list(ramp_fitting.ALGORITHMS))
@@ -106,7 +111,7 @@ def test_the_faint_halo_is_flagged_and_its_charge_leaves_the_rate(struck: Struck
 def test_fitting_touched_pixels_again_equals_the_whole_frame_with_their_jumps(
     struck: Struck, algorithm: str
 ) -> None:
-    todo = ready(struck.store, ramp_fitting={"algorithm": algorithm, "expand_large_events": True})
+    todo = struck.steps(algorithm=algorithm, expand_large_events=True)
     banded, whole = over_bands(struck.ramp.ramp, todo).product, one_by_one(struck.ramp.ramp, todo)
     for name in PLANES:
         np.testing.assert_array_equal(getattr(banded, name), getattr(whole, name), err_msg=name)

@@ -30,7 +30,7 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
     store: ReferenceStore, algorithm: str, grow_pixels: int
 ) -> None:
     ramp, _ = build.small_ramp(store, seed=41)
-    # Wells fill on both sides of the seams between bands of 64 rows, and in a corner.
+    # Wells fill on both sides of the seams between bands of 32 rows, and in a corner.
     for row in (61, 63, 64, 127, 130, 200):
         ramp.data[4:, row, 20 + row] = 64_000
     ramp.data[:, 5, 5] = 64_000

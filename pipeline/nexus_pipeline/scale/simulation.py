@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from nexus_pipeline.bands import available_cores
-from nexus_pipeline.errors import PipelineError
+from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products import l1, l2, names, store
+from nexus_pipeline.products.charge import Charge, read_charge, read_exposure
 from nexus_pipeline.products.model import Pointing
 from nexus_pipeline.products.names import ExposureId
 from nexus_pipeline.references.store import ReferenceStore
@@ -31,7 +32,10 @@ from nexus_pipeline.simulate.plane import RatePlane
 
 @dataclass(frozen=True)
 class Plan:
-    """What the detectors of an exposure share; ``level`` 1 is ramps, 2 idealised images."""
+    """What the detectors of an exposure share; ``level`` 1 is ramps, 2 idealised images.
+
+    ``earlier`` are exposures before it (URLs of L1 or L2) that persist in it, each in its own detector.
+    """
 
     sources: Sources | RatePlane
     references: ReferenceStore
@@ -42,6 +46,7 @@ class Plan:
     exposure_id: ExposureId
     effects: Effects
     level: int = 1
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,8 @@ def made(task: Task, plan: Plan, *, threads: int = 2) -> Outcome:
     )
     asked: dict[str, Any] = {"seed": task.seed, "effects": plan.effects, "threads": threads}
     if plan.level == 1:
-        ramp = exposure.simulate(plan.sources, meta, plan.references, **asked)
+        left = _left(plan.earlier, task.source)
+        ramp = exposure.simulate(plan.sources, meta, plan.references, earlier=left, **asked)
         truth = ramp.truth
         l1.write_ramp(ramp.ramp, task.target)
         exposure.write_truth(ramp.snowballs, exposure.snowballs_url(task.target))
@@ -133,3 +139,11 @@ def made(task: Task, plan: Plan, *, threads: int = 2) -> Outcome:
     beside = exposure.truth_url(task.target)
     exposure.write_truth(truth, beside)
     return Outcome(task, time.perf_counter() - start, len(truth), beside)
+
+
+def _left(earlier: Sequence[str], detector: str) -> list[Charge]:
+    """Return what those of ``earlier`` left that are of ``detector``; InputError if there are only others."""
+    own = [url for url in earlier if read_exposure(url).detector == detector]
+    if earlier and not own:
+        raise InputError(f"none of the earlier exposures is of {detector}: {', '.join(earlier)}")
+    return [read_charge(url) for url in own]

@@ -4,7 +4,7 @@ Takes sources, a reference store and where the telescope looks; leaves the ramp 
 format) and a table of what was put in. One seed repeats everything bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import StringIO
@@ -19,18 +19,29 @@ from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.instrument.ma_table import IMAGING, MATable
 from nexus_pipeline.instrument.wfi import BORDER, DETECTORS, active
 from nexus_pipeline.products import names, store
+from nexus_pipeline.products.charge import Charge
 from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Ramp, RateImage
 from nexus_pipeline.products.names import ExposureId
 from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.simulate import bad_pixels, cosmic_rays, detector, electronics, ideal, scene, snowballs
+from nexus_pipeline.simulate import (
+    bad_pixels,
+    cosmic_rays,
+    detector,
+    electronics,
+    ideal,
+    persistence,
+    scene,
+    snowballs,
+)  # fmt: skip
 from nexus_pipeline.simulate.attitude import PointingError, true_pointing
 from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
 from nexus_pipeline.simulate.changing import moment
 from nexus_pipeline.simulate.electronics import Electronics
+from nexus_pipeline.simulate.persistence import Persistence
 from nexus_pipeline.simulate.plane import RatePlane, is_plane, rate_dn_s, read_plane
 from nexus_pipeline.simulate.random import Effect, generator
 from nexus_pipeline.simulate.snowballs import Snowballs
@@ -66,6 +77,7 @@ class Effects:
 
     cosmic_rays: bool = True
     snowballs: Snowballs = field(default_factory=Snowballs)
+    persistence: Persistence = field(default_factory=Persistence)
     background: bool = True
     ipc: bool = True
     integral_nonlinearity: bool = True
@@ -141,10 +153,14 @@ def simulate(
     *,
     seed: int,
     effects: Effects | None = None,
+    earlier: Sequence[Charge] = (),
     threads: int = 2,
     on_part: Callable[[str], None] | None = None,
 ) -> Simulated:
-    """Return the L1 ramp of ``sources`` as ``meta`` says; ``on_part`` hears what is done."""
+    """Return the L1 ramp of ``sources`` as ``meta`` says; ``on_part`` hears what is done.
+
+    ``earlier`` is what exposures before it left in the pixels, to persist.
+    """
     done = on_part or (lambda _: None)
     effects = effects or Effects()
     truly = true_pointing(meta.pointing, effects.pointing_error, seed=seed)
@@ -158,6 +174,12 @@ def simulate(
         electrons = bad_pixels.dimmed(electrons, mask)
     done("background and references")
     hits, balls = _hits(effects, meta, seed, electrons.shape[0])
+    if earlier:
+        left = persistence.deposits(
+            effects.persistence, earlier, meta,
+            gain=model.gain, saturation=model.saturation, rng=generator(seed, Effect.PERSISTENCE),
+        )  # fmt: skip
+        hits = cosmic_rays.together(hits, left)
     data, amp33 = detector.expose(
         electrons,
         model,

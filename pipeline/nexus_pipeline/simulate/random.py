@@ -27,6 +27,7 @@ class Effect(IntEnum):
     COUPLING = 7
     PINK_NOISE = 8
     SNOWBALLS = 9
+    PERSISTENCE = 10
     IDEAL = 20
     POINTING = 30
     BAD_PIXELS = 40
