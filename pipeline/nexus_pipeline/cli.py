@@ -123,15 +123,19 @@ def settings(
 ) -> tuple[Settings, Any]:
     """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit.
 
-    Beside them those of tweakreg, which are known only where the images are registered.
+    Beside them those of tweakreg, None where it is left out or not spoken of.
     """
-    from nexus_pipeline.recipes import exposure, registration, settings  # noqa: PLC0415
+    from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
 
     base = settings.read_settings(parameters) if parameters is not None else Settings()
     over = {"ramp_fitting": {"algorithm": ramp_fit}} if ramp_fit is not None else {}
     wanted, matching = settings.with_changes(base, skip=skip, parameters=over), None
-    if registers:
+    if registers or "tweakreg" in {*wanted.parameters, *wanted.skip}:
+        from nexus_pipeline.recipes import registration  # noqa: PLC0415
+
         wanted, matching = registration.split(wanted)
+    if registers and matching is None:
+        raise InputError("tweakreg is to be left out: then there is no use for --gaia")
     exposure.check(wanted)
     return wanted, matching
 
