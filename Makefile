@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench closure interop test-hub6 lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -32,6 +32,10 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.fpa
 	$(bin)/python -m tests.bench.simulate
 	$(bin)/python -m tests.bench.registration
+
+notebooks: ## every notebook, whole, into .nexus/notebooks
+	@./bootstrap test
+	NEXUS_STORE_URL=file://$(CURDIR)/.nexus/notebooks $(bin)/jupyter execute --timeout=1800 notebooks/*/*.ipynb
 
 closure: ## stars of each brightness through simulation, calibration and photometry: the whole table
 	@./bootstrap test

@@ -146,9 +146,9 @@ def settings(
 ) -> tuple[Settings, Any]:
     """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit.
 
-    Beside them those of tweakreg, which are known only where the images are registered.
+    Beside them those of tweakreg, None where it is left out or not spoken of.
     """
-    from nexus_pipeline.recipes import exposure, registration, settings  # noqa: PLC0415
+    from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
 
     base = settings.read_settings(parameters) if parameters is not None else Settings()
     over: dict[str, Any] = {} if ramp_fit is None else {"algorithm": ramp_fit}
@@ -156,8 +156,12 @@ def settings(
     before = {"earlier": earlier} if earlier else {}
     changes = {"ramp_fitting": over, "persistence": before}
     wanted, matching = settings.with_changes(base, skip=skip, parameters=changes), None
-    if registers:
+    if registers or "tweakreg" in {*wanted.parameters, *wanted.skip}:
+        from nexus_pipeline.recipes import registration  # noqa: PLC0415
+
         wanted, matching = registration.split(wanted)
+    if registers and matching is None:
+        raise InputError("tweakreg is to be left out: then there is no use for --gaia")
     exposure.check(wanted)
     return wanted, matching
 

@@ -1,42 +1,15 @@
 """The quickstart notebook, run whole as a person would."""
 
 import re
-import time
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from tests.support.notebooks import printed, run
 from tests.support.romanisim_ramp import romanisim_ramp
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks/quickstart/quickstart.ipynb"
 MEMORY_LIMIT_GB = 4.0
-
-
-def run(notebook: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> tuple[float, float]:
-    """Execute ``notebook`` in place; return seconds and the kernel's peak resident memory in GB."""
-    for name in ("NEXUS_STORE_URL", "NEXUS_ACCOUNT_STORE_URL", "NEXUS_REFERENCES_URL", "NEXUS_QUICKSTART_L1"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    client = NotebookClient(notebook, timeout=840, kernel_name="python3")
-    begin = time.perf_counter()
-    with client.setup_kernel():
-        pid = client.km.provisioner.pid
-        for index, cell in enumerate(notebook.cells):
-            client.execute_cell(cell, index)
-        status = Path(f"/proc/{pid}/status").read_text()
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert peak is not None
-    return time.perf_counter() - begin, int(peak[1]) * 1024 / 1e9
-
-
-def printed(notebook: Any) -> str:
-    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
-    return "".join(
-        output.text for output in outputs if output.output_type == "stream" and output.name == "stdout"
-    )
 
 
 def test_the_notebook_is_committed_without_outputs() -> None:

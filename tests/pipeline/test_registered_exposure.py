@@ -167,7 +167,7 @@ def test_wrong_tables_and_contradictions_are_refused_before_any_work(folder: Pat
         folder, folder / "l1", tmp_path / "out", "--gaia", folder / "gaia.parquet", "--skip", "tweakreg"
     )
     assert told.status == 2
-    assert "no use for reference stars" in told.err
+    assert "no use for --gaia" in told.err
     parameters = tmp_path / "own.toml"
     parameters.write_text("[tweakreg]\nmin_stars = 'many'\n")
     told = calibrate(
@@ -175,4 +175,7 @@ def test_wrong_tables_and_contradictions_are_refused_before_any_work(folder: Pat
     )
     assert told.status == 2
     assert "tweakreg.min_stars must be a whole number, not 'many'" in told.err
+    # Known without --gaia as well: one file of parameters serves both.
+    told = calibrate(folder, folder / "l1", tmp_path / "out", "--parameters", parameters)
+    assert "tweakreg.min_stars must be a whole number" in told.err
     assert not (tmp_path / "out").exists()

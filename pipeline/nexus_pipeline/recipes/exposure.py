@@ -1,6 +1,6 @@
 """exposure: one L1 ramp to one L2 image, in romancal 1.1's order.
 
-Not yet among the steps: tweakreg and the registration catalogue.
+Its source catalogue and tweakreg come after it, in ``registration``: they want all detectors of an exposure.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from nexus_pipeline.errors import InputError, MissingReferenceError, PipelineError
+from nexus_pipeline.errors import MissingReferenceError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.products import l2, names, store, wfi_wcs
 from nexus_pipeline.products.model import ExposureMeta, Provenance, RateImage, StepRecord
@@ -51,13 +51,12 @@ class _Seen:
     refused: Registered | None = None
 
 
-def split(settings: RunSettings) -> tuple[RunSettings, Settings]:
-    """Return the settings of the other steps and those of tweakreg; InputError if it is to be left out."""
-    if TWEAKREG in settings.skip:
-        raise InputError("tweakreg is to be left out: then there is no use for reference stars")
+def split(settings: RunSettings) -> tuple[RunSettings, Settings | None]:
+    """Return the settings of the other steps and those of tweakreg, None if it is to be left out."""
     own = {TWEAKREG: settings.parameters.get(TWEAKREG, {})}
     others = {step: table for step, table in settings.parameters.items() if step != TWEAKREG}
-    return RunSettings(others, settings.skip), Settings(**resolved(STEPS, RunSettings(own))[TWEAKREG])
+    chosen = Settings(**resolved(STEPS, RunSettings(own))[TWEAKREG])
+    return RunSettings(others, settings.skip - {TWEAKREG}), None if TWEAKREG in settings.skip else chosen
 
 
 def register(
