@@ -162,7 +162,7 @@ class PortalUnderTest:
                 session, asked, policy=self.policy, grace_minutes=GRACE_MINUTES, now=self.clock()
             )
             if started:
-                holds.started(session, admitted.hold_id, process_started_at=self.clock(), now=self.clock())
+                holds.started(session, admitted.hold_id, process_started_at=self.clock())
         return admitted.hold_id
 
     def seen(self, hold_id: UUID, *, started_at: datetime) -> None:
