@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -28,7 +28,17 @@ from nexus_allocator.domain.errors import AllocatorError, BadAmount
 from nexus_allocator.domain.states import Role, TierSlug
 from nexus_allocator.domain.wording import sentence
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import allocations, demo, metering, people, seals, statements, teams
+from nexus_allocator.services import (
+    allocations,
+    demo,
+    grants,
+    metering,
+    people,
+    request_moves,
+    seals,
+    statements,
+    teams,
+)
 from nexus_allocator.services import audit as auditing
 from nexus_allocator.store import schema
 from nexus_allocator.store.session import Database
@@ -127,6 +137,29 @@ def statement(
         else:
             text = statements.as_csv(statements.of_account(session, slug=account, **days))
     typer.echo(text, nl=False)
+
+
+@app.command("import-grants")
+def import_grants(
+    file: Annotated[Path, typer.Argument(help="CSV: number, email, ends_on and perhaps credits.")],
+) -> None:
+    """Keep a list of grants approved elsewhere: their holders' Research requests are awarded at once."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"{file} can't be read as UTF-8 text: {error}")
+    with _writing(read_database_settings()) as session:
+        kept = grants.import_list(session, grants.read_list(text), actor=_operator(), now=_now())
+    typer.echo(f"{kept} grants kept")
+
+
+@app.command()
+def turn() -> None:
+    """Move awarded requests as the clock has it: active, expiring, grace, expired. Run it once a day."""
+    settings = read_database_settings()
+    with _database(settings) as database:
+        made = request_moves.turn_all(database, policy=load_policy(settings.tiers_file), now=_now())
+    typer.echo(f"{made} moves")
 
 
 @app.command()
@@ -262,6 +295,6 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     typer.echo(message, err=True)
     raise SystemExit(1)

@@ -45,7 +45,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     database = Database(settings.database_url, threads=settings.worker_threads)
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
     portal = _portal(settings, policy, database, hub)
-    meter = MeterLoop(database, hub, terms=_terms(settings), clock=utc_now)
+    meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=utc_now)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

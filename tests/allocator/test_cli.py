@@ -119,3 +119,16 @@ def test_an_audit_that_cannot_ask_the_hub_says_so(run: Run, url: str) -> None:
     code, _, error = run(url, "audit", "--hub")
     assert code == 1
     assert "The hub did not answer" in error
+
+
+def test_an_operator_imports_approved_grants_whole_or_not_at_all_and_turns_requests(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "grants.csv"
+    assert "can't be read" in run(url, "import-grants", str(file))[2]
+    file.write_text("\ufeffnumber,email,ends_on\nA-1,a@b.org,2030-01-01\nA-2,nobody,2030-01-01\n")
+    code, _, error = run(url, "import-grants", str(file))
+    assert (code, error) == (1, "Nothing was imported. Line 3: 'nobody' is no e-mail address.\n")
+    file.write_text("number,email,ends_on\nA-1,a@b.org,2030-01-01\n")
+    assert run(url, "import-grants", str(file))[:2] == (0, "1 grants kept\n")
+    assert run(url, "turn")[:2] == (0, "0 moves\n")

@@ -184,3 +184,15 @@ def test_keep_alive_lasts_at_most_until_the_planned_end(world: World) -> None:
         asked = {"hub_name": "astronomer", "server_name": ""}
         assert stops.kept_alive_until(session, **asked, now=START) == until
         assert stops.kept_alive_until(session, **asked, now=until) is None
+
+
+def test_news_of_a_start_that_comes_late_or_again_charges_nothing_for_the_time_since(world: World) -> None:
+    world.astronomer()
+    admitted = world.launch()
+    began = world.started(admitted.hold_id)
+    world.clock.forward(minutes=40)
+    world.started(admitted.hold_id, began)
+    assert world.hold(admitted.hold_id).usage_micro == 0
+    world.seen(admitted.hold_id, began)
+    # Forty minutes of a Small server at 0.125 credits an hour.
+    assert world.hold(admitted.hold_id).usage_micro == 83_333

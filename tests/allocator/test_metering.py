@@ -170,7 +170,10 @@ def test_a_round_may_be_repeated_to_no_effect(world: World, hub: FakeHub) -> Non
 
 def test_of_two_replicas_one_meters_each_interval(world: World, hub: FakeHub) -> None:
     with hub.client() as client:
-        first, second = (MeterLoop(world.database, client, terms=TERMS, clock=world.clock) for _ in range(2))
+        first, second = (
+            MeterLoop(world.database, client, terms=TERMS, policy=world.policy, clock=world.clock)
+            for _ in range(2)
+        )
         turns = []
         for _ in range(6):
             turns.append((first.turn(), second.turn()))
@@ -180,7 +183,10 @@ def test_of_two_replicas_one_meters_each_interval(world: World, hub: FakeHub) ->
 
 def test_a_lease_is_taken_over_within_an_interval_when_its_holder_dies(world: World, hub: FakeHub) -> None:
     with hub.client() as client:
-        first, second = (MeterLoop(world.database, client, terms=TERMS, clock=world.clock) for _ in range(2))
+        first, second = (
+            MeterLoop(world.database, client, terms=TERMS, policy=world.policy, clock=world.clock)
+            for _ in range(2)
+        )
         assert first.turn()
         world.clock.forward(seconds=48)
         assert second.turn()
@@ -199,7 +205,7 @@ def test_the_thread_outlives_a_round_that_fails_and_ends_when_told(
 
     quick = type(TERMS)(timedelta(seconds=0.2), TERMS.posting_interval, TERMS.start_timeout)
     with hub.client() as client:
-        loop = MeterLoop(world.database, client, terms=quick, clock=clock)  # type: ignore[arg-type]
+        loop = MeterLoop(world.database, client, terms=quick, policy=world.policy, clock=clock)  # type: ignore[arg-type]
         loop.start()
         for _ in range(200):
             if len(calls) > 3:

@@ -54,6 +54,7 @@ def test_a_populated_first_schema_is_chained_without_losing_a_row(first_schema: 
         # A hundred grants of two credits, ninety-nine charges of a half and a refund of a quarter.
         assert ledger.balance(session, account.allocation.id) == 150_750_000
     assert report.drifts == []
+    assert sorted(after for _, after in kept_moves(first_schema)) == ["denied", "submitted", "submitted"]
     world = World(first_schema)
     world.grant("astronomer", 1)
     assert world.figures("astronomer").balance == 151_750_000
@@ -73,6 +74,12 @@ def rows_of(database: Database, table: str) -> list[tuple[object, ...]]:
     with database.engine.connect() as connection:
         query = f"SELECT {POPULATED[table]} FROM {table} ORDER BY id"  # noqa: S608 - our own words
         return [tuple(map(str, row)) for row in connection.exec_driver_sql(query)]
+
+
+def kept_moves(database: Database) -> list[tuple[str | None, str]]:
+    with database.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT before, after FROM request_move")
+        return [(before, after) for before, after in rows]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -118,6 +125,11 @@ def populate(connection: sa.Connection) -> None:
     add("tier_request", {
         "id": ids["request"], "account_id": ids["account"], "person_id": ids["person"], "tier": "research",
         "tier_before": "entry", "justification": "More", "state": "submitted", "submitted_at": START,
+    })  # fmt: skip
+    add("tier_request", {
+        "id": uuid4(), "account_id": ids["account"], "person_id": ids["person"], "tier": "research",
+        "tier_before": "entry", "justification": "Less", "state": "denied", "submitted_at": START,
+        "decided_at": START + timedelta(days=1), "decided_by": ids["person"], "decision_reason": "No.",
     })  # fmt: skip
     add("book", {"id": ids["book"], "kind": "allocation", "allocation_id": ids["allocation"]})
     add("hold", {

@@ -54,9 +54,9 @@ def test_a_statement_shares_usage_over_what_the_server_reserved(world: World) ->
 
 def test_a_change_of_rates_never_reprices_the_past(world: World) -> None:
     worked(world)
-    before = statement(world, TODAY, TODAY + timedelta(days=1))
+    before, later = statement(world, TODAY, TODAY + timedelta(days=1)), world.policy.rate_card.version + 1
     with world.database.session_scope() as session:
-        rates.keep(session, RateCard(2, 500_000, 0, 0), now=world.clock())
+        rates.keep(session, RateCard(later, 500_000, 0, 0), now=world.clock())
     assert statement(world, TODAY, TODAY + timedelta(days=1)) == before
 
 

@@ -146,6 +146,23 @@ def test_a_wrong_form_comes_back_accessible_with_the_focus_on_what_is_wrong(
         page.context.close()
 
 
+@pytest.mark.parametrize(("scheme", "width"), AXE_LOOKS)
+def test_a_returned_request_is_reckoned_kept_and_told_of_accessibly(
+    site: Site, scheme: str, width: int
+) -> None:
+    page = site.page("teammate", scheme=scheme, width=width)
+    try:
+        page.goto(f"{site.root}requests")
+        expect(page.get_by_text("It was returned to you: Which field, and how deep?")).to_be_visible()
+        page.get_by_label("Area in square degrees").fill("100")
+        page.get_by_role("button", name="Reckon the credits").click()
+        expect(page.get_by_role("status")).to_contain_text("356 exposures (100.0 sq deg) cost")
+        require_steady_and_whole(page, site, f"ask-reckoned-{scheme}-{width}", width=width)
+        require_accessible(page, "ask-reckoned")
+    finally:
+        page.context.close()
+
+
 def test_a_server_is_kept_alive_and_stopped_by_keyboard_alone(site: Site) -> None:
     page = site.page("astronomer")
     try:

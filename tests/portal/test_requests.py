@@ -55,6 +55,14 @@ def test_sending_the_same_form_twice_makes_one_request(
         ({"justification": "   "}, "Write a justification of at least 40 characters."),
         ({"justification": "Please."}, "this has 7."),
         ({"justification": "x" * 2001}, "at most 2,000 characters; this has 2,001."),
+        ({"title": "x" * 201}, "Give a title of at most 200 characters."),
+        ({"area": "many"}, "Give square degrees above zero and at most 41,253"),
+        ({"area": "1e9"}, "Give square degrees above zero and at most 41,253"),
+        ({"exposures": "2.5"}, "Give a whole number of exposures"),
+        ({"exposures": "-1"}, "Give a whole number of exposures"),
+        ({"exposures": "NaN"}, "Give a whole number of exposures"),
+        ({"grant_number": "x" * 65}, "A grant number has at most 64 characters."),
+        ({"members": "colleague, =SUM(A1)"}, "not: =SUM(A1)."),
     ],
 )
 def test_a_wrong_request_is_sent_back_with_what_is_wrong_and_what_was_typed(
@@ -126,7 +134,8 @@ def test_an_approval_changes_tier_balance_and_end_and_is_told_to_the_person(
     hub.at_the_keyboard = "astronomer"
     with Visitor(address) as ada:
         said = text_of(ada.sign_in("requests").text)
-    assert "Research for Your own account Awarded" in said
+    assert "Research for Your own account Active" in said
+    assert "Awarded in part, by Alex Administrator. Reason: For the pilot." in said
     assert "Awarded: 120.5 credits." in said
     assert "The administrator wrote: For the pilot." in said
 
@@ -181,10 +190,87 @@ def test_a_decided_request_can_not_be_decided_again(
     for path, form in (("approve", award), ("deny", {"reason": "Changed my mind"})):
         answer = administrator.post(f"admin/requests/{request_id}/{path}", **form)
         assert answer.status_code == 409
-        assert "already awarded" in text_of(answer.text)
+        assert "This request is active and can't become" in text_of(answer.text)
     assert account_of(populated, "astronomer").sums.balance_micro == 525_000_000
 
 
 @pytest.mark.parametrize("request_id", [uuid4(), "not-an-id"])
 def test_a_request_that_does_not_exist_is_not_found(administrator: Visitor, request_id: UUID | str) -> None:
     assert administrator.open(f"admin/requests/{request_id}").status_code in {404, 422}
+
+
+def test_the_calculator_turns_an_area_into_exposures_and_credits_and_sends_nothing(
+    astronomer: Visitor, populated: PortalUnderTest
+) -> None:
+    astronomer.open("requests")
+    page = astronomer.post("requests", **{**ASK, "area": "100", "do": "reckon"})
+    assert page.status_code == 200
+    # 100 / 0.281 is 355.9.
+    assert "356 exposures (100.0 sq deg) cost" in text_of(page.text)
+    assert JUSTIFICATION[:40] in page.text, "what was typed is still there"
+    wrong = astronomer.post("requests", **{**ASK, "area": "-1", "do": "reckon"})
+    assert (wrong.status_code, "Give square degrees" in text_of(wrong.text)) == (422, True)
+    assert astronomer.post("requests", **{**ASK, "do": "explode"}).status_code == 422
+    assert requests_of(populated, "astronomer") == ()
+
+
+def test_a_draft_comes_back_into_the_form_and_is_sent_from_it(
+    astronomer: Visitor, populated: PortalUnderTest
+) -> None:
+    astronomer.open("requests")
+    begun = {
+        **ASK,
+        "justification": "Later",
+        "title": "Shear & <b>more</b>",
+        "exposures": "12",
+        "do": "draft",
+    }
+    page = astronomer.follow(astronomer.post("requests", **begun))
+    said = text_of(page.text)
+    assert "Your draft was kept" in said
+    assert "Your request, not sent yet" in said
+    assert 'value="Shear &amp; &lt;b&gt;more&lt;/b&gt;"' in page.text
+    assert 'value="12"' in page.text
+    assert astronomer.post("requests", **{**ASK, "title": "Shear", "exposures": "12"}).status_code == 303
+    [row] = requests_of(populated, "astronomer")
+    assert (row.state, row.title, row.exposures) == ("submitted", "Shear", 12)
+
+
+def test_a_withdrawn_request_makes_room_for_another(astronomer: Visitor, populated: PortalUnderTest) -> None:
+    request_id = populated.ask("astronomer", "research")
+    foreign = populated.ask("teammate", "research")
+    astronomer.open("requests")
+    assert astronomer.post(f"requests/{foreign}/withdraw").status_code == 404
+    page = astronomer.follow(astronomer.post(f"requests/{request_id}/withdraw"))
+    assert "Research for Your own account Withdrawn" in text_of(page.text)
+    again = astronomer.post(f"requests/{request_id}/withdraw")
+    assert (again.status_code, "nothing more can be done to it" in text_of(again.text)) == (409, True)
+    assert astronomer.post("requests", **ASK).status_code == 303
+
+
+def test_a_request_is_reviewed_returned_with_a_reason_and_continued(
+    administrator: Visitor, populated: PortalUnderTest, hub: FakeHub, address: str
+) -> None:
+    request_id = populated.ask("astronomer", "research")
+    administrator.open(f"admin/requests/{request_id}")
+    page = administrator.follow(administrator.post(f"admin/requests/{request_id}/review"))
+    assert "In review" in text_of(page.text)
+    assert administrator.post(f"admin/requests/{request_id}/return", reason="x").status_code == 422
+    asked = "Which field, and how deep?"
+    assert administrator.post(f"admin/requests/{request_id}/return", reason=asked).status_code == 303
+    assert administrator.post(f"admin/requests/{request_id}/deny", reason=asked).status_code == 409
+    assert "Nobody is waiting for an answer." in text_of(administrator.open("admin/requests").text)
+    hub.at_the_keyboard = "astronomer"
+    with Visitor(address) as ada:
+        said = text_of(ada.sign_in("requests").text)
+        assert f"It was returned to you: {asked}" in said
+        assert "Research for Your own account Returned" in said
+        assert ada.post("requests", **ASK).status_code == 303
+    [row] = requests_of(populated, "astronomer")
+    assert [move.after for move in row.history] == [
+        "draft",
+        "submitted",
+        "in-review",
+        "returned",
+        "submitted",
+    ]

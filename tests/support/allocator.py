@@ -131,7 +131,7 @@ class World:
     def started(self, hold_id: UUID, at: datetime | None = None) -> datetime:
         at = at or self.clock()
         with self.database.session_scope() as session:
-            holds.started(session, hold_id, process_started_at=at, now=self.clock())
+            holds.started(session, hold_id, process_started_at=at)
         return at
 
     def seen(self, hold_id: UUID, started_at: datetime) -> None:

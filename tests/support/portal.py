@@ -27,7 +27,7 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import Role, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import admission, holds, people, requests, stops, teams
+from nexus_allocator.services import admission, decisions, holds, people, requests, stops, teams
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -162,7 +162,7 @@ class PortalUnderTest:
                 session, asked, policy=self.policy, grace_minutes=GRACE_MINUTES, now=self.clock()
             )
             if started:
-                holds.started(session, admitted.hold_id, process_started_at=self.clock(), now=self.clock())
+                holds.started(session, admitted.hold_id, process_started_at=self.clock())
         return admitted.hold_id
 
     def seen(self, hold_id: UUID, *, started_at: datetime) -> None:
@@ -203,15 +203,8 @@ class PortalUnderTest:
 
     def ask(self, hub_name: str, tier: str, *, account: str | None = None) -> UUID:
         with self.database.session_scope() as session:
-            return requests.submit(
-                session,
-                policy=self.policy,
-                hub_name=hub_name,
-                account=account or hub_name,
-                tier=tier,
-                justification=JUSTIFICATION,
-                now=self.clock(),
-            ).id
+            asked = requests.Ask(account or hub_name, tier, JUSTIFICATION)
+            return requests.submit(session, asked, policy=self.policy, hub_name=hub_name, now=self.clock()).id
 
 
 def database_file(folder: Path) -> Path:
@@ -273,16 +266,29 @@ def with_a_busy_month(portal: PortalUnderTest) -> None:
     portal.launch("astronomer", server="survey", account="wide-field-demo", size="medium", started=False)
     decide(portal, denied)
     portal.ask("astronomer", "research")
+    send_back(portal, portal.ask("teammate", "research"))
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:
     with portal.database.session_scope() as session:
         admin = people.person_called(session, "admin").id
-        requests.deny(
+        decisions.deny(
             session,
             request_id=denied,
             administrator_id=admin,
             reason="The team account you belong to covers this work; please charge it there.",
+            now=portal.clock(),
+        )
+
+
+def send_back(portal: PortalUnderTest, request_id: UUID) -> None:
+    with portal.database.session_scope() as session:
+        admin = people.person_called(session, "admin").id
+        decisions.send_back(
+            session,
+            request_id=request_id,
+            administrator_id=admin,
+            reason="Which field, and how deep?",
             now=portal.clock(),
         )
 

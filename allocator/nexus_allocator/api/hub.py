@@ -97,7 +97,7 @@ def admit(body: LaunchBody, here: Here) -> AdmissionModel:
 @trusted.post("/holds/{hold_id}/started", status_code=NO_CONTENT)
 def started(hold_id: UUID, body: StartedBody, here: Here) -> Response:
     with here.database.session_scope() as session:
-        holds.started(session, hold_id, process_started_at=body.process_started_at, now=here.clock())
+        holds.started(session, hold_id, process_started_at=body.process_started_at)
     return Response(status_code=NO_CONTENT)
 
 

@@ -76,8 +76,8 @@ class RequestOpen(AllocatorError):
     slug, status = "request_open", 409
 
 
-class RequestDecided(AllocatorError):
-    slug, status = "request_decided", 409
+class IllegalMove(AllocatorError):
+    slug, status = "illegal_move", 409
 
 
 class NameTaken(AllocatorError):
@@ -134,6 +134,10 @@ class BadReason(AllocatorError):
 
 class BadName(AllocatorError):
     slug, status = "bad_name", 422
+
+
+class BadGrantList(AllocatorError):
+    slug, status = "bad_grant_list", 422
 
 
 class TierNotRequestable(AllocatorError):

@@ -66,6 +66,7 @@ class Tier:
     scratch_gb: int | None
     notice_days: tuple[int, ...]
     grace: timedelta
+    automatic_with_grant: bool
     requestable_by: tuple[AccountKind, ...]
 
 

@@ -55,9 +55,29 @@ LIVE = (HoldState.PLACED, HoldState.RUNNING)
 
 
 class RequestState(StrEnum):
+    """A request's way to a decision, and from an award on the life of what was awarded."""
+
+    DRAFT = "draft"
     SUBMITTED = "submitted"
+    IN_REVIEW = "in-review"
+    RETURNED = "returned"
     AWARDED = "awarded"
+    AWARDED_IN_PART = "awarded-in-part"
     DENIED = "denied"
+    WITHDRAWN = "withdrawn"
+    ACTIVE = "active"
+    EXPIRING = "expiring"
+    GRACE = "grace"
+    EXPIRED = "expired"
+    RENEWED = "renewed"
+
+
+class Mover(StrEnum):
+    """As what somebody moves a request; the platform moves it by the clock or by the list of grants."""
+
+    APPLICANT = "applicant"
+    ADMINISTRATOR = "administrator"
+    PLATFORM = "platform"
 
 
 class StopReason(StrEnum):

@@ -40,6 +40,30 @@ def _limit(facts: Facts) -> str:
     )
 
 
+# How a state reads after "this request is"; the pages' labels stand in their templates.
+STATES: dict[str, str] = {
+    "draft": "a draft",
+    "submitted": "waiting for an administrator",
+    "in-review": "in review",
+    "returned": "returned to the person for revision",
+    "awarded": "awarded",
+    "awarded-in-part": "awarded in part",
+    "denied": "denied",
+    "withdrawn": "withdrawn",
+    "active": "active",
+    "expiring": "about to end",
+    "grace": "ended and in its days of grace",
+    "expired": "ended",
+    "renewed": "renewed by a later one",
+}
+
+
+def _illegal_move(facts: Facts) -> str:
+    may = ", ".join(STATES[state] for state in facts["may"])
+    instead = f"from you it can only become {may}" if may else "nothing more can be done to it"
+    return f"This request is {STATES[facts['state']]} and can't become {STATES[facts['wanted']]}; {instead}."
+
+
 def _listed(facts: Facts, key: str) -> str:
     return ", ".join(facts[key]) or "none"
 
@@ -65,7 +89,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"this size has {f['wanted']}. Stop a server with a GPU first."
     ),
     "request_open": lambda f: "A request for this account is already waiting for a decision.",
-    "request_decided": lambda f: f"This request was already {f['state']}.",
+    "bad_grant_list": lambda f: (
+        f"Nothing was imported. Line {f['line']}: {f['problem']}"
+        + (f" (and {f['more']} more)." if f["more"] else ".")
+    ),
+    "illegal_move": _illegal_move,
     "name_taken": lambda f: f"The name {f['name']} is taken; names are never given twice.",
     "quota_exceeded": _quota,
     "rate_card_changed": lambda f: (

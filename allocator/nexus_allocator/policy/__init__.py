@@ -61,6 +61,7 @@ class TierDocument(Document):
     scratch_gb: int | None = Field(ge=0)
     notice_days: list[int]
     grace_days: int = Field(ge=0)
+    automatic_with_grant: bool = False
     requestable_by: list[AccountKind]
 
     @model_validator(mode="after")
@@ -186,6 +187,7 @@ def _tier(tier: TierDocument) -> Tier:
         scratch_gb=tier.scratch_gb,
         notice_days=tuple(tier.notice_days),
         grace=timedelta(days=tier.grace_days),
+        automatic_with_grant=tier.automatic_with_grant,
         requestable_by=tuple(tier.requestable_by),
     )
 

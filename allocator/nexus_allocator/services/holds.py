@@ -21,11 +21,14 @@ METER = "meter"
 INTENT_LASTS = timedelta(minutes=15)
 
 
-def started(session: Session, hold_id: UUID, *, process_started_at: datetime, now: datetime) -> None:
-    """The hub says that the hold's process started. Raises UnknownHold."""
+def started(session: Session, hold_id: UUID, *, process_started_at: datetime) -> None:
+    """The hub says that the hold's process started. Raises UnknownHold.
+
+    The news may come late or again, from a retry: it vouches for the process at its start only.
+    """
     hold = _locked(session, hold_id)
     if hold.state != HoldState.SETTLED:
-        _witness(session, hold, process_started_at, now)
+        _witness(session, hold, process_started_at, process_started_at)
 
 
 def witness(

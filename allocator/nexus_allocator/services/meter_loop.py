@@ -7,7 +7,9 @@ import threading
 from datetime import timedelta
 
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services.metering import Clock, Terms, run_round
+from nexus_allocator.services.request_moves import turn_all
 from nexus_allocator.store import meter
 from nexus_allocator.store.session import Database
 
@@ -20,8 +22,10 @@ CADENCE = 0.8
 class MeterLoop:
     """A background thread that claims each round by a lease in the database and then runs it."""
 
-    def __init__(self, database: Database, hub: HubClient, *, terms: Terms, clock: Clock) -> None:
-        self.database, self.hub, self.terms, self.clock = database, hub, terms, clock
+    def __init__(
+        self, database: Database, hub: HubClient, *, terms: Terms, policy: Policy, clock: Clock
+    ) -> None:
+        self.database, self.hub, self.terms, self.policy, self.clock = database, hub, terms, policy, clock
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{id(self):x}"
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
@@ -37,7 +41,7 @@ class MeterLoop:
             meter.release(session, meter.METER, holder=self.holder, now=self.clock())
 
     def turn(self) -> bool:
-        """Run one round when the lease is free; say whether it was."""
+        """Run one round, and move what the clock moves, when the lease is free; say whether it was."""
         now = self.clock()
         with self.database.session_scope() as session:
             until = now + self.terms.interval * CADENCE
@@ -46,6 +50,7 @@ class MeterLoop:
             result = run_round(self.database, self.hub, terms=self.terms, clock=self.clock)
             if result.trouble:
                 log.warning("the hub's answer was not whole (%s); nothing was ended", result.trouble)
+            turn_all(self.database, policy=self.policy, now=now)
         return ours
 
     def _run(self) -> None:

@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import UnknownAccount, UnknownRequest
 from nexus_allocator.domain.policy import Policy, Tier
+from nexus_allocator.domain.requests import WAITING, WITH_APPLICANT
 from nexus_allocator.domain.states import AccountKind, RequestState, TierSlug
+from nexus_allocator.services import requests as asking
 from nexus_allocator.services import rights
 from nexus_allocator.services.portal_reading import (
     AccountReading,
@@ -23,7 +25,7 @@ from nexus_allocator.services.portal_reading import (
 )
 from nexus_allocator.store import accounts as account_rows
 from nexus_allocator.store import holds, portal_reading, requests
-from nexus_allocator.store.tables import Account, Person, TierRequest
+from nexus_allocator.store.tables import Account, Person, RequestMove, TierRequest
 
 PAGE = 25
 DECISIONS = 20
@@ -68,7 +70,18 @@ class AccountRow:
 
 
 @dataclass(frozen=True)
+class MoveRow:
+    """One move of a request; ``by`` None is the platform."""
+
+    after: RequestState
+    by: str | None
+    at: datetime
+    reason: str | None
+
+
+@dataclass(frozen=True)
 class RequestRow:
+    account: str
     id: UUID
     hub_name: str
     person_label: str
@@ -81,11 +94,27 @@ class RequestRow:
     decided_at: datetime | None
     decision_reason: str | None
     awarded_micro: int | None
+    title: str | None
+    exposures: int | None
+    grant_number: str | None
+    members: tuple[str, ...]
+    asked_micro: int | None
+    ends_at: datetime | None
+    history: tuple[MoveRow, ...]
+    is_by_administrator: bool
+
+    @property
+    def is_with_applicant(self) -> bool:
+        return self.state in WITH_APPLICANT
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in WAITING
 
 
 @dataclass(frozen=True)
 class AskChoice:
-    """An account somebody may ask more for; ``waiting`` when a request for it is still open."""
+    """An account somebody may ask more for; ``waiting`` when a request for it is with the administrators."""
 
     slug: str
     label: str
@@ -141,7 +170,7 @@ def own_requests(session: Session, *, hub_name: str) -> tuple[RequestRow, ...]:
 
 def waiting_requests(session: Session) -> tuple[RequestRow, ...]:
     """Return the requests nobody has decided, the longest waiting first."""
-    rows = requests.page(session, state=RequestState.SUBMITTED, limit=200, offset=0)
+    rows = requests.in_states(session, WAITING, limit=200)
     return _request_rows(session, rows, viewer=None)
 
 
@@ -169,8 +198,9 @@ def _speaks_for(session: Session, person: Person, account: Account) -> bool:
 
 def _ask_choice(session: Session, policy: Policy, account: Account) -> AskChoice:
     tier = TierSlug(account.allocation.tier)
-    above = policy.requestable(AccountKind(account.kind), tier)
-    waiting = requests.open_of_account(session, account.id) is not None
+    above = asking.tiers_to_ask_for(session, policy, account)
+    found = requests.open_of_account(session, account.id)
+    waiting = found is not None and found.state in WAITING
     return AskChoice(account.slug, account.label, tier, tuple(above), waiting)
 
 
@@ -202,11 +232,20 @@ def _request_rows(
     session: Session, rows: Sequence[TierRequest], *, viewer: Person | None
 ) -> tuple[RequestRow, ...]:
     owners = portal_reading.owners(session, [row.account for row in rows])
-    return tuple(_request_row(row, owners.get(row.account.person_id), viewer) for row in rows)
+    moves = requests.moves_of(session, [row.id for row in rows])
+    return tuple(
+        _request_row(row, owners.get(row.account.person_id), viewer, moves.get(row.id, [])) for row in rows
+    )
 
 
-def _request_row(row: TierRequest, owner: Person | None, viewer: Person | None) -> RequestRow:
+def _request_row(
+    row: TierRequest,
+    owner: Person | None,
+    viewer: Person | None,
+    moves: Sequence[tuple[RequestMove, str | None]],
+) -> RequestRow:
     return RequestRow(
+        account=row.account.slug,
         id=row.id,
         hub_name=row.person.hub_name,
         person_label=row.person.display_name,
@@ -219,4 +258,12 @@ def _request_row(row: TierRequest, owner: Person | None, viewer: Person | None) 
         decided_at=row.decided_at,
         decision_reason=row.decision_reason,
         awarded_micro=row.awarded_micro,
+        title=row.title,
+        exposures=row.exposures,
+        grant_number=row.grant_number,
+        members=tuple(row.members or ()),
+        asked_micro=row.asked_micro,
+        ends_at=row.ends_at,
+        is_by_administrator=row.decided_by is not None,
+        history=tuple(MoveRow(RequestState(move.after), by, move.at, move.reason) for move, by in moves),
     )

@@ -1,143 +1,142 @@
-"""Asking for a larger tier, and the yes or no."""
+"""What an applicant does: write a request, send it, send it again after a revision, withdraw it."""
 
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.credits import MICRO
+from nexus_allocator.domain import science
 from nexus_allocator.domain.errors import (
     AgreementRequired,
     BadAmount,
-    BadDate,
-    RequestDecided,
+    BadName,
+    BadReason,
     RequestOpen,
     TierNotRequestable,
     UnknownRequest,
 )
-from nexus_allocator.domain.policy import Policy
-from nexus_allocator.domain.states import RequestState, TierSlug
-from nexus_allocator.services import allocations
-from nexus_allocator.services.rights import (
-    account_to_speak_for,
-    administrator,
-    in_good_standing,
-    person_called,
-)
+from nexus_allocator.domain.names import MUST_BE, NAME
+from nexus_allocator.domain.policy import Policy, Tier
+from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT
+from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
+from nexus_allocator.services import allocations, decisions
+from nexus_allocator.services.request_moves import move
+from nexus_allocator.services.rights import account_to_speak_for, in_good_standing, person_called
 from nexus_allocator.store import accounts, people, requests
 from nexus_allocator.store.session import announce
-from nexus_allocator.store.tables import TierRequest
+from nexus_allocator.store.tables import Account, Person, TierRequest
 
-LONGEST = timedelta(days=3653)
+LONGEST_TITLE = 200
+MOST_MEMBERS = 50
+# Every exposure of a five-year mission would be fewer.
+MOST_EXPOSURES = 10_000_000
 
 
-def submit(
-    session: Session,
-    *,
-    policy: Policy,
-    hub_name: str,
-    account: str,
-    tier: str,
-    justification: str,
-    now: datetime,
-) -> TierRequest:
-    """Ask for ``tier`` on an account one may speak for.
+@dataclass(frozen=True)
+class Ask:
+    """What a request says; a draft may leave out all but account and tier."""
 
-    Raises AgreementRequired, UnknownAccount, TierNotRequestable, BadReason, RequestOpen.
+    account: str
+    tier: str
+    justification: str
+    title: str | None = None
+    exposures: int | None = None
+    grant_number: str | None = None
+    members: tuple[str, ...] = ()
+
+
+def submit(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: datetime) -> TierRequest:
+    """Send a request; who holds an approved grant that it names has the award at once.
+
+    Raises AgreementRequired, UnknownAccount, TierNotRequestable, BadReason, BadAmount, BadName, RequestOpen.
     """
+    allocations.require_reason(ask.justification)
+    request, person = _written(session, ask, policy=policy, hub_name=hub_name, now=now)
+    request.submitted_at = now
+    move(session, request, RequestState.SUBMITTED, mover=Mover.APPLICANT, actor_id=person.id, now=now)
+    decisions.award_by_grant(session, request, person, policy=policy, now=now)
+    return request
+
+
+def draft(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: datetime) -> TierRequest:
+    """Keep a request without sending it. Raises as `submit` does."""
+    return _written(session, ask, policy=policy, hub_name=hub_name, now=now)[0]
+
+
+def withdraw(session: Session, request_id: UUID, *, hub_name: str, now: datetime) -> TierRequest:
+    """Take an undecided request back. Raises UnknownRequest for another's as for none, IllegalMove."""
+    person = person_called(session, hub_name)
+    request = requests.lock(session, request_id)
+    if request is None or request.person_id != person.id:
+        raise UnknownRequest(request_id=str(request_id))
+    move(session, request, RequestState.WITHDRAWN, mover=Mover.APPLICANT, actor_id=person.id, now=now)
+    return request
+
+
+def tiers_to_ask_for(session: Session, policy: Policy, account: Account) -> list[Tier]:
+    """Return the tiers above the account's, and its own once that is about to end or has ended."""
+    kind, own = AccountKind(account.kind), policy.tiers[account.allocation.tier]
+    above = policy.requestable(kind, own.slug)
+    living = requests.living_of_account(session, account.id)
+    renewable = kind in own.requestable_by and any(request.state in RENEWABLE for request in living)
+    return [own, *above] if renewable else above
+
+
+def _written(
+    session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: datetime
+) -> tuple[TierRequest, Person]:
+    """Return the account's draft, new or continued, with what ``ask`` says; it is not sent."""
     person = in_good_standing(people.lock(session, person_called(session, hub_name).id))
     if not people.has_accepted(session, person.id, policy.agreement.version):
         raise AgreementRequired(version=policy.agreement.version)
-    speaking = account_to_speak_for(session, person, account)
+    speaking = account_to_speak_for(session, person, ask.account)
     allocation = accounts.lock(session, [speaking.allocation.id])[speaking.allocation.id]
-    above = [choice.slug for choice in policy.requestable(speaking.kind, allocation.tier)]
-    if tier not in above:
-        raise TierNotRequestable(tier=tier[:40], requestable=above)
-    text = allocations.require_reason(justification)
-    if requests.open_of_account(session, speaking.id) is not None:
-        raise RequestOpen(account=account)
+    possible = [choice.slug for choice in tiers_to_ask_for(session, policy, speaking)]
+    if ask.tier not in possible:
+        raise TierNotRequestable(tier=ask.tier[:40], requestable=possible)
+    require_sense(ask)
+    found = requests.open_of_account(session, speaking.id)
+    request = requests.lock(session, found.id) if found else None
+    if request is None:
+        request = _begun(session, person, speaking, ask, tier_before=allocation.tier, now=now)
+    elif request.state not in WITH_APPLICANT or request.person_id != person.id:
+        raise RequestOpen(account=ask.account)
+    _write(request, ask, policy)
+    session.flush()
+    return request, person
+
+
+def _begun(
+    session: Session, person: Person, account: Account, ask: Ask, *, tier_before: TierSlug, now: datetime
+) -> TierRequest:
     request = TierRequest(
-        account_id=speaking.id, person_id=person.id, tier=TierSlug(tier), tier_before=allocation.tier,
-        justification=text, state=RequestState.SUBMITTED, submitted_at=now,
+        account_id=account.id, person_id=person.id, tier=TierSlug(ask.tier), tier_before=tier_before,
+        justification="", state=RequestState.DRAFT, submitted_at=now,
     )  # fmt: skip
     session.add(request)
     session.flush()
-    announce(session, "tier_requested", request_id=request.id, account_id=speaking.id, tier=tier)
+    requests.add_move(session, request, before=None, actor_id=person.id, reason=None, at=now)
+    announce(session, "request_begun", request_id=request.id, account_id=account.id, tier=ask.tier)
     return request
 
 
-def award(
-    session: Session,
-    *,
-    policy: Policy,
-    request_id: UUID,
-    administrator_id: UUID,
-    credits_micro: int | None = None,
-    tier: TierSlug | None = None,
-    expires_at: datetime | None = None,
-    note: str | None = None,
-    now: datetime,
-) -> TierRequest:
-    """Say yes: the tier changes, its credits are granted and its length starts, all at the next launch.
-
-    What is None is as the tier asked for states it; other values make a partial or a larger award.
-    Raises NotAllowed, UnknownRequest, RequestDecided, BadAmount, BadDate.
-    """
-    request = _open_request(session, request_id, administrator_id)
-    terms = policy.tiers[tier or request.tier]
-    amount = _amount(terms.credits_micro if credits_micro is None else credits_micro)
-    found = accounts.by_id(session, request.account_id)
-    allocation = accounts.lock(session, [found.allocation.id])[found.allocation.id]
-    ends = expires_at or max(allocation.expires_at, now + terms.length)
-    if not now < ends <= now + LONGEST:
-        raise BadDate(date=ends.date().isoformat(), must_be="in the future and within ten years")
-    allocation.tier, allocation.policy_version, allocation.expires_at = terms.slug, policy.version, ends
-    reason = allocations.require_reason(note) if note else None
-    actor = _decide(session, request, RequestState.AWARDED, by=administrator_id, reason=reason, now=now)
-    request.awarded_micro = amount
-    allocations.award(session, allocation.id, amount, key=f"request/{request.id}", actor=actor,
-                      reason=f"{terms.label} award", now=now)  # fmt: skip
-    return request
+def _write(request: TierRequest, ask: Ask, policy: Policy) -> None:
+    request.tier, request.justification = TierSlug(ask.tier), ask.justification.strip()
+    request.title, request.exposures = ask.title, ask.exposures
+    request.grant_number, request.members = decisions.grant_key(ask.grant_number), list(ask.members)
+    wanted = ask.exposures
+    request.asked_micro = None if wanted is None else wanted * science.exposure_micro(policy)
 
 
-def _amount(credits_micro: int | None) -> int:
-    if credits_micro is None or not 0 < credits_micro <= allocations.LARGEST_MICRO:
-        raise BadAmount(amount=(credits_micro or 0) / MICRO, must_be=allocations.GRANT_RANGE)
-    return credits_micro
-
-
-def deny(
-    session: Session, *, request_id: UUID, administrator_id: UUID, reason: str, now: datetime
-) -> TierRequest:
-    """Say no, with a reason. Raises NotAllowed, UnknownRequest, RequestDecided, BadReason."""
-    request = _open_request(session, request_id, administrator_id)
-    _decide(
-        session, request, RequestState.DENIED, by=administrator_id,
-        reason=allocations.require_reason(reason), now=now,
-    )  # fmt: skip
-    return request
-
-
-def _open_request(session: Session, request_id: UUID, administrator_id: UUID) -> TierRequest:
-    administrator(session, administrator_id)
-    request = requests.lock(session, request_id)
-    if request is None:
-        raise UnknownRequest(request_id=str(request_id))
-    if request.state != RequestState.SUBMITTED:
-        raise RequestDecided(state=request.state)
-    return request
-
-
-def _decide(
-    session: Session,
-    request: TierRequest,
-    state: RequestState,
-    *,
-    by: UUID,
-    reason: str | None,
-    now: datetime,
-) -> str:
-    request.state, request.decided_at, request.decided_by = state, now, by
-    request.decision_reason = reason
-    announce(session, f"request_{state}", request_id=request.id, decided_by=by)
-    return administrator(session, by).hub_name
+def require_sense(ask: Ask) -> None:
+    """Raise BadReason, BadAmount or BadName for what can't be kept, in a draft as in a request."""
+    longest = allocations.REASON_LENGTH[1]
+    for text, most in ((ask.justification, longest), (ask.title or "", LONGEST_TITLE)):
+        if len(text.strip()) > most or "\x00" in text:
+            raise BadReason(min=0, max=most)
+    if ask.exposures is not None and not 0 < ask.exposures <= MOST_EXPOSURES:
+        raise BadAmount(amount=ask.exposures, must_be=f"from 1 to {MOST_EXPOSURES:,} exposures")
+    for name in ask.members:
+        if not NAME.fullmatch(name) or len(ask.members) > MOST_MEMBERS:
+            raise BadName(name=name[:40], must_be=f"{MUST_BE}; at most {MOST_MEMBERS} names")

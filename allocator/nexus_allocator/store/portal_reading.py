@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from nexus_allocator.domain.states import LIVE, HoldState, RequestState
+from nexus_allocator.domain.states import LIVE, HoldState
 from nexus_allocator.store import chains
 from nexus_allocator.store.holds import WITH_OWNERS
 from nexus_allocator.store.tables import (
@@ -135,7 +135,7 @@ def request(session: Session, request_id: UUID) -> TierRequest | None:
 
 def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
     """Return the last decisions, newest first."""
-    query = _requests().where(TierRequest.state != RequestState.SUBMITTED)
+    query = _requests().where(TierRequest.decided_at.is_not(None))
     return session.scalars(query.order_by(TierRequest.decided_at.desc()).limit(limit)).all()
 
 

@@ -19,6 +19,7 @@ from nexus_allocator.domain.states import (
 from nexus_allocator.store.base import Base, Word
 
 OPEN_HOLD = text("state IN ('placed', 'running')")
+OPEN_REQUEST = text("state IN ('draft', 'submitted', 'in-review', 'returned')")
 
 
 class Counter(Base):
@@ -269,8 +270,8 @@ class TierRequest(Base):
             "ix_tier_request_open",
             "account_id",
             unique=True,
-            sqlite_where=text("state = 'submitted'"),
-            postgresql_where=text("state = 'submitted'"),
+            sqlite_where=OPEN_REQUEST,
+            postgresql_where=OPEN_REQUEST,
         ),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -285,8 +286,42 @@ class TierRequest(Base):
     decided_by: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
     decision_reason: Mapped[str | None] = mapped_column(Text)
     awarded_micro: Mapped[int | None]
+    title: Mapped[str | None] = mapped_column(Text)
+    exposures: Mapped[int | None]
+    grant_number: Mapped[str | None] = mapped_column(Text)
+    members: Mapped[list[str] | None] = mapped_column(JSON)
+    asked_micro: Mapped[int | None]
+    ends_at: Mapped[datetime | None]
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
     person: Mapped[Person] = relationship(lazy="raise_on_sql", foreign_keys=[person_id])
+
+
+class RequestMove(Base):
+    """One move of a request: from what to what, by whom, when and why; rows never change.
+
+    ``actor_id`` None is the platform itself, by the clock or by the list of grants.
+    """
+
+    __tablename__ = "request_move"
+    request_id: Mapped[UUID] = mapped_column(ForeignKey("tier_request.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    before: Mapped[RequestState | None] = mapped_column(Word(RequestState))
+    after: Mapped[RequestState] = mapped_column(Word(RequestState))
+    actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    reason: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+
+
+class ApprovedGrant(Base):
+    """A grant that was approved elsewhere: who holds it gets its award without an administrator, once."""
+
+    __tablename__ = "approved_grant"
+    number: Mapped[str] = mapped_column(Text, primary_key=True)
+    holder_email: Mapped[str] = mapped_column(Text)
+    credits_micro: Mapped[int | None]
+    ends_at: Mapped[datetime]
+    imported_at: Mapped[datetime]
+    request_id: Mapped[UUID | None] = mapped_column(ForeignKey("tier_request.id"))
 
 
 class WebSession(Base):

@@ -19,6 +19,10 @@ NOTICES: dict[str, Notice] = {
     "requested": Notice(
         "good", "Your request was sent. An administrator will answer it; you see the answer here."
     ),
+    "drafted": Notice("good", "Your draft was kept. Nobody sees it until you send it."),
+    "withdrawn": Notice("good", "Your request was withdrawn."),
+    "in-review": Notice("good", "The request is in review, and the person sees that."),
+    "returned": Notice("good", "The request was returned to be revised, with your reason."),
     "awarded": Notice("good", "Awarded: the next launch page offers the new sizes."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }

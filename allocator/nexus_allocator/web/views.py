@@ -7,8 +7,8 @@ from typing import Any
 
 from nexus_allocator.domain import science, wording
 from nexus_allocator.domain.policy import Policy, RateCard, Tier
-from nexus_allocator.domain.states import Approval, HoldState, StopReason, TierSlug
-from nexus_allocator.services.portal_lists import AccountRow, RequestRow
+from nexus_allocator.domain.states import Approval, HoldState, RequestState, StopReason, TierSlug
+from nexus_allocator.services.portal_lists import AccountRow, MoveRow, RequestRow
 from nexus_allocator.services.portal_reading import AccountReading, ServerReading
 from nexus_allocator.web.charts import BarChart, balance_meter, spend_chart
 from nexus_allocator.web.formats import area_text, credits_round, gigabytes_text, listed
@@ -188,6 +188,15 @@ def policy_area(policy: Policy) -> Callable[[int], str]:
 
 
 @dataclass(frozen=True)
+class Reckoning:
+    """What exposures cost from L1 to L2, and the area they cover."""
+
+    exposures: int
+    square_degrees: float
+    micro: int
+
+
+@dataclass(frozen=True)
 class RequestView:
     """A request with its tiers' labels."""
 
@@ -195,9 +204,36 @@ class RequestView:
     tier_label: str
     tier_before_label: str
 
+    reckoned: Reckoning | None
+    history: tuple[tuple[str, MoveRow], ...]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.row, name)
 
 
 def request_view(row: RequestRow, policy: Policy) -> RequestView:
-    return RequestView(row, policy.tiers[row.tier].label, policy.tiers[row.tier_before].label)
+    area = (row.exposures or 0) * policy.science.square_degrees_per_exposure
+    return RequestView(
+        row,
+        policy.tiers[row.tier].label,
+        policy.tiers[row.tier_before].label,
+        Reckoning(row.exposures, area, row.asked_micro) if row.exposures and row.asked_micro else None,
+        tuple((MOVE_TEXTS[move.after], move) for move in row.history),
+    )
+
+
+MOVE_TEXTS = {
+    RequestState.DRAFT: "Begun",
+    RequestState.SUBMITTED: "Sent",
+    RequestState.IN_REVIEW: "Taken into review",
+    RequestState.RETURNED: "Returned for revision",
+    RequestState.AWARDED: "Awarded",
+    RequestState.AWARDED_IN_PART: "Awarded in part",
+    RequestState.DENIED: "Denied",
+    RequestState.WITHDRAWN: "Withdrawn",
+    RequestState.ACTIVE: "Became active",
+    RequestState.EXPIRING: "Came close to its end",
+    RequestState.GRACE: "Ended; the days of grace began",
+    RequestState.EXPIRED: "The days of grace ended",
+    RequestState.RENEWED: "Renewed by a later award",
+}

@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.services import portal_lists, portal_reading, requests, stops
+from nexus_allocator.services import decisions, portal_lists, portal_reading, stops
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
@@ -65,25 +65,38 @@ def approve(
         return request_page(
             request, portal, visitor, request_id=request_id, errors=errors, award=award, reason=""
         )
+    given = decisions.Award(award.amount_micro(), None, award.expires_at(), award.note.strip() or None)
     with portal.session_scope() as session:
-        requests.award(
+        decisions.award(
             session,
             policy=portal.policy,
             request_id=request_id,
             administrator_id=visitor.person_id,
-            credits_micro=award.amount_micro(),
-            expires_at=award.expires_at(),
-            note=award.note.strip() or None,
+            award=given,
             now=now,
         )
     return redirect(portal, "admin/requests", "awarded")
 
 
-@router.post("/requests/{request_id}/deny", dependencies=[OwnForm])
-def deny(
+@router.post("/requests/{request_id}/review", dependencies=[OwnForm])
+def review(request_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
+    with portal.session_scope() as session:
+        decisions.review(
+            session, request_id=request_id, administrator_id=visitor.person_id, now=portal.clock()
+        )
+    return redirect(portal, f"admin/requests/{request_id}", "in-review")
+
+
+# What one reason and one form end in: the decision and the notice of it.
+NEGATIVE = {"deny": (decisions.deny, "denied"), "return": (decisions.send_back, "returned")}
+
+
+@router.post("/requests/{request_id}/{decision}", dependencies=[OwnForm])
+def deny_or_return(
     *,
     request: Request,
     request_id: UUID,
+    decision: Annotated[str, Path(pattern="^(deny|return)$")],
     portal: PortalHere,
     visitor: Administrator,
     reason: Annotated[str, Form()] = "",
@@ -94,15 +107,16 @@ def deny(
         return request_page(
             request, portal, visitor, request_id=request_id, errors=errors, award=None, reason=reason
         )
+    decide, notice = NEGATIVE[decision]
     with portal.session_scope() as session:
-        requests.deny(
+        decide(
             session,
             request_id=request_id,
             administrator_id=visitor.person_id,
             reason=reason,
             now=portal.clock(),
         )
-    return redirect(portal, "admin/requests", "denied")
+    return redirect(portal, "admin/requests", notice)
 
 
 @router.get("/people", response_class=HTMLResponse)

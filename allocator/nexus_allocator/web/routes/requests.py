@@ -1,28 +1,62 @@
 """Asking for more, and what became of it."""
 
+from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from nexus_allocator.domain import wording
+from nexus_allocator.domain import science, wording
 from nexus_allocator.domain.errors import RequestOpen, TierNotRequestable
+from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services import portal_lists, requests
+from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
-from nexus_allocator.web.forms import JUSTIFICATION, Ask, Errors, plain_newlines
+from nexus_allocator.web.forms import JUSTIFICATION, AskForm, Errors, plain_newlines
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import OwnForm, PortalHere, SignedIn
 
 router = APIRouter(prefix="/requests")
+
+Typed = Annotated[str, Form()]
+WRITES = {"send": requests.submit, "draft": requests.draft}
+NOTICES = {"send": "requested", "draft": "drafted"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page says beside the lists: the form as typed, what is wrong, what was reckoned."""
+
+    form: AskForm
+    errors: Errors
+    reckon: bool = False
 
 
 @router.get("", response_class=HTMLResponse)
 def my_requests(
     request: Request, portal: PortalHere, visitor: SignedIn, account: Annotated[str, Query()] = ""
 ) -> HTMLResponse:
-    return requests_page(request, portal, visitor, asked=Ask(account, "", ""), errors={})
+    return requests_page(request, portal, visitor, Shown(AskForm(account), {}))
+
+
+def typed_form(
+    *,
+    account: Typed = "",
+    tier: Typed = "",
+    justification: Typed = "",
+    title: Typed = "",
+    area: Typed = "",
+    exposures: Typed = "",
+    grant_number: Typed = "",
+    members: Typed = "",
+) -> AskForm:
+    return AskForm(
+        account, tier, plain_newlines(justification), plain_newlines(title), area, exposures,
+        plain_newlines(grant_number), members,
+    )  # fmt: skip
 
 
 @router.post("", dependencies=[OwnForm])
@@ -31,33 +65,29 @@ def ask(
     request: Request,
     portal: PortalHere,
     visitor: SignedIn,
-    account: Annotated[str, Form()] = "",
-    tier: Annotated[str, Form()] = "",
-    justification: Annotated[str, Form()] = "",
+    form: Annotated[AskForm, Depends(typed_form)],
+    do: Annotated[str, Form(pattern="^(send|draft|reckon)$")] = "send",
 ) -> Response:
-    asked = Ask(account, tier, plain_newlines(justification))
+    if do == "reckon":
+        return requests_page(request, portal, visitor, Shown(form, form.size_errors(), reckon=True))
     with portal.reading_scope() as session:
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
-    errors = asked.errors(
-        {choice.slug for choice in choices}, {tier.slug for choice in choices for tier in choice.above}
-    )
-    if not errors:
-        errors = submit(portal, visitor, asked)
+    accounts = {choice.slug for choice in choices}
+    tiers: set[str] = {tier.slug for choice in choices for tier in choice.above}
+    errors = form.errors(accounts, tiers, draft=do == "draft") or write(portal, visitor, form, do)
     if errors:
-        return requests_page(request, portal, visitor, asked=asked, errors=errors)
-    return redirect(portal, "requests", "requested")
+        return requests_page(request, portal, visitor, Shown(form, errors))
+    return redirect(portal, "requests", NOTICES[do])
 
 
-def submit(portal: Portal, visitor: Visitor, asked: Ask) -> Errors:
+def write(portal: Portal, visitor: Visitor, form: AskForm, do: str) -> Errors:
     try:
         with portal.session_scope() as session:
-            requests.submit(
+            WRITES[do](
                 session,
+                form.ask(portal.policy),
                 policy=portal.policy,
                 hub_name=visitor.hub_name,
-                account=asked.account,
-                tier=asked.tier,
-                justification=asked.justification,
                 now=portal.clock(),
             )
     except RequestOpen as refusal:
@@ -67,23 +97,54 @@ def submit(portal: Portal, visitor: Visitor, asked: Ask) -> Errors:
     return {}
 
 
-def requests_page(
-    request: Request, portal: Portal, visitor: Visitor, *, asked: Ask, errors: Errors
-) -> HTMLResponse:
-    with portal.reading_scope() as session:
-        choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
-        mine = portal_lists.own_requests(session, hub_name=visitor.hub_name)
+@router.post("/{request_id}/withdraw", dependencies=[OwnForm])
+def withdraw(request_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
+    with portal.session_scope() as session:
+        requests.withdraw(session, request_id, hub_name=visitor.hub_name, now=portal.clock())
+    return redirect(portal, "requests", "withdrawn")
+
+
+def requests_page(request: Request, portal: Portal, visitor: Visitor, shown: Shown) -> HTMLResponse:
     policy = portal.policy
+    with portal.reading_scope() as session:
+        choices = portal_lists.ask_choices(session, policy=policy, hub_name=visitor.hub_name)
+        mine = portal_lists.own_requests(session, hub_name=visitor.hub_name)
     above = {tier.slug for choice in choices for tier in choice.above}
+    form, begun = continued(shown.form, mine, policy)
     values = {
         "choices": [choice for choice in choices if not choice.waiting],
         "waiting": any(choice.waiting for choice in choices),
         "tier_labels": {slug: tier.label for slug, tier in policy.tiers.items()},
         "tiers": views.tier_views([tier for tier in policy.tiers.values() if tier.slug in above], policy),
         "requests": [views.request_view(row, policy) for row in mine],
-        "form": asked,
-        "errors": errors,
+        "form": form,
+        "begun": begun,
+        "reckoned": reckoned(form, policy) if shown.reckon else None,
+        "errors": shown.errors,
         "limits": JUSTIFICATION,
     }
-    status = 422 if errors else 200
+    status = 422 if shown.errors else 200
     return page(request, "requests.html", values, visitor=visitor, here="requests", status=status)
+
+
+def continued(
+    form: AskForm, mine: tuple[RequestRow, ...], policy: Policy
+) -> tuple[AskForm, RequestRow | None]:
+    """Return the form with a draft's or returned request's words in it, unless something was typed."""
+    begun = next((row for row in mine if row.is_with_applicant and form.account in ("", row.account)), None)
+    if begun is None or form.tier or form.justification:
+        return form, begun
+    exposures = "" if begun.exposures is None else str(begun.exposures)
+    filled = AskForm(
+        begun.account, begun.tier, begun.justification, begun.title or "", "", exposures,
+        begun.grant_number or "", ", ".join(begun.members),
+    )  # fmt: skip
+    return filled, begun
+
+
+def reckoned(form: AskForm, policy: Policy) -> views.Reckoning | None:
+    count = form.exposure_count(policy)
+    if count is None:
+        return None
+    area = count * policy.science.square_degrees_per_exposure
+    return views.Reckoning(count, area, count * science.exposure_micro(policy))

@@ -1,0 +1,77 @@
+"""How requests may move: from which state to which, by whom, and when the clock moves them."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from nexus_allocator.domain.errors import IllegalMove
+from nexus_allocator.domain.states import Mover, RequestState
+
+S = RequestState
+APPLICANT = frozenset({Mover.APPLICANT})
+ADMINISTRATOR = frozenset({Mover.ADMINISTRATOR})
+PLATFORM = frozenset({Mover.PLATFORM})
+
+# Nobody has decided yet; an account has one such request at most.
+OPEN = (S.DRAFT, S.SUBMITTED, S.IN_REVIEW, S.RETURNED)
+WAITING = (S.SUBMITTED, S.IN_REVIEW)
+WITH_APPLICANT = (S.DRAFT, S.RETURNED)
+# Something was awarded, and no later award has taken its place.
+LIVING = (S.AWARDED, S.AWARDED_IN_PART, S.ACTIVE, S.EXPIRING, S.GRACE, S.EXPIRED)
+RENEWABLE = (S.EXPIRING, S.GRACE, S.EXPIRED)
+
+MOVES: Mapping[RequestState, Mapping[RequestState, frozenset[Mover]]] = {
+    S.DRAFT: {S.SUBMITTED: APPLICANT, S.WITHDRAWN: APPLICANT},
+    S.SUBMITTED: {
+        S.IN_REVIEW: ADMINISTRATOR,
+        S.RETURNED: ADMINISTRATOR,
+        S.AWARDED: ADMINISTRATOR | PLATFORM,
+        S.AWARDED_IN_PART: ADMINISTRATOR | PLATFORM,
+        S.DENIED: ADMINISTRATOR,
+        S.WITHDRAWN: APPLICANT,
+    },
+    S.IN_REVIEW: {
+        S.RETURNED: ADMINISTRATOR,
+        S.AWARDED: ADMINISTRATOR,
+        S.AWARDED_IN_PART: ADMINISTRATOR,
+        S.DENIED: ADMINISTRATOR,
+        S.WITHDRAWN: APPLICANT,
+    },
+    S.RETURNED: {S.SUBMITTED: APPLICANT, S.WITHDRAWN: APPLICANT},
+    S.AWARDED: {S.ACTIVE: PLATFORM, S.RENEWED: PLATFORM},
+    S.AWARDED_IN_PART: {S.ACTIVE: PLATFORM, S.RENEWED: PLATFORM},
+    S.ACTIVE: {S.EXPIRING: PLATFORM, S.RENEWED: PLATFORM},
+    S.EXPIRING: {S.GRACE: PLATFORM, S.RENEWED: PLATFORM},
+    S.GRACE: {S.EXPIRED: PLATFORM, S.RENEWED: PLATFORM},
+    S.EXPIRED: {S.RENEWED: PLATFORM},
+    S.DENIED: {},
+    S.WITHDRAWN: {},
+    S.RENEWED: {},
+}
+
+
+def may_move_to(state: RequestState, mover: Mover) -> list[RequestState]:
+    return [after for after, movers in MOVES[state].items() if mover in movers]
+
+
+def require_move(before: RequestState, after: RequestState, mover: Mover) -> None:
+    """Raise IllegalMove, with where the mover may take it, unless ``mover`` may take it to ``after``."""
+    allowed = may_move_to(before, mover)
+    if after not in allowed:
+        raise IllegalMove(
+            state=before.value, wanted=after.value, mover=mover.value, may=[state.value for state in allowed]
+        )
+
+
+def moves_due(
+    state: RequestState, *, ends_at: datetime, notice: timedelta, grace: timedelta, now: datetime
+) -> list[RequestState]:
+    """Return the states that the clock has led through since ``state``, in order."""
+    due = {S.ACTIVE: now, S.EXPIRING: ends_at - notice, S.GRACE: ends_at, S.EXPIRED: ends_at + grace}
+    order = list(due)
+    if state in (S.AWARDED, S.AWARDED_IN_PART):
+        after = order
+    elif state in due:
+        after = order[order.index(state) + 1 :]
+    else:
+        after = []
+    return [each for each in after if due[each] <= now]

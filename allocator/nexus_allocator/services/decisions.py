@@ -1,0 +1,159 @@
+"""What administrators answer to a request, and what an approved grant answers by itself."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.credits import MICRO
+from nexus_allocator.domain.errors import BadAmount, BadDate, UnknownRequest
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.states import Mover, RequestState, TierSlug
+from nexus_allocator.services import allocations
+from nexus_allocator.services.request_moves import move, renew
+from nexus_allocator.services.rights import administrator
+from nexus_allocator.store import accounts, requests
+from nexus_allocator.store.tables import Person, TierRequest
+
+LONGEST = timedelta(days=3653)
+PLATFORM = "nexus"
+
+
+@dataclass(frozen=True)
+class Award:
+    """What is given; None is as the tier asked for states it."""
+
+    credits_micro: int | None = None
+    tier: TierSlug | None = None
+    expires_at: datetime | None = None
+    note: str | None = None
+
+
+def review(session: Session, *, request_id: UUID, administrator_id: UUID, now: datetime) -> TierRequest:
+    """Take a request into review. Raises NotAllowed, UnknownRequest, IllegalMove."""
+    request, admin = _asked(session, request_id, administrator_id)
+    move(session, request, RequestState.IN_REVIEW, mover=Mover.ADMINISTRATOR, actor_id=admin.id, now=now)
+    return request
+
+
+def send_back(
+    session: Session, *, request_id: UUID, administrator_id: UUID, reason: str, now: datetime
+) -> TierRequest:
+    """Return a request to be revised. Raises NotAllowed, UnknownRequest, BadReason, IllegalMove."""
+    request, admin = _asked(session, request_id, administrator_id)
+    text = allocations.require_reason(reason)
+    move(session, request, RequestState.RETURNED, mover=Mover.ADMINISTRATOR, actor_id=admin.id, reason=text,
+         now=now)  # fmt: skip
+    return request
+
+
+def deny(
+    session: Session, *, request_id: UUID, administrator_id: UUID, reason: str, now: datetime
+) -> TierRequest:
+    """Say no, with a reason. Raises NotAllowed, UnknownRequest, BadReason, IllegalMove."""
+    request, admin = _asked(session, request_id, administrator_id)
+    text = allocations.require_reason(reason)
+    move(session, request, RequestState.DENIED, mover=Mover.ADMINISTRATOR, actor_id=admin.id, reason=text,
+         now=now)  # fmt: skip
+    request.decided_at, request.decided_by, request.decision_reason = now, admin.id, text
+    return request
+
+
+def award(
+    session: Session,
+    *,
+    policy: Policy,
+    request_id: UUID,
+    administrator_id: UUID,
+    award: Award,
+    now: datetime,
+) -> TierRequest:
+    """Say yes: the tier changes, its credits are granted and its length starts, all at the next launch.
+
+    Less than the tier states makes a partial award, more a larger one.
+    Raises NotAllowed, UnknownRequest, IllegalMove, BadAmount, BadDate, BadReason.
+    """
+    request, admin = _asked(session, request_id, administrator_id)
+    _give(session, request, award, policy=policy, admin=admin, now=now)
+    return request
+
+
+def award_by_grant(
+    session: Session, request: TierRequest, person: Person, *, policy: Policy, now: datetime
+) -> bool:
+    """Award the request when it names an approved grant of this person that was not used; say whether."""
+    if request.grant_number is None or not policy.tiers[request.tier].automatic_with_grant:
+        return False
+    found = requests.lock_grant(session, request.grant_number)
+    if found is None or found.request_id is not None or found.ends_at <= now:
+        return False
+    if (person.email or "").casefold() != found.holder_email.casefold():
+        return False
+    found.request_id = request.id
+    given = Award(found.credits_micro, note=f"Approved grant {found.number}")
+    _give(session, request, given, policy=policy, admin=None, now=now)
+    return True
+
+
+def grant_key(number: str | None) -> str | None:
+    """Return a grant's number as the list keeps it; None for an empty one."""
+    return "".join((number or "").upper().split())[:64] or None
+
+
+def _asked(session: Session, request_id: UUID, administrator_id: UUID) -> tuple[TierRequest, Person]:
+    admin = administrator(session, administrator_id)
+    request = requests.lock(session, request_id)
+    if request is None:
+        raise UnknownRequest(request_id=str(request_id))
+    return request, admin
+
+
+def _give(
+    session: Session,
+    request: TierRequest,
+    given: Award,
+    *,
+    policy: Policy,
+    admin: Person | None,
+    now: datetime,
+) -> None:
+    asked, terms = policy.tiers[request.tier], policy.tiers[given.tier or request.tier]
+    found = accounts.by_id(session, request.account_id)
+    allocation = accounts.lock(session, [found.allocation.id])[found.allocation.id]
+    amount = _amount(terms.credits_micro if given.credits_micro is None else given.credits_micro)
+    ends = given.expires_at or max(allocation.expires_at, now + terms.length)
+    if not now < ends <= now + LONGEST:
+        raise BadDate(date=ends.date().isoformat(), must_be="in the future and within ten years")
+    enough = amount >= (asked.credits_micro or 0) and ends >= now + asked.length
+    whole = enough and terms.slug == request.tier
+    _decide(session, request, whole=whole, note=given.note, admin=admin, now=now)
+    allocation.tier, allocation.policy_version, allocation.expires_at = terms.slug, policy.version, ends
+    request.awarded_micro, request.ends_at = amount, ends
+    actor = admin.hub_name if admin else PLATFORM
+    allocations.award(session, allocation.id, amount, key=f"request/{request.id}", actor=actor,
+                      reason=f"{terms.label} award", now=now)  # fmt: skip
+    renew(session, request.account_id, by=request.id, now=now)
+    move(session, request, RequestState.ACTIVE, mover=Mover.PLATFORM, actor_id=None, now=now)
+
+
+def _decide(
+    session: Session,
+    request: TierRequest,
+    *,
+    whole: bool,
+    note: str | None,
+    admin: Person | None,
+    now: datetime,
+) -> None:
+    after = RequestState.AWARDED if whole else RequestState.AWARDED_IN_PART
+    mover, actor_id = (Mover.ADMINISTRATOR, admin.id) if admin else (Mover.PLATFORM, None)
+    reason = allocations.require_reason(note) if note else None
+    move(session, request, after, mover=mover, actor_id=actor_id, reason=reason, now=now)
+    request.decided_at, request.decided_by, request.decision_reason = now, actor_id, reason
+
+
+def _amount(credits_micro: int | None) -> int:
+    if credits_micro is None or not 0 < credits_micro <= allocations.LARGEST_MICRO:
+        raise BadAmount(amount=(credits_micro or 0) / MICRO, must_be=allocations.GRANT_RANGE)
+    return credits_micro

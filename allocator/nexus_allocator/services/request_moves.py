@@ -1,0 +1,70 @@
+"""The one function that moves a request, and the moves that the clock makes."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.requests import moves_due, require_move
+from nexus_allocator.domain.states import Mover, RequestState
+from nexus_allocator.store import accounts, requests
+from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.tables import TierRequest
+
+
+def move(
+    session: Session,
+    request: TierRequest,
+    after: RequestState,
+    *,
+    mover: Mover,
+    actor_id: UUID | None,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    """Move the locked request and keep who did it, when and why. Raises IllegalMove."""
+    require_move(request.state, after, mover)
+    before, request.state = request.state, after
+    requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
+    announce(session, "request_moved", request_id=request.id, before=before, after=after, actor_id=actor_id)
+
+
+def renew(session: Session, account_id: UUID, *, by: UUID, now: datetime) -> None:
+    """What was awarded to the account before the request ``by`` is renewed by it."""
+    for earlier in requests.living_of_account(session, account_id):
+        if earlier.id != by:
+            locked = requests.lock(session, earlier.id)
+            assert locked is not None  # noqa: S101 - rows are never deleted
+            move(session, locked, RequestState.RENEWED, mover=Mover.PLATFORM, actor_id=None, now=now)
+
+
+def turn_all(database: Database, *, policy: Policy, now: datetime) -> int:
+    """Make the moves that the clock owes, each request's in a transaction of its own; return how many."""
+    with database.reading_scope() as session:
+        longest = max((day for tier in policy.tiers.values() for day in tier.notice_days), default=0)
+        perhaps = requests.perhaps_due(session, ending_before=now + timedelta(days=longest))
+        due = [request.id for request in perhaps if _due(request, policy, now)]
+    made = 0
+    for request_id in due:
+        with database.session_scope() as session:
+            made += _turn(session, request_id, policy=policy, now=now)
+    return made
+
+
+def _turn(session: Session, request_id: UUID, *, policy: Policy, now: datetime) -> int:
+    request = requests.lock(session, request_id)
+    assert request is not None  # noqa: S101 - rows are never deleted
+    request.account = accounts.by_id(session, request.account_id)
+    moves = _due(request, policy, now)
+    for after in moves:
+        move(session, request, after, mover=Mover.PLATFORM, actor_id=None, now=now)
+    return len(moves)
+
+
+def _due(request: TierRequest, policy: Policy, now: datetime) -> list[RequestState]:
+    terms = policy.tiers[request.tier]
+    # A request from before ends were kept ends with its allocation.
+    ends_at = request.ends_at or request.account.allocation.expires_at
+    notice = timedelta(days=max(terms.notice_days, default=0))
+    return moves_due(request.state, ends_at=ends_at, notice=notice, grace=terms.grace, now=now)
