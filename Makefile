@@ -28,6 +28,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.steps
 	$(bin)/python -m tests.bench.refpix
 	$(bin)/python -m tests.bench.exposure
+	$(bin)/python -m tests.bench.fpa
 	$(bin)/python -m tests.bench.simulate
 	$(bin)/python -m tests.bench.registration
 

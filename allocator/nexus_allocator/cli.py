@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,8 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.clients.hub import HubClient, Sighting
+from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
     DatabaseSettings,
     Settings,
@@ -26,7 +28,7 @@ from nexus_allocator.domain.errors import AllocatorError, BadAmount
 from nexus_allocator.domain.states import Role, TierSlug
 from nexus_allocator.domain.wording import sentence
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import allocations, demo, metering, people, teams
+from nexus_allocator.services import allocations, demo, metering, people, seals, statements, teams
 from nexus_allocator.services import audit as auditing
 from nexus_allocator.store import schema
 from nexus_allocator.store.session import Database
@@ -36,6 +38,7 @@ team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
+DAY = ["%Y-%m-%d"]
 # Before an amount such as -2.5 typer would read an option.
 NEGATIVE_AMOUNTS = {"ignore_unknown_options": True}
 
@@ -75,12 +78,20 @@ def seed_demo(
 
 
 @app.command()
-def audit() -> None:
-    """Recompute every balance, hold and total; end with 1 when something does not add up."""
+def audit(
+    hub: Annotated[bool, typer.Option("--hub", help="Compare with the hub's live servers too.")] = False,
+    sealed: Annotated[
+        Path | None, typer.Option("--seals", help="Compare with the seals in this folder too.")
+    ] = None,
+) -> None:
+    """Recompute every chain, balance, hold and total; end with 1 when something does not add up."""
     settings = read_database_settings()
     silence = 3 * timedelta(seconds=settings.metering_interval_s)
+    outside = auditing.Outside(
+        sightings=_sightings() if hub else None, seals=SealFolder(sealed).read_all() if sealed else None
+    )
     with _database(settings) as database, database.reading_scope() as session:
-        report = auditing.audit(session, meter_silence=silence, now=_now())
+        report = auditing.audit(session, meter_silence=silence, now=_now(), outside=outside)
     typer.echo(
         f"{report.allocations} allocations, {report.holds} holds, "
         f"{shown(report.balance_micro)} credits held together, {len(report.drifts)} drifts"
@@ -89,6 +100,33 @@ def audit() -> None:
         typer.echo(f"{drift.kind} {drift.subject}: expected {drift.expected}, found {drift.found}")
     if report.drifts:
         raise typer.Exit(1)
+
+
+@app.command()
+def seal(
+    folder: Annotated[Path, typer.Argument(help="Outside the database, best on another machine.")],
+) -> None:
+    """Write today's heads of all chains into FOLDER, once a day; run again, it changes nothing."""
+    with _database(read_database_settings()) as database, database.reading_scope() as session:
+        written = seals.seal_day(session, SealFolder(folder), now=_now())
+    typer.echo(f"sealed {len(written.heads)} heads, {written.digest}" if written else "sealed already today")
+
+
+@app.command()
+def statement(
+    account: str,
+    first: Annotated[datetime, typer.Option("--from", formats=DAY, help="First UTC day.")],
+    last: Annotated[datetime, typer.Option("--to", formats=DAY, help="Last UTC day.")],
+    entries: Annotated[bool, typer.Option("--entries", help="Every entry, not a sum per day.")] = False,
+) -> None:
+    """Print ACCOUNT's statement as CSV: credits per day and resource between two balances."""
+    days = {"first": first.date(), "last": last.date()}
+    with _database(read_database_settings()) as database, database.reading_scope() as session:
+        if entries:
+            text = statements.entries_csv(session, slug=account, **days)
+        else:
+            text = statements.as_csv(statements.of_account(session, slug=account, **days))
+    typer.echo(text, nl=False)
 
 
 @app.command()
@@ -116,6 +154,17 @@ def grant(account: str, credits: str, reason: Reason) -> None:  # noqa: A002 - t
 def correct(account: str, credits: str, reason: Reason) -> None:  # noqa: A002 - the word people use
     """Repair ACCOUNT by CREDITS, which may be negative; what was entered stays."""
     _change(allocations.correct, account, credits, reason)
+
+
+@app.command()
+def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  # noqa: A002 - the word people use
+    """Move CREDITS from SOURCE to TARGET: a team and one of its members, either way."""
+    with _writing(read_database_settings()) as session:
+        allocations.transfer(
+            session, source=source, target=target, amount_micro=_micro(credits), reason=reason,
+            actor=_operator(), now=_now(),
+        )  # fmt: skip
+    typer.echo(f"{credits} credits moved from {source} to {target}")
 
 
 @app.command()
@@ -171,6 +220,12 @@ def _change(act: Callable[..., object], account: str, amount: str, reason: str) 
             now=_now(),
         )
     typer.echo(f"{account}: {amount} credits entered")
+
+
+def _sightings() -> list[Sighting]:
+    settings = read_settings()
+    with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
+        return hub.active_servers()
 
 
 def _micro(amount: str) -> int:

@@ -60,6 +60,9 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     ramp_fit: Annotated[
         str | None, typer.Option(help="likelihood (Brandt 2024) or casertano (Casertano 2022).")
     ] = None,
+    expand_large_events: Annotated[
+        bool, typer.Option("--expand-large-events", help="Find snowballs and leave their halos out.")
+    ] = False,
     reference: Annotated[
         list[str], typer.Option(metavar="KIND=FILE", help="Use this file, whatever the rules say.")
     ] = [],  # noqa: B006
@@ -85,7 +88,9 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     from nexus_pipeline.scale import batch  # noqa: PLC0415
 
     targets = output_urls(batch.ramps(ramps), output)
-    wanted, matching = settings(parameters, skip, ramp_fit, registers=gaia is not None)
+    wanted, matching = settings(
+        parameters, skip, ramp_fit, expand_large_events=expand_large_events, registers=gaia is not None
+    )
     stars = None if gaia is None else cli_register.read_star_table(gaia)
     opened = open_store(references).with_files(files_by_kind(reference))
     tasks = [batch.Task(*pair) for pair in targets.items() if not (skip_existing and store.exists(pair[1]))]
@@ -119,7 +124,12 @@ def files_by_kind(given: list[str]) -> dict[str, str]:
 
 
 def settings(
-    parameters: str | None, skip: list[str], ramp_fit: str | None, *, registers: bool
+    parameters: str | None,
+    skip: list[str],
+    ramp_fit: str | None,
+    *,
+    expand_large_events: bool,
+    registers: bool,
 ) -> tuple[Settings, Any]:
     """Return the recipe's settings: those of the file, the command line's over them; InputError if unfit.
 
@@ -128,8 +138,9 @@ def settings(
     from nexus_pipeline.recipes import exposure, settings  # noqa: PLC0415
 
     base = settings.read_settings(parameters) if parameters is not None else Settings()
-    over = {"ramp_fitting": {"algorithm": ramp_fit}} if ramp_fit is not None else {}
-    wanted, matching = settings.with_changes(base, skip=skip, parameters=over), None
+    over: dict[str, Any] = {} if ramp_fit is None else {"algorithm": ramp_fit}
+    over |= {"expand_large_events": True} if expand_large_events else {}
+    wanted, matching = settings.with_changes(base, skip=skip, parameters={"ramp_fitting": over}), None
     if registers or "tweakreg" in {*wanted.parameters, *wanted.skip}:
         from nexus_pipeline.recipes import registration  # noqa: PLC0415
 

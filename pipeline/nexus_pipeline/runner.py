@@ -113,6 +113,7 @@ def run(
             records.append(record)
             if on_step is not None:
                 on_step(record)
+    _free()
     provenance = Provenance(
         steps=tuple(records),
         references={kind: rule.file for kind, rule in rules.items()},
@@ -120,6 +121,11 @@ def run(
         logs=tuple(_line(record) for record in records),
     )
     return replace(product, provenance=provenance)
+
+
+def _free() -> None:
+    """ASDF's trees refer to themselves: what was read for them stays in memory until it is looked for."""
+    gc.collect()
 
 
 def _steps_of(part: Step | Pass) -> tuple[Step, ...]:
@@ -144,8 +150,8 @@ def _run_part(
             start = time.perf_counter()
             todo.append(ready(step))
             reading[step.name] = time.perf_counter() - start
-    # ASDF's trees refer to themselves: what was read for them stays in memory until it is looked for.
-    gc.collect()
+    if isinstance(part, Pass):
+        _free()
     passed = Passed(product, {})
     if todo:
         passed = (part.function if isinstance(part, Pass) else _alone)(product, todo)
@@ -207,7 +213,11 @@ def find_references(steps: Sequence[Step], store: ReferenceStore, meta: Exposure
     """Return the rule of every reference of ``steps``; MissingReferenceError names the first that lacks."""
     return {
         cls.kind: store.find(
-            cls.kind, detector=meta.detector, filter_name=meta.filter_name, date=meta.start_time
+            cls.kind,
+            detector=meta.detector,
+            filter_name=meta.filter_name,
+            date=meta.start_time,
+            ma_table=meta.ma_table.number,
         )
         for step in steps
         for cls in step.references

@@ -14,12 +14,14 @@ from nexus_allocator.domain.errors import (
     AllocationExpired,
     AllocatorError,
     BadHours,
+    GpuLimit,
     QuotaExceeded,
     ServerLimit,
     SizeNotAllowed,
     UnknownImage,
     UnknownSize,
 )
+from nexus_allocator.domain.policy import Size
 from nexus_allocator.domain.states import HoldState, StopReason, TierSlug
 
 
@@ -74,6 +76,19 @@ def test_an_entry_account_runs_one_server(world: World) -> None:
     world.launch()
     with pytest.raises(ServerLimit):
         world.launch(server_name="second")
+
+
+def test_a_tier_s_gpus_are_not_used_twice_at_once(world: World) -> None:
+    gpu = Size("gpu", "GPU", cpu=8, memory_gib=32, gpu=1)
+    research = replace(world.policy.tiers[TierSlug.ENTRY], sizes=("small", "gpu"), gpus=1, live_servers=3)
+    tiers = dict(world.policy.tiers) | {TierSlug.ENTRY: research}
+    world.policy = replace(world.policy, sizes=dict(world.policy.sizes) | {"gpu": gpu}, tiers=tiers)
+    world.astronomer()
+    world.launch(size="gpu", hours=1)
+    with pytest.raises(GpuLimit) as caught:
+        world.launch(size="gpu", hours=1, server_name="second")
+    assert caught.value.facts == {"account": "astronomer", "limit": 1, "live": 1, "wanted": 1}
+    assert world.launch(server_name="without", hours=1).size.gpu == 0
 
 
 def test_an_ended_allocation_starts_nothing(world: World) -> None:

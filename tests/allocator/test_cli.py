@@ -98,3 +98,24 @@ def test_it_runs_as_a_process_of_its_own_and_shows_no_traceback(migrated_sqlite:
         text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (1, "Nobody is known as nobody.\n")
+
+
+def test_an_operator_seals_audits_against_the_seals_moves_credits_and_prints_a_statement(
+    run: Run, url: str, world: World, tmp_path: Path
+) -> None:
+    world.astronomer()
+    world.team("survey", "astronomer")
+    code, out, _ = run(url, "transfer", "survey", "astronomer", "2.5", "--reason", "For the pilot")
+    assert (code, out) == (0, "2.5 credits moved from survey to astronomer\n")
+    assert "sealed 2 heads" in run(url, "seal", str(tmp_path / "seals"))[1]
+    assert "sealed already" in run(url, "seal", str(tmp_path / "seals"))[1]
+    assert "0 drifts" in run(url, "audit", "--seals", str(tmp_path / "seals"))[1]
+    span = ["--from", "2026-01-01", "--to", "2027-12-31"]
+    assert "astronomer,2027-12-31,closing balance,27.500000" in run(url, "statement", "astronomer", *span)[1]
+    assert "For the pilot" in run(url, "statement", "astronomer", *span, "--entries")[1]
+
+
+def test_an_audit_that_cannot_ask_the_hub_says_so(run: Run, url: str) -> None:
+    code, _, error = run(url, "audit", "--hub")
+    assert code == 1
+    assert "The hub did not answer" in error

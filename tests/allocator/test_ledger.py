@@ -131,3 +131,14 @@ def test_decisions_are_logged_once_committed_and_without_names(
     for event in ("person_created", "agreement_accepted", "granted", "admitted"):
         assert f'"event": "{event}"' in text_logged
     assert "veryspecialname" not in text_logged
+
+
+def test_what_is_read_together_is_of_one_moment(world: World) -> None:
+    world.astronomer()
+    with world.database.reading_scope() as session:
+        slugs = [row.id for row in accounts.every_allocation(session)]
+        before = ledger.balance(session, slugs[0])
+        world.grant("astronomer", 5)
+        assert ledger.balance(session, slugs[0]) == before
+        assert ledger.platform_total(session) == -before
+    assert world.figures("astronomer").balance == before + 5_000_000

@@ -1,6 +1,17 @@
 """Migrations and tables agree, on both databases, from an empty one."""
 
-from nexus_allocator.store import schema
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+from tests.support.allocator import START, World
+from tests.support.postgres import PostgresServer
+
+from nexus_allocator.services.audit import audit
+from nexus_allocator.store import accounts, ledger, schema
 from nexus_allocator.store.session import Database
 
 
@@ -27,3 +38,120 @@ def test_sqlite_waits_for_other_writers_and_keeps_its_promises(database: Databas
     assert pragmas["journal_mode"] == "wal"
     assert pragmas["busy_timeout"] >= 30_000
     assert pragmas["foreign_keys"] == 1
+
+
+def test_a_populated_first_schema_is_chained_without_losing_a_row(first_schema: Database) -> None:
+    before = {name: rows_of(first_schema, name) for name in POPULATED}
+    assert len(before["entry"]) == 200
+    schema.upgrade(first_schema)
+    after = {name: rows_of(first_schema, name) for name in POPULATED}
+    assert after == before
+    assert schema.differences(first_schema) == []
+    with first_schema.reading_scope() as session:
+        report = audit(session, meter_silence=timedelta(days=1), now=START)
+        account = accounts.by_slug(session, "astronomer")
+        assert account is not None
+        # A hundred grants of two credits, ninety-nine charges of a half and a refund of a quarter.
+        assert ledger.balance(session, account.allocation.id) == 150_750_000
+    assert report.drifts == []
+    world = World(first_schema)
+    world.grant("astronomer", 1)
+    assert world.figures("astronomer").balance == 151_750_000
+
+
+POPULATED = {
+    "entry": "id, kind, key, from_book_id, to_book_id, amount_micro, at, hold_id, actor, reason",
+    "hold": "*",
+    "book": "*",
+    "person": "*",
+    "allocation": "*",
+    "tier_request": "id, account_id, person_id, tier, justification, state, submitted_at",
+}
+
+
+def rows_of(database: Database, table: str) -> list[tuple[object, ...]]:
+    with database.engine.connect() as connection:
+        query = f"SELECT {POPULATED[table]} FROM {table} ORDER BY id"  # noqa: S608 - our own words
+        return [tuple(map(str, row)) for row in connection.exec_driver_sql(query)]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def first_schema(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of the first schema with people, a settled server, a request and 200 entries."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/first.sqlite"
+    else:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        url = server.url(server.new_database())
+    database = Database(url, threads=2)
+    schema.upgrade(database, "0001")
+    with database.session_scope() as session:
+        populate(session.connection())
+    yield database
+    database.dispose()
+
+
+def populate(connection: sa.Connection) -> None:
+    """Write rows as the first schema had them: tables as the database tells them, not today's code."""
+    old = sa.MetaData()
+    old.reflect(connection)
+    ids = {name: uuid4() for name in ("person", "account", "allocation", "book", "hold", "request")}
+
+    def add(table: str, *rows: dict[str, object]) -> None:
+        columns = old.tables[table].c
+        plain = [{name: as_stored(columns[name], value) for name, value in row.items()} for row in rows]
+        connection.execute(old.tables[table].insert(), plain)
+
+    add("person", {
+        "id": ids["person"], "issuer": "i", "subject": "s", "hub_name": "astronomer",
+        "preferred_username": "a",
+        "display_name": "A", "uid": 1, "is_administrator": False, "created_at": START,
+    })  # fmt: skip
+    add("account", {
+        "id": ids["account"], "slug": "astronomer", "label": "Own", "kind": "personal",
+        "person_id": ids["person"], "created_at": START,
+    })  # fmt: skip
+    add("allocation", {
+        "id": ids["allocation"], "account_id": ids["account"], "tier": "entry", "starts_at": START,
+        "expires_at": START + timedelta(days=365), "policy_version": 1,
+    })  # fmt: skip
+    add("tier_request", {
+        "id": ids["request"], "account_id": ids["account"], "person_id": ids["person"], "tier": "research",
+        "tier_before": "entry", "justification": "More", "state": "submitted", "submitted_at": START,
+    })  # fmt: skip
+    add("book", {"id": ids["book"], "kind": "allocation", "allocation_id": ids["allocation"]})
+    add("hold", {
+        "id": ids["hold"], "allocation_id": ids["allocation"], "person_id": ids["person"], "server_name": "",
+        "state": "settled", "size": "small", "cpu": 2, "memory_bytes": 4 * 1024**3, "gpu": 0, "image": "old",
+        "planned_minutes": 60, "grace_minutes": 10, "rate_micro_per_hour": 500_000, "rate_card_version": 1,
+        "amount_micro": 60_000_000, "placed_at": START, "until": START + timedelta(hours=120),
+        "process_started_at": START, "last_seen_at": START + timedelta(hours=98.5), "earlier_s": 0.0,
+        "usage_micro": 49_250_000, "posted_micro": 49_250_000,
+    })  # fmt: skip
+    books = {row.kind: row.id for row in connection.execute(sa.select(old.tables["book"]))}
+    add("entry", *entries(ids, {kind: UUID(str(book_id)) for kind, book_id in books.items()}))
+
+
+def entries(ids: dict[str, UUID], books: dict[str, UUID]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for number in range(200):
+        grant, refund = number % 2 == 0, number == 199
+        kind = "grant" if grant else "correction" if refund else "usage"
+        platform = books[{"grant": "granted", "correction": "corrected", "usage": "used"}[kind]]
+        into = grant or refund
+        rows.append({
+            "id": uuid4(), "kind": kind, "key": f"k{number}", "hold_id": None if grant else ids["hold"],
+            "from_book_id": platform if into else ids["book"],
+            "to_book_id": ids["book"] if into else platform,
+            "amount_micro": 2_000_000 if grant else 250_000 if refund else 500_000,
+            # Ten entries to a moment: their order must not matter to what the database can tell.
+            "at": START + timedelta(minutes=number // 10, microseconds=7), "actor": "t", "reason": "ünïcode",
+        })  # fmt: skip
+    return rows
+
+
+def as_stored(column: sa.Column[object], value: object) -> object:
+    # A reflected SQLite column is CHAR(32) and has no idea of what it holds.
+    if isinstance(value, UUID) and not isinstance(column.type, sa.Uuid):
+        return value.hex
+    return value

@@ -1,6 +1,7 @@
 """Rules on plain values: credits, launches, readings, stops, names, pace."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.allocator import START
 
-from nexus_allocator.domain import errors, wording
+from nexus_allocator.domain import errors, science, wording
 from nexus_allocator.domain.credits import MICRO, charge_micro, hold_micro, shown, shown_need
 from nexus_allocator.domain.errors import AllocatorError, BadHours, BadName, QuotaExceeded
 from nexus_allocator.domain.forecast import burn
@@ -30,6 +31,30 @@ def seconds(count: float) -> timedelta:
 @pytest.mark.parametrize(("slug", "cost"), [("small", 0.125), ("medium", 0.3), ("large", 1.2)])
 def test_a_size_costs_what_the_rate_card_adds_up_to(slug: str, cost: float) -> None:
     assert POLICY.rate_micro(POLICY.size(slug)) == round(cost * MICRO)
+
+
+def test_an_exposure_costs_its_processor_time_on_a_busy_small_server() -> None:
+    policy = replace(POLICY, science=replace(POLICY.science, cpu_s_per_detector=15))
+    # 18 detectors of 15 s of processor time at 0.0625 credits per processor hour: 0.0046875, rounded up.
+    assert science.exposure_micro(policy) == 4_688
+    assert science.square_degrees(policy, 4_687) == 0
+    assert science.square_degrees(policy, 10 * 4_688) == pytest.approx(2.81)
+    assert science.square_degrees(policy, -5 * MICRO) == 0
+
+
+@given(amount=st.integers(0, 10**15))
+def test_exposures_over_an_area_are_paid_by_what_shows_it(amount: int) -> None:
+    area = science.square_degrees(POLICY, amount)
+    assert (science.exposures_over(POLICY, area) - 1) * science.exposure_micro(POLICY) <= amount
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.004, "0"), (0.281, "0.28"), (2.81, "2.8"), (9.99, "9.9"), (10, "10"), (248.9, "240"),
+     (1498.7, "1,400"), (0.29, "0.29"), (1e6, "1,000,000")],
+)  # fmt: skip
+def test_an_area_is_shown_in_two_digits_and_never_as_more(value: float, text: str) -> None:
+    assert science.about(value) == text
 
 
 @given(rate=st.integers(1, 10**8), seconds=st.integers(0, 10**6))

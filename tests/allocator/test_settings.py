@@ -54,8 +54,18 @@ def test_a_setting_that_makes_no_sense_is_refused(
         read_settings()
 
 
+DOCUMENT = yaml.safe_load(TIERS.read_text())
+SCIENCE: dict[str, Any] = DOCUMENT["science"]
+GPU_SIZE = {"slug": "small", "label": "Small", "cpu": 8, "memory_gib": 32, "gpu": 2}
+
+
+def tiers(**changes: Any) -> list[dict[str, Any]]:
+    """The packaged tiers with changes to each, all of one size."""
+    return [tier | {"sizes": ["small"]} | changes for tier in DOCUMENT["tiers"]]
+
+
 def write(folder: Path, **changes: Any) -> Path:
-    document = yaml.safe_load(TIERS.read_text()) | changes
+    document = DOCUMENT | changes
     (folder / "agreement.html").write_text("<p>Be kind.</p>")
     path = folder / "policy.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -77,6 +87,13 @@ def test_a_policy_file_of_one_s_own_is_read_with_the_agreement_beside_it(tmp_pat
         ({"images": [{"slug": "a", "label": "A"}]}, "default"),
         ({"sizes": [{"slug": "tiny", "label": "Tiny", "cpu": 1, "memory_gib": 1}]}, "unknown sizes"),
         ({"hours": {"min": 1, "max": 2, "step": 1, "default": 3}}, "outside the range"),
+        ({"tiers": tiers(notice_days=[7, 14])}, "notice_days"),
+        ({"tiers": tiers(notice_days=[365])}, "notice_days"),
+        ({"tiers": [*tiers(), *tiers()]}, "given twice"),
+        ({"tiers": tiers(gpus=1), "sizes": [GPU_SIZE]}, "a size of 2 GPUs and gives 1"),
+        ({"tiers": tiers(who="")}, "who"),
+        ({"science": SCIENCE | {"size": "huge"}}, "huge"),
+        ({"science": SCIENCE | {"cpu_s_per_detector": 0}}, "cpu_s_per_detector"),
     ],
 )
 def test_a_policy_that_contradicts_itself_is_refused(

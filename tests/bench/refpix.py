@@ -22,6 +22,7 @@ from tests.support import pipeline as build
 from tests.support.oracle import stcal
 from tests.support.oracle_stcal import forget_peak, random_filters, refpix_l1, resident_bytes
 
+from nexus_pipeline.bands import over_rows
 from nexus_pipeline.instrument.ma_table import IMAGING
 from nexus_pipeline.instrument.wfi import BORDER, N_CHANNELS, N_PIXELS
 from nexus_pipeline.references import irrc
@@ -30,7 +31,6 @@ from nexus_pipeline.references.kinds import MaskReference, RefpixReference
 from nexus_pipeline.references.make import Maker
 from nexus_pipeline.simulate.detector import darks
 from nexus_pipeline.steps import dq_init, refpix
-from nexus_pipeline.steps.bands import over_rows
 
 REPEATS, THEIR_REPEATS, SEED = 5, 2, 31
 MUST_S, MUST_GB = 3, 1.5
@@ -55,7 +55,7 @@ def ours(url: str, repeats: int) -> dict[str, Any]:
 
         def correct(first: int, last: int) -> None:
             part = dq_init.part_of(ramp, np.s_[..., first:last, :])
-            begun = dq_init.begin(part, replace(mask, dq=dq[first:last]))
+            begun = dq_init.begin_rows(part, replace(mask, dq=dq[first:last]))
             done = refpix.take_out(replace(begun, first_row=first), correction)
             for i in np.flatnonzero((first <= ROWS) & (last > ROWS)):
                 kept[:, i] = done.data[:, ROWS[i] - first]

@@ -17,6 +17,7 @@ from tests.support import pipeline as build
 from tests.support.oracle import stcal
 from tests.support.oracle_stcal import cost, transient_ramps
 
+from nexus_pipeline.bands import over_rows
 from nexus_pipeline.instrument.ma_table import IMAGING
 from nexus_pipeline.instrument.readout import read_times_s
 from nexus_pipeline.instrument.wfi import N_PIXELS
@@ -24,7 +25,6 @@ from nexus_pipeline.products.model import WorkingRamp
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.make import Maker
 from nexus_pipeline.steps import dark_decay, linearity, ramp_fitting, wfi18_transient
-from nexus_pipeline.steps.bands import over_rows
 
 LINEARITY_ROWS, REPEATS, THEIR_REPEATS = 256, 7, 2
 DECAY_DN, DECAY_S, NOISE_DN, SEED = 12.0, 25.0, 5.0, 71

@@ -26,6 +26,7 @@ from nexus_pipeline.runner import Settings
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import sources_from_table
 from nexus_pipeline.simulate.electronics import Electronics
+from nexus_pipeline.simulate.snowballs import Snowballs
 from nexus_pipeline.sky import distortion, wcs
 
 MANY_ELECTRONS = 1e6
@@ -90,7 +91,11 @@ def frame(store: ReferenceStore, noiseless: ReferenceStore, folder: Path) -> Fra
     image_wcs = wcs.build(distortion.synthetic_distortion(detector), aim, size=scene.ACTIVE)
     table = scene.star_table(*image_wcs(x, y), MAGNITUDES)
     effects = exposure.Effects(
-        cosmic_rays=False, background=False, ipc=False, electronics=Electronics(row_drift_dn=0.0, pink_dn=0.0)
+        cosmic_rays=False,
+        snowballs=Snowballs().off(),
+        background=False,
+        ipc=False,
+        electronics=Electronics(row_drift_dn=0.0, pink_dn=0.0),
     )
     made = exposure.simulate(
         sources_from_table(table, build.FILTER), meta, noiseless, seed=SEED, effects=effects

@@ -65,7 +65,7 @@ def test_an_ideal_image_is_the_calibrated_ramp_without_the_detector(references: 
     again, _ = exposure.simulate_ideal(sources, meta, references, seed=5, threads=1)
     np.testing.assert_array_equal(image.rate, again.rate)
     assert len(truth) > 5
-    quiet = with_settings(Effects(), {}, ["cosmic_rays", "ipc", "electronics"])
+    quiet = with_settings(Effects(), {}, ["cosmic_rays", "snowballs", "ipc", "electronics"])
     ramp = exposure.simulate(sources, meta, references, seed=6, effects=quiet).ramp
     path = Path(references.url) / "l1_wfi07_uncal.asdf"
     exposure_l1 = replace(ramp, meta=replace(ramp.meta, file_name=path.name))

@@ -23,6 +23,7 @@ from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import sources_from_table
+from nexus_pipeline.simulate.snowballs import Snowballs
 from nexus_pipeline.sky import wcs
 from nexus_pipeline.sky.distortion import synthetic_distortion
 
@@ -71,7 +72,7 @@ def simulated(folder: Path, *, ipc: bool) -> tuple[ReferenceStore, exposure.Simu
     x, y = scene.grid_of_stars(14, scene.ACTIVE / 14, jitter=1.0, rng=np.random.default_rng(8))
     sky = wcs.build(synthetic_distortion(build.DETECTOR), aim, size=scene.ACTIVE)(x, y)
     field = sources_from_table(scene.star_table(*sky, np.full(x.size, 21.0)), build.FILTER)
-    effects = exposure.Effects(cosmic_rays=False, ipc=ipc)
+    effects = exposure.Effects(cosmic_rays=False, snowballs=Snowballs().off(), ipc=ipc)
     return references, exposure.simulate(field, meta, references, seed=5, effects=effects)
 
 

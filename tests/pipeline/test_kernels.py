@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tests.support import pipeline as build
 
+from nexus_pipeline import bands
 from nexus_pipeline.products.model import RateImage
-from nexus_pipeline.steps import bands, ramp_fitting
+from nexus_pipeline.steps import ramp_fitting
 
 SHAPE = (200, 136)
 

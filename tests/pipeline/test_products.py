@@ -92,10 +92,15 @@ def test_optional_planes_of_an_l1_survive(tmp_path: Path) -> None:
     flags = np.zeros(given.data.shape, np.uint8)
     flags[2, 3, 4] = 9
     read = np.full(given.data.shape[1:], 77, np.uint16)
-    l1.write_ramp(replace(given, resultant_dq=flags, reference_read=read), str(tmp_path / "a.asdf"))
+    edge = np.full(given.amp33.shape[1:], 88, np.uint16)
+    l1.write_ramp(
+        replace(given, resultant_dq=flags, reference_read=read, reference_amp33=edge),
+        str(tmp_path / "a.asdf"),
+    )
     back = l1.read_ramp(str(tmp_path / "a.asdf"))
     np.testing.assert_array_equal(back.resultant_dq, flags)
     np.testing.assert_array_equal(back.reference_read, read)
+    np.testing.assert_array_equal(back.reference_amp33, edge)
 
 
 def test_an_l2_is_read_back_as_it_was_written(tmp_path: Path) -> None:

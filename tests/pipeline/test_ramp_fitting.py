@@ -12,7 +12,9 @@ from tests.support import pipeline as build
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.ma_table import IMAGING, SHORT_IMAGING, MATable
 from nexus_pipeline.products.model import RateImage, WorkingRamp
-from nexus_pipeline.steps import ramp_fitting
+from nexus_pipeline.steps import ramp_casertano, ramp_fitting
+from nexus_pipeline.steps.casertano_stretches import fit_stretches
+from nexus_pipeline.steps.ramp_planes import N_PLANES
 from nexus_pipeline.steps.ramp_weights import ramp_weights
 
 N = 132  # 124 × 124 = 15 376 active pixels
@@ -179,3 +181,29 @@ def test_an_unknown_gain_or_read_noise_is_flagged() -> None:
     assert image.dq[46, 46] == DQ.NO_GAIN_VALUE | DQ.DO_NOT_USE
     assert image.dq[56, 56] == DQ.UNRELIABLE_ERROR | DQ.DO_NOT_USE
     assert np.isfinite(image.rate).all()
+
+
+def test_casertano_ramps_fitted_whole_are_those_fitted_stretch_by_stretch() -> None:
+    deposits, _ = cosmic_rays(300.0, seed=16)
+    ramp = build.working_ramp(build.noisy_ramps(np.full(SHAPE, 5.0), seed=16, jumps=deposits))
+    gain, noise = build.gain(SHAPE).gain, build.read_noise(SHAPE).read_noise
+    planes, dq = np.empty((N_PLANES, *SHAPE), np.float32), np.zeros(SHAPE, np.uint32)
+    jumps = np.zeros(ramp.data.shape, np.uint8)
+    ramp_casertano.band_fitter(ramp, gain, noise, threshold=5.8, planes=planes, dq=dq, jumps=jumps)(0, N)
+    weights, n = ramp_weights(IMAGING), IMAGING.n_resultants
+    times = np.array(
+        [IMAGING.mean_times_s, IMAGING.variance_times_s, IMAGING.reads_per_resultant], np.float32
+    )
+    for y, x in np.argwhere(np.ones((40, 40), bool)):
+        alone, own_jumps = np.empty(N_PLANES, np.float32), np.zeros(n, np.uint8)
+        fit_stretches(
+            ramp.data[:, y, x] * gain[y, x], ramp.resultant_dq[:, y, x], gain[y, x],
+            (noise[y, x] * gain[y, x]) ** 2, times, weights.slope, weights.read, weights.poisson,
+            np.float32(5.8),
+            np.empty((n + 1, 2), np.int64), np.empty((3, n), np.float32), np.empty(6, np.float32),
+            own_jumps, alone,
+        )  # fmt: skip
+        assert np.array_equal(jumps[:, y, x], own_jumps)
+        # Single precision of sums taken in another order.
+        np.testing.assert_allclose(planes[:, y, x], alone, rtol=1e-4, atol=3e-5)
+    assert 100 < np.count_nonzero(jumps[:, :40, :40].any(axis=0)) < 200

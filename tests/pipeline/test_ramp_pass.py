@@ -1,16 +1,15 @@
 """The pass over row bands gives what the steps give one after the other on whole frames."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.support import pipeline as build
+from tests.support.ramp_steps import one_by_one, ready
 
-from nexus_pipeline.errors import MismatchedReferenceError, StepSkipped
+from nexus_pipeline.errors import MismatchedReferenceError
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.products.model import RateImage
 from nexus_pipeline.recipes import exposure
 from nexus_pipeline.recipes.ramp_pass import over_bands
 from nexus_pipeline.references import kinds
@@ -23,29 +22,6 @@ PLANES = ("rate", "err", "var_poisson", "var_rnoise", "chisq", "dumo", "dq")
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ReferenceStore:
     return build.small_store(str(tmp_path_factory.mktemp("references")))
-
-
-def ready(
-    store: ReferenceStore, *, skip: tuple[str, ...] = (), **parameters: dict[str, object]
-) -> list[Ready]:
-    where = {"detector": build.DETECTOR, "filter_name": build.FILTER, "date": build.START}
-    return [
-        Ready(
-            step,
-            tuple(store.load(cls, **where) for cls in step.references),
-            {name: step.default(name) for name in step.parameters} | parameters.get(step.name, {}),
-        )
-        for step in exposure.RAMP_STEPS
-        if step.name not in skip and step.not_for(build.meta()) is None
-    ]
-
-
-def one_by_one(product: object, todo: list[Ready]) -> RateImage:
-    for each in todo:
-        with suppress(StepSkipped):
-            product = each.step.function(product, *each.references, **each.parameters)
-    assert isinstance(product, RateImage)
-    return product
 
 
 @pytest.mark.parametrize("grow_pixels", [0, 1, 8])
@@ -63,6 +39,10 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
     flags[2, 100:140, 50] = DQ.DO_NOT_USE
     flags[0, 1, 60] = flags[5, 70, 2] = DQ.DROPOUT
     ramp = replace(ramp, resultant_dq=flags, reference_read=np.full(ramp.data.shape[1:], 7, np.uint16))
+    # A guide window over a seam and the border, and an offset of the encoding.
+    star = {"window_xstart": 0, "window_xstop": 9, "window_ystart": 60, "window_ystop": 70}
+    told = {"guide_star": star, "instrument": {"data_encoding_offset": 5}}
+    ramp = replace(ramp, meta=replace(ramp.meta, carried=told))
     chosen = {"saturation": {"grow_pixels": grow_pixels}, "ramp_fitting": {"algorithm": algorithm}}
     todo = ready(store, **chosen)
     whole, passed = one_by_one(ramp, todo), over_bands(ramp, todo)
@@ -76,6 +56,7 @@ def test_a_pass_over_bands_equals_the_steps_one_by_one(
         np.testing.assert_array_equal(getattr(banded.border, name), getattr(whole.border, name), err_msg=name)
     assert (banded.dq & DQ.SATURATED).any()
     assert (banded.dq & DQ.JUMP_DET).any()
+    assert (banded.dq & DQ.GW_AFFECTED_DATA).any()
     assert set(passed.seconds) == {step.name for step in exposure.RAMP_STEPS} - {"wfi18_transient"}
     assert not passed.skipped
 

@@ -1,6 +1,7 @@
 """References: found by rule, read in their own type, and consistent where they are made."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 import roman_datamodels
 from tests.support import pipeline as build
 
+from nexus_pipeline import runner
 from nexus_pipeline.errors import MismatchedReferenceError, MissingReferenceError
 from nexus_pipeline.instrument import filters
 from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.ma_table import IMAGING, SHORT_IMAGING
 from nexus_pipeline.instrument.wfi import active
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import KINDS, GainReference
@@ -45,6 +48,48 @@ def test_of_one_date_the_more_particular_is_taken() -> None:
     assert found(general, mine, other) == "WFI07"
     assert found(general, mine, other, detector="WFI18") == "any"
     assert found(mine, rule("F158", filter_name="F158"), rule("F062", filter_name="F062")) == "F158"
+
+
+def test_a_reference_of_the_exposures_ma_table_goes_before_one_for_all() -> None:
+    general, short = rule("any"), rule("short", ma_table=3)
+    assert found(general, short, ma_table=3) == "short"
+    assert found(general, short, ma_table=4) == found(general, short) == "any"
+    with pytest.raises(MissingReferenceError, match=r"for WFI07 F158 of 2027-03-01 \(MA table 4\)"):
+        found(short, ma_table=4)
+
+
+def test_the_more_particular_goes_before_the_later_as_in_crds() -> None:
+    late = rule("late", useafter=datetime(2026, 1, 1, tzinfo=UTC))
+    assert found(late, rule("mine", detector="WFI07")) == "mine"
+    both = rule("both", detector="WFI07", ma_table=3)
+    assert found(late, rule("mine", detector="WFI07", useafter=late.useafter), both, ma_table=3) == "both"
+
+
+def test_a_reference_for_one_ma_table_stands_beside_that_for_all(tmp_path: Path) -> None:
+    general = build.gain((16, 16))
+    store = ReferenceStore(str(tmp_path)).add([general, replace(general, gain=general.gain * 2, ma_table=3)])
+    opened = open_store(store.url)
+    assert opened.context == store.context
+    assert opened.load(GainReference, **WHO, ma_table=3).gain[0, 0] == 2 * build.GAIN
+    assert opened.load(GainReference, **WHO, ma_table=4).gain[0, 0] == build.GAIN
+    assert opened.load(GainReference, **WHO, ma_table=3).ma_table == 3
+    gain = runner.Step("any", abs, (GainReference,))
+    for table, number in ((SHORT_IMAGING, 3), (IMAGING, None)):
+        assert runner.find_references([gain], opened, build.meta(table))["gain"].ma_table == number
+    lent = replace(opened.find("gain", **WHO, ma_table=3), ma_table=4)
+    with pytest.raises(MismatchedReferenceError, match="made for MA table 3, but the rules give it to 4"):
+        opened.read(GainReference, lent)
+
+
+def test_rules_written_before_there_were_ma_tables_are_still_read(tmp_path: Path) -> None:
+    row = {"kind": "gain", "detector": "WFI07", "filter_name": None, "file": "g.asdf", "description": ""}
+    (tmp_path / RULES_FILE).write_text(
+        json.dumps({"rules": [{**row, "useafter": "2020-01-01T00:00:00+00:00"}]})
+    )
+    opened = open_store(str(tmp_path))
+    assert opened.find("gain", **WHO, ma_table=3).file == "g.asdf"
+    # The name that products of that time recorded.
+    assert opened.context == "nexus_2695753bb46a"
 
 
 def test_where_no_rule_fits_it_says_what_was_looked_for() -> None:

@@ -103,16 +103,24 @@ def test_the_command_line_stands_over_the_file() -> None:
 def test_a_product_tells_every_parameter_and_what_was_left_out(
     ramp: Path, store: ReferenceStore, tmp_path: Path
 ) -> None:
-    text = "[ramp_fitting]\njump_threshold_sigma = 7\n[flatfield]\nskip = true\n"
+    text = "[ramp_fitting]\njump_threshold_sigma = 7\nexpand_factor = 2\n[flatfield]\nskip = true\n"
     done = build.wfi(
         "calibrate", ramp, "-r", store.url, "-o", tmp_path, "--parameters", toml(tmp_path, text),
-        "--skip", "photom", "--ramp-fit", "casertano",
+        "--skip", "photom", "--ramp-fit", "casertano", "--expand-large-events",
     )  # fmt: skip
     assert done.status == 0, done.err
     target = tmp_path / NAME.format("cal")
     told = l2.read_rate_image(str(target)).provenance
     records = steps(told.steps)
-    assert records["ramp_fitting"].parameters == {"algorithm": "casertano", "jump_threshold_sigma": 7.0}
+    assert records["ramp_fitting"].parameters == {
+        "algorithm": "casertano",
+        "jump_threshold_sigma": 7.0,
+        "expand_large_events": True,
+        "min_jump_area": 6.0,
+        "min_sat_area": 1.0,
+        "expand_factor": 2.0,
+        "sat_required_snowball": True,
+    }
     assert records["refpix"].parameters == dict.fromkeys(
         ("remove_offset", "remove_trends", "cosine_interpolate", "fft_interpolate"), True
     )
@@ -124,7 +132,8 @@ def test_a_product_tells_every_parameter_and_what_was_left_out(
         assert model.meta.cal_step.flat_field == model.meta.cal_step.photom == "SKIPPED"
         assert "flatfield SKIPPED: left out on request" in list(model.meta.cal_logs)
     info = build.wfi("info", target).out
-    assert "algorithm=casertano, jump_threshold_sigma=7.0" in info
+    for said in ("algorithm=casertano", "jump_threshold_sigma=7.0", "expand_large_events=True"):
+        assert said in info
 
 
 def test_every_step_that_may_be_skipped_leaves_a_sound_product(

@@ -249,6 +249,28 @@ def test_another_persons_account_is_as_unknown_as_none(astronomer: Visitor) -> N
         assert f"There is no account {slug}" in text_of(answer.text)
 
 
+def test_the_policy_page_is_there_when_the_hub_is_not(astronomer: Visitor, hub: FakeHub) -> None:
+    assert "Ada Astronomer" in text_of(astronomer.open("policy").text)
+    hub.is_down = True
+    del astronomer.client.cookies["jupyterhub-session-id"]
+    said = text_of(astronomer.open("policy").text)
+    assert "What each tier gives" in said
+    assert "Ada Astronomer" not in said
+
+
+def test_credits_are_shown_as_square_degrees_too(astronomer: Visitor, populated: PortalUnderTest) -> None:
+    def left() -> float:
+        said = text_of(astronomer.open("accounts/astronomer").text)
+        found = re.search(r"about ([\d,.]+) sq deg of L1→L2 left", said)
+        assert found, said
+        return float(found[1].replace(",", ""))
+
+    before = left()
+    populated.launch("astronomer", hours=24)
+    # Small at 0.125 credits for 24 h and 10 min: of 25 credits 21.979 are left, shown in two digits.
+    assert left() / before == pytest.approx(0.879, abs=0.1)
+
+
 def test_an_ended_allocation_says_so(astronomer: Visitor, populated: PortalUnderTest) -> None:
     populated.clock.forward(days=366)
     astronomer.client.cookies.clear()
@@ -256,15 +278,24 @@ def test_an_ended_allocation_says_so(astronomer: Visitor, populated: PortalUnder
     assert "This allocation ended on 14 March 2028 ; servers can no longer be charged to it." in said
 
 
-def test_the_policy_page_lists_sizes_rates_and_tiers(astronomer: Visitor) -> None:
-    said = text_of(astronomer.open("policy").text)
+def test_the_policy_page_tells_anybody_of_sizes_rates_and_tiers(browser: Visitor) -> None:
+    answer = browser.open("policy")
+    assert answer.status_code == 200
+    said = text_of(answer.text)
     for fact in (
         "Small 2 vCPU 4 GiB 0.125",
         "Medium 4 vCPU 16 GiB 0.3",
         "Large 16 vCPU 64 GiB 1.2",
-        "Entry 25 365 days Small 1 by accepting the user agreement",
-        "Team 5,000 365 days Small, Medium, Large 20",
-        "Special as awarded",
+        "Policy version 2, rate card version 2. Sign in to see your own allocations.",
+        "GB that leaves the Nexus 0.09",
+        "The defaults come from the mission’s own examples",
+        "filter the whole survey catalogue a dozen times",
+        "Credits 25 500 5,000 as awarded",
+        "Home 10 GB 100 GB 100 GB as awarded",
+        "Scratch 50 GB 1 TB 10 TB as awarded",
+        "Notices before the end 30, 14, 7 and 1 days",
+        "One exposure of 18 detectors covers 0.281 square degrees.",
+        "tests/bench/exposure.py",
         "You may plan from 0.25 h to 24 h",
     ):
         assert fact in said
@@ -281,3 +312,23 @@ def test_an_accounts_chart_reaches_back_as_far_as_asked(
     quarter = text_of(astronomer.open("accounts/astronomer", days="90").text)
     assert "15 March 2027 0.500" in quarter
     assert astronomer.open("accounts/astronomer", days="91").status_code == 422
+
+
+def test_the_statement_downloads_as_csv_for_who_may_see_the_account(astronomer: Visitor) -> None:
+    answer = astronomer.open("accounts/astronomer/statement.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.text.splitlines()[0] == "account,day,what,credits"
+    assert "grant,25.000000" in answer.text
+    assert "at,kind,credits" in astronomer.open("accounts/astronomer/entries.csv", first="2027-03-01").text
+    for path in ("statement", "entries"):
+        assert astronomer.open(f"accounts/teammate/{path}.csv").status_code == 404
+    assert astronomer.open("accounts/astronomer/statement.csv", first="tomorrow").status_code == 422
+    for first, last in (
+        ("0001-01-01", "0001-01-02"),
+        ("9999-12-01", "9999-12-31"),
+        ("2027-03-02", "2027-03-01"),
+    ):
+        odd = astronomer.open("accounts/astronomer/statement.csv", first=first, last=last)
+        assert odd.status_code == (200 if first.startswith("0001") else 422)
+    assert astronomer.open("accounts/astronomer/statement.csv", last="0001-01-02").status_code == 200

@@ -77,10 +77,10 @@ def test_an_expired_session_is_sent_to_sign_in_and_back(
     astronomer: Visitor, populated: PortalUnderTest
 ) -> None:
     populated.clock.forward(hours=12, seconds=1)
-    answer = astronomer.open("policy")
+    answer = astronomer.open("requests")
     assert answer.status_code == 303
-    assert query_of(answer.headers["Location"]) == {"next": PREFIX + "policy"}
-    assert "Tiers and rates" in text_of(astronomer.sign_in("policy").text)
+    assert query_of(answer.headers["Location"]) == {"next": PREFIX + "requests"}
+    assert "Ask for more" in text_of(astronomer.sign_in("requests").text)
 
 
 def test_a_form_sent_after_the_session_ended_changes_nothing_and_says_so(

@@ -106,6 +106,13 @@ class World:
     def correct(self, account: str, amount: float) -> None:
         self._enter(allocations.correct, account, amount)
 
+    def transfer(self, source: str, target: str, amount: float) -> None:
+        with self.database.session_scope() as session:
+            allocations.transfer(
+                session, source=source, target=target, amount_micro=round(amount * MICRO),
+                reason="for the test", actor="test", now=self.clock(),
+            )  # fmt: skip
+
     def _enter(self, act: Any, account: str, amount: float) -> None:
         with self.database.session_scope() as session:
             act(session, account=account, amount_micro=round(amount * MICRO), reason="for the test",

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from nexus_pipeline import bands
 from nexus_pipeline.products import store
-from nexus_pipeline.steps import bands
 
 
 def die(how: str) -> str:

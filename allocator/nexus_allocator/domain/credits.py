@@ -25,6 +25,11 @@ def shown_need(amount_micro: int) -> str:
     return f"{Decimal(-(-amount_micro // step) * step) / MICRO:.{places}f}"
 
 
+def exact(amount_micro: int) -> str:
+    """Return ``amount_micro`` in credits with all six decimals, as a file for further sums wants them."""
+    return f"{Decimal(amount_micro) / MICRO:.6f}"
+
+
 def charge_micro(rate_micro_per_hour: int, seconds: float) -> int:
     """Return the micro-credits that ``seconds`` at this rate cost, rounded down once from the whole time."""
     return rate_micro_per_hour * int(seconds * 1000) // (SECONDS_PER_HOUR * 1000)

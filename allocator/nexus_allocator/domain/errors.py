@@ -68,6 +68,10 @@ class ServerLimit(AllocatorError):
     slug, status = "server_limit", 409
 
 
+class GpuLimit(AllocatorError):
+    slug, status = "gpu_limit", 409
+
+
 class RequestOpen(AllocatorError):
     slug, status = "request_open", 409
 
@@ -78,6 +82,18 @@ class RequestDecided(AllocatorError):
 
 class NameTaken(AllocatorError):
     slug, status = "name_taken", 409
+
+
+class RateCardChanged(AllocatorError):
+    slug, status = "rate_card_changed", 409
+
+
+class NotBetweenTeamAndMember(AllocatorError):
+    slug, status = "not_between_team_and_member", 422
+
+
+class TransferTooLarge(AllocatorError):
+    slug, status = "transfer_too_large", 402
 
 
 class QuotaExceeded(AllocatorError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from nexus_allocator.domain.errors import UnknownImage, UnknownSize
-from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 GIB = 1024**3
 
@@ -27,12 +27,17 @@ class Size:
 
 @dataclass(frozen=True)
 class RateCard:
-    """Micro-credits per reserved unit and hour. Holds keep their rate when a new card comes."""
+    """Micro-credits per reserved unit and hour, GB kept for 30 days, and GB that leaves.
+
+    Holds keep their rate when a new card comes. A rate that an early card did not have was zero.
+    """
 
     version: int
     vcpu_hour_micro: int
     gib_hour_micro: int
     gpu_hour_micro: int
+    gb_month_micro: int = 0
+    egress_gb_micro: int = 0
 
     def per_hour_micro(self, size: Size) -> int:
         return (
@@ -44,15 +49,35 @@ class RateCard:
 
 @dataclass(frozen=True)
 class Tier:
-    """``credits_micro`` None: as awarded. ``live_servers`` None: no ceiling but the credits."""
+    """Amounts that are None are as awarded. ``notice_days`` count back from the end, the longest first."""
 
     slug: TierSlug
     label: str
+    who: str
+    approval: Approval
+    examples: tuple[str, ...]
     sizes: tuple[str, ...]
     credits_micro: int | None
     length: timedelta
     live_servers: int | None
+    gpus: int | None
+    dask_cores: int | None
+    home_gb: int | None
+    scratch_gb: int | None
+    notice_days: tuple[int, ...]
+    grace: timedelta
     requestable_by: tuple[AccountKind, ...]
+
+
+@dataclass(frozen=True)
+class Science:
+    """What one exposure from L1 to L2 takes of the processors of servers of one ``size``, as ``measured``."""
+
+    cpu_s_per_detector: float
+    detectors_per_exposure: int
+    square_degrees_per_exposure: float
+    size: str
+    measured: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +108,7 @@ class Agreement:
 class Policy:
     version: int
     rate_card: RateCard
+    science: Science
     sizes: Mapping[str, Size]
     tiers: Mapping[TierSlug, Tier]
     images: tuple[Image, ...]

@@ -10,6 +10,15 @@ class TierSlug(StrEnum):
     SPECIAL = "special"
 
 
+class Approval(StrEnum):
+    """Who says yes to a tier; ``reason`` is an administrator who states why."""
+
+    AUTOMATIC = "automatic"
+    ADMINISTRATOR = "administrator"
+    PANEL = "panel"
+    REASON = "reason"
+
+
 class AccountKind(StrEnum):
     PERSONAL = "personal"
     TEAM = "team"
@@ -24,6 +33,7 @@ class EntryKind(StrEnum):
     GRANT = "grant"
     USAGE = "usage"
     CORRECTION = "correction"
+    TRANSFER = "transfer"
 
 
 class BookKind(StrEnum):

@@ -60,10 +60,25 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"Version {f['given']} is not in force; please read and accept version {f['version']}."
     ),
     "server_limit": _limit,
+    "gpu_limit": lambda f: (
+        f"{f['account']} may use {f['limit']} GPUs at once and uses {f['live']}; "
+        f"this size has {f['wanted']}. Stop a server with a GPU first."
+    ),
     "request_open": lambda f: "A request for this account is already waiting for a decision.",
     "request_decided": lambda f: f"This request was already {f['state']}.",
     "name_taken": lambda f: f"The name {f['name']} is taken; names are never given twice.",
     "quota_exceeded": _quota,
+    "rate_card_changed": lambda f: (
+        f"Rate card {f['version']} was used with other rates ({_listed(f, 'changed')}); "
+        "give the new rates a new version."
+    ),
+    "not_between_team_and_member": lambda f: (
+        f"Credits move between a team and its members only, which {f['source']} and {f['target']} are not."
+    ),
+    "transfer_too_large": lambda f: (
+        f"{f['account']} has {shown(f['available_micro'])} credits free to give, "
+        f"not {shown_need(f['requested_micro'])}."
+    ),
     "invalid_request": lambda f: f"The request can't be read: {f['problem']}.",
     "unknown_size": lambda f: f"There is no server size {f['size']}; choose one of {_listed(f, 'known')}.",
     "size_not_allowed": lambda f: (

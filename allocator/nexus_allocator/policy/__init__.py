@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nexus_allocator.domain.credits import MICRO
-from nexus_allocator.domain.policy import Agreement, HoursRange, Image, Policy, RateCard, Size, Tier
-from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.domain.policy import Agreement, HoursRange, Image, Policy, RateCard, Science, Size, Tier
+from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 Amount = Decimal
 
@@ -21,10 +21,20 @@ class Document(BaseModel):
 
 
 class RateCardDocument(Document):
-    version: int
+    version: int = Field(gt=0)
     vcpu_hour: Amount = Field(ge=0, decimal_places=6)
     gib_hour: Amount = Field(ge=0, decimal_places=6)
     gpu_hour: Amount = Field(ge=0, decimal_places=6)
+    gb_month: Amount = Field(ge=0, decimal_places=6)
+    egress_gb: Amount = Field(ge=0, decimal_places=6)
+
+
+class ScienceDocument(Document):
+    cpu_s_per_detector: float = Field(gt=0, allow_inf_nan=False)
+    detectors_per_exposure: int = Field(gt=0)
+    square_degrees_per_exposure: float = Field(gt=0, allow_inf_nan=False)
+    size: str
+    measured: str = Field(min_length=1)
 
 
 class SizeDocument(Document):
@@ -38,11 +48,29 @@ class SizeDocument(Document):
 class TierDocument(Document):
     slug: TierSlug
     label: str
+    who: str = Field(min_length=1)
+    approval: Approval
+    examples: list[str] = Field(min_length=1)
     sizes: list[str] = Field(min_length=1)
     credits: Amount | None = Field(ge=0, decimal_places=6)
     length_days: int = Field(gt=0)
     live_servers: int | None = Field(gt=0)
+    gpus: int | None = Field(ge=0)
+    dask_cores: int | None = Field(ge=0)
+    home_gb: int | None = Field(gt=0)
+    scratch_gb: int | None = Field(ge=0)
+    notice_days: list[int]
+    grace_days: int = Field(ge=0)
     requestable_by: list[AccountKind]
+
+    @model_validator(mode="after")
+    def notices_come_in_order(self) -> Self:
+        days = self.notice_days
+        if days != sorted(set(days), reverse=True) or any(not 0 < day < self.length_days for day in days):
+            raise ValueError(
+                f"notice_days {days} must fall from below length_days to above zero, each day once"
+            )
+        return self
 
 
 class ImageDocument(Document):
@@ -67,8 +95,9 @@ class AgreementDocument(Document):
 class PolicyDocument(Document):
     """``tiers.yaml`` as written; `to_policy` gives the values that the rules use."""
 
-    version: int
+    version: int = Field(gt=0)
     rate_card: RateCardDocument
+    science: ScienceDocument
     sizes: list[SizeDocument] = Field(min_length=1)
     tiers: list[TierDocument]
     images: list[ImageDocument] = Field(min_length=1)
@@ -76,13 +105,30 @@ class PolicyDocument(Document):
     agreement: AgreementDocument
 
     @model_validator(mode="after")
-    def agree(self) -> Self:
-        known = {size.slug for size in self.sizes}
-        for tier in self.tiers:
-            if unknown := set(tier.sizes) - known:
-                raise ValueError(f"tier {tier.slug} names unknown sizes {sorted(unknown)}")
+    def name_each_thing_once(self) -> Self:
+        for what, things in (("sizes", self.sizes), ("tiers", self.tiers), ("images", self.images)):
+            slugs = [str(thing.slug) for thing in things]
+            if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
+                raise ValueError(f"{what} {twice} are given twice")
         if missing := set(TierSlug) - {tier.slug for tier in self.tiers}:
             raise ValueError(f"tiers {sorted(missing)} are missing")
+        return self
+
+    @model_validator(mode="after")
+    def offer_sizes_that_are_there(self) -> Self:
+        gpus = {size.slug: size.gpu for size in self.sizes}
+        for tier in self.tiers:
+            if unknown := set(tier.sizes) - set(gpus):
+                raise ValueError(f"tier {tier.slug} names unknown sizes {sorted(unknown)}")
+            most = max(gpus[slug] for slug in tier.sizes)
+            if tier.gpus is not None and most > tier.gpus:
+                raise ValueError(f"tier {tier.slug} has a size of {most} GPUs and gives {tier.gpus}")
+        if self.science.size not in gpus:
+            raise ValueError(f"science names the unknown size {self.science.size}")
+        return self
+
+    @model_validator(mode="after")
+    def have_one_default(self) -> Self:
         if sum(image.default for image in self.images) != 1:
             raise ValueError("exactly one image must be the default")
         if not self.hours.min <= self.hours.default <= self.hours.max:
@@ -93,6 +139,7 @@ class PolicyDocument(Document):
         return Policy(
             version=self.version,
             rate_card=_rate_card(self.rate_card),
+            science=Science(**self.science.model_dump()),
             sizes={size.slug: Size(**size.model_dump()) for size in self.sizes},
             tiers={tier.slug: _tier(tier) for tier in self.tiers},
             images=tuple(Image(**image.model_dump()) for image in self.images),
@@ -118,17 +165,27 @@ def _micro(amount: Decimal) -> int:
 
 
 def _rate_card(card: RateCardDocument) -> RateCard:
-    return RateCard(card.version, _micro(card.vcpu_hour), _micro(card.gib_hour), _micro(card.gpu_hour))
+    rates = {f"{name}_micro": _micro(rate) for name, rate in card if name != "version"}
+    return RateCard(card.version, **rates)
 
 
 def _tier(tier: TierDocument) -> Tier:
     return Tier(
         slug=tier.slug,
         label=tier.label,
+        who=tier.who,
+        approval=tier.approval,
+        examples=tuple(tier.examples),
         sizes=tuple(tier.sizes),
         credits_micro=None if tier.credits is None else _micro(tier.credits),
         length=timedelta(days=tier.length_days),
         live_servers=tier.live_servers,
+        gpus=tier.gpus,
+        dask_cores=tier.dask_cores,
+        home_gb=tier.home_gb,
+        scratch_gb=tier.scratch_gb,
+        notice_days=tuple(tier.notice_days),
+        grace=timedelta(days=tier.grace_days),
         requestable_by=tuple(tier.requestable_by),
     )
 

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import (
     AgreementRequired,
     AllocationExpired,
+    GpuLimit,
     QuotaExceeded,
     ServerLimit,
     SizeNotAllowed,
 )
 from nexus_allocator.domain.launches import Price, planned_minutes, what_fits
-from nexus_allocator.domain.policy import Image, Policy, Size
+from nexus_allocator.domain.policy import Image, Policy, Size, Tier
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
@@ -119,9 +120,19 @@ def _require_room(
     live = holds.count_open(session, allocation.id)
     if tier.live_servers is not None and live >= tier.live_servers:
         raise ServerLimit(account=slug, limit=tier.live_servers, live=live)
+    _require_gpus(session, tier, order, allocation)
     available = ledger.balance(session, allocation.id) - ledger.held(session, allocation.id)
     if order.price.amount_micro > available:
         raise _quota_exceeded(policy, order, allocation, available)
+
+
+def _require_gpus(session: Session, tier: Tier, order: _Order, allocation: Allocation) -> None:
+    wanted = order.size.gpu
+    if not wanted or tier.gpus is None:
+        return
+    live = holds.gpus_in_use(session, allocation.id)
+    if live + wanted > tier.gpus:
+        raise GpuLimit(account=order.account.slug, limit=tier.gpus, live=live, wanted=wanted)
 
 
 def _quota_exceeded(

@@ -6,7 +6,13 @@ from uuid import UUID, uuid4
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.credits import MICRO
-from nexus_allocator.domain.errors import BadAmount, BadReason, UnknownAccount
+from nexus_allocator.domain.errors import (
+    BadAmount,
+    BadReason,
+    NotBetweenTeamAndMember,
+    TransferTooLarge,
+    UnknownAccount,
+)
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import AccountKind, EntryKind, TierSlug
 from nexus_allocator.store import accounts, ledger
@@ -101,6 +107,46 @@ def correct(
     return entry
 
 
+def transfer(
+    session: Session,
+    *,
+    source: str,
+    target: str,
+    amount_micro: int,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> Entry:
+    """Move credits between a team and one of its members, either way, as far as none is held.
+
+    Raises UnknownAccount, NotBetweenTeamAndMember, BadAmount, BadReason, TransferTooLarge.
+    """
+    if not 0 < amount_micro <= LARGEST_MICRO:
+        raise BadAmount(amount=amount_micro / MICRO, must_be=GRANT_RANGE)
+    giving, taking = _account_called(session, source), _account_called(session, target)
+    if not _is_team_and_member(session, giving, taking):
+        raise NotBetweenTeamAndMember(source=source[:40], target=target[:40])
+    text = require_reason(reason)
+    accounts.lock(session, [giving.allocation.id, taking.allocation.id])
+    available = ledger.balance(session, giving.allocation.id) - ledger.held(session, giving.allocation.id)
+    if amount_micro > available:
+        raise TransferTooLarge(account=giving.slug, requested_micro=amount_micro, available_micro=available)
+    entry = ledger.transfer(
+        session, giving.allocation.id, taking.allocation.id, amount_micro, key=f"transfer/{uuid4()}",
+        at=now, actor=actor, reason=text,
+    )  # fmt: skip
+    announce(session, "transferred", allocation_id=giving.allocation.id, to=taking.allocation.id,
+             amount_micro=amount_micro)  # fmt: skip
+    return entry
+
+
+def _is_team_and_member(session: Session, one: Account, other: Account) -> bool:
+    for team, own in ((one, other), (other, one)):
+        if team.team_id is not None and own.person_id is not None:
+            return accounts.membership(session, team.team_id, own.person_id) is not None
+    return False
+
+
 def require_reason(reason: str) -> str:
     """Return the reason without surrounding space. Raises BadReason when it is too short or too long."""
     text = reason.strip()
@@ -110,7 +156,12 @@ def require_reason(reason: str) -> str:
 
 
 def _allocation_of(session: Session, slug: str) -> Allocation:
+    account = _account_called(session, slug)
+    return accounts.lock(session, [account.allocation.id])[account.allocation.id]
+
+
+def _account_called(session: Session, slug: str) -> Account:
     account = accounts.by_slug(session, slug)
     if account is None:
         raise UnknownAccount(account=slug[:40])
-    return accounts.lock(session, [account.allocation.id])[account.allocation.id]
+    return account

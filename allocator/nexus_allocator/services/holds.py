@@ -135,6 +135,7 @@ def _post(session: Session, hold: Hold, at: datetime) -> None:
     ledger.append(
         session, hold.allocation_id, -due, kind=kind, at=at, actor=METER, reason=reason, hold_id=hold.id,
         key=f"{kind}/{hold.id}/{hold.posted_micro}-{hold.usage_micro}",
+        rate_card_version=hold.rate_card_version,
     )  # fmt: skip
     hold.posted_micro = hold.usage_micro
     announce(session, "posted", hold_id=hold.id, allocation_id=hold.allocation_id, amount_micro=due)

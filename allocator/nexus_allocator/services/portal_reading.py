@@ -148,6 +148,11 @@ def account_page(
     )
 
 
+def require_visible(session: Session, *, hub_name: str, slug: str) -> None:
+    """Let pass who may see the account. Raises UnknownAccount for another person's account as for none."""
+    _account_to_see(session, rights.person_called(session, hub_name), slug)
+
+
 def live_server(session: Session, *, hub_name: str, server_name: str, now: datetime) -> ServerReading:
     """Return a person's live server. Raises UnknownPerson, UnknownServer."""
     person = rights.person_called(session, hub_name)

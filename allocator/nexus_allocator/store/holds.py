@@ -1,6 +1,6 @@
 """Holds, and the intents to stop their servers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -44,6 +44,11 @@ def count_open(session: Session, allocation_id: UUID) -> int:
     return session.scalars(found).one()
 
 
+def gpus_in_use(session: Session, allocation_id: UUID) -> int:
+    total = select(func.coalesce(func.sum(Hold.gpu), 0))
+    return int(session.scalars(total.where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))).one())
+
+
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
     """Return the person's ended servers, the latest first; launches that never started are left out."""
     found = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)
@@ -51,8 +56,20 @@ def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Seque
     return session.scalars(ran.order_by(Hold.settled_at.desc(), Hold.id).limit(limit)).all()
 
 
-def every_hold_id(session: Session) -> Sequence[UUID]:
-    return session.scalars(select(Hold.id).order_by(Hold.id)).all()
+def settled_since(session: Session, moment: datetime) -> Sequence[Hold]:
+    return session.scalars(select(Hold).where(Hold.settled_at >= moment)).all()
+
+
+def batches(session: Session, size: int = 500) -> Iterator[Sequence[Hold]]:
+    """Yield every hold, in batches."""
+    after: UUID | None = None
+    while True:
+        found = select(Hold).order_by(Hold.id).limit(size)
+        batch = session.scalars(found if after is None else found.where(Hold.id > after)).all()
+        if not batch:
+            return
+        yield batch
+        after = batch[-1].id
 
 
 def by_id(session: Session, hold_id: UUID) -> Hold | None:

@@ -8,7 +8,8 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.states import LIVE, BookKind, EntryKind
-from nexus_allocator.store.tables import Book, Entry, Hold
+from nexus_allocator.store import chains
+from nexus_allocator.store.tables import Book, Entry, Hold, Link
 
 PLATFORM_BOOK = {
     EntryKind.GRANT: BookKind.GRANTED,
@@ -34,30 +35,64 @@ def append(
     actor: str,
     reason: str,
     hold_id: UUID | None = None,
+    rate_card_version: int | None = None,
 ) -> Entry:
     """Append one entry: a positive amount goes to the allocation, a negative one leaves it.
 
-    ``key`` names what the entry is for; a second entry of the same key raises IntegrityError.
+    The caller holds the allocation's lock, because the entry joins its chain. ``key`` names what the
+    entry is for; a second entry of the same key raises IntegrityError.
     """
-    own = session.scalars(select(Book.id).where(Book.allocation_id == allocation_id)).one()
+    own = _book_of(session, allocation_id)
     platform = session.scalars(select(Book.id).where(Book.kind == PLATFORM_BOOK[kind])).one()
     source, target = (platform, own) if amount_micro > 0 else (own, platform)
     entry = Entry(
         kind=kind, key=key, from_book_id=source, to_book_id=target, amount_micro=abs(amount_micro),
-        at=at, hold_id=hold_id, actor=actor, reason=reason,
+        at=at, hold_id=hold_id, actor=actor, reason=reason, rate_card_version=rate_card_version,
     )  # fmt: skip
+    return _written(session, entry, own)
+
+
+def transfer(
+    session: Session,
+    source_id: UUID,
+    target_id: UUID,
+    amount_micro: int,
+    *,
+    key: str,
+    at: datetime,
+    actor: str,
+    reason: str,
+) -> Entry:
+    """Move credits from one allocation to another in one entry. The caller holds both locks."""
+    source, target = _book_of(session, source_id), _book_of(session, target_id)
+    entry = Entry(
+        kind=EntryKind.TRANSFER, key=key, from_book_id=source, to_book_id=target, amount_micro=amount_micro,
+        at=at, hold_id=None, actor=actor, reason=reason, rate_card_version=None,
+    )  # fmt: skip
+    return _written(session, entry, source, target)
+
+
+def _written(session: Session, entry: Entry, *chained: UUID) -> Entry:
     session.add(entry)
     session.flush()
+    for book_id in chained:
+        chains.append(session, book_id, entry)
     return entry
 
 
+def _book_of(session: Session, allocation_id: UUID) -> UUID:
+    return session.scalars(select(Book.id).where(Book.allocation_id == allocation_id)).one()
+
+
 def balance(session: Session, allocation_id: UUID) -> int:
-    """Return the sum of the allocation's entries in micro-credits."""
-    book = select(Book.id).where(Book.allocation_id == allocation_id).scalar_subquery()
-    total = func.coalesce(func.sum(Entry.amount_micro), 0)
-    came = select(total).where(Entry.to_book_id == book).scalar_subquery()
-    went = select(total).where(Entry.from_book_id == book).scalar_subquery()
-    return int(session.scalars(select(came - went)).one())
+    """Return the sum of the allocation's entries in micro-credits: the last checkpoint's and those after."""
+    found = select(chains.balance_of_book()).where(Book.allocation_id == allocation_id)
+    return int(session.scalars(found).one())
+
+
+def balance_of_book(session: Session, book_id: UUID) -> int:
+    found = select(chains.balance_of_book()).where(Book.id == book_id)
+    return int(session.scalars(found).one())
 
 
 def held(session: Session, allocation_id: UUID) -> int:
@@ -75,7 +110,7 @@ def unposted(session: Session, allocation_id: UUID) -> int:
 
 def spent_by_day(session: Session, allocation_id: UUID, *, since: datetime) -> dict[date, int]:
     """Return posted usage per UTC day; a correction of a hold's usage counts against its day."""
-    book = session.scalars(select(Book.id).where(Book.allocation_id == allocation_id)).one()
+    book = _book_of(session, allocation_id)
     day = func.date(Entry.at)
     signed = case((Entry.from_book_id == book, Entry.amount_micro), else_=-Entry.amount_micro)
     found = (
@@ -90,7 +125,7 @@ def spent_by_day(session: Session, allocation_id: UUID, *, since: datetime) -> d
 
 def entries(session: Session, allocation_id: UUID, *, limit: int, offset: int) -> Sequence[tuple[Entry, int]]:
     """Return the allocation's entries, newest first, each with its signed amount."""
-    book = session.scalars(select(Book.id).where(Book.allocation_id == allocation_id)).one()
+    book = _book_of(session, allocation_id)
     found = select(Entry).where((Entry.from_book_id == book) | (Entry.to_book_id == book))
     newest = session.scalars(found.order_by(Entry.at.desc(), Entry.id).limit(limit).offset(offset))
     return [
@@ -98,11 +133,33 @@ def entries(session: Session, allocation_id: UUID, *, limit: int, offset: int) -
     ]
 
 
-def posted_of_hold(session: Session, hold_id: UUID) -> int:
-    """Return what the ledger says one hold has been charged."""
+def posted_of_holds(session: Session, hold_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return what the ledger says each of these holds has been charged."""
     signed = case((Book.kind == BookKind.ALLOCATION, Entry.amount_micro), else_=-Entry.amount_micro)
-    found = select(func.coalesce(func.sum(signed), 0)).join(Book, Book.id == Entry.from_book_id)
-    return int(session.scalars(found.where(Entry.hold_id == hold_id)).one())
+    found = select(Entry.hold_id, func.sum(signed)).join(Book, Book.id == Entry.from_book_id)
+    rows = session.execute(found.where(Entry.hold_id.in_(hold_ids)).group_by(Entry.hold_id))
+    return {hold_id: int(total) for hold_id, total in rows if hold_id is not None}
+
+
+def between(
+    session: Session, allocation_id: UUID, *, since: datetime, until: datetime
+) -> Sequence[tuple[Entry, int, Hold | None]]:
+    """Return the allocation's entries from ``since`` to before ``until``, oldest first.
+
+    Each with its signed amount and the hold it is about.
+    """
+    book = _book_of(session, allocation_id)
+    found = select(Entry, Link.amount_micro, Hold).join(Link, Link.entry_id == Entry.id)
+    mine = found.outerjoin(Hold, Hold.id == Entry.hold_id).where(Link.book_id == book)
+    rows = session.execute(mine.where(Entry.at >= since, Entry.at < until).order_by(Link.number))
+    return [(entry, amount, hold) for entry, amount, hold in rows]
+
+
+def balance_before(session: Session, allocation_id: UUID, moment: datetime) -> int:
+    """Return the sum of the allocation's entries dated before ``moment``."""
+    book = _book_of(session, allocation_id)
+    found = select(func.coalesce(func.sum(Link.amount_micro), 0)).join(Entry, Entry.id == Link.entry_id)
+    return int(session.scalars(found.where(Link.book_id == book, Entry.at < moment)).one())
 
 
 def has_entry(session: Session, key: str) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.states import LIVE, HoldState, RequestState
+from nexus_allocator.store import chains
 from nexus_allocator.store.holds import WITH_OWNERS
 from nexus_allocator.store.tables import (
     Acceptance,
@@ -28,15 +29,14 @@ Sums = Mapping[UUID, int]
 
 def balances(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
     """Return the sum of entries per allocation, in micro-credits."""
-    signed = case((Entry.to_book_id == Book.id, Entry.amount_micro), else_=-Entry.amount_micro)
-    return _sums(session, _entries(allocation_ids).add_columns(func.sum(signed)))
+    query = select(Book.allocation_id, chains.balance_of_book())
+    return _sums(session, query.where(Book.allocation_id.in_(allocation_ids)))
 
 
 def granted(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
-    """Return what was granted or corrected per allocation: every entry that is not about a server."""
-    signed = case((Entry.to_book_id == Book.id, Entry.amount_micro), else_=-Entry.amount_micro)
-    counted = _entries(allocation_ids).where(Entry.hold_id.is_(None))
-    return _sums(session, counted.add_columns(func.sum(signed)))
+    """Return what came in per allocation other than by servers: grants, corrections and transfers."""
+    whole = chains.balance_of_book() + chains.used_of_book()
+    return _sums(session, select(Book.allocation_id, whole).where(Book.allocation_id.in_(allocation_ids)))
 
 
 def held(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
@@ -144,14 +144,7 @@ def _requests() -> Select[TierRequest]:
     return select(TierRequest).options(account, joinedload(TierRequest.person))
 
 
-def _entries(allocation_ids: Sequence[UUID]) -> Select[UUID | None]:
-    joined = select(Book.allocation_id).join(
-        Entry, or_(Entry.to_book_id == Book.id, Entry.from_book_id == Book.id)
-    )
-    return joined.where(Book.allocation_id.in_(allocation_ids)).group_by(Book.allocation_id)
-
-
-def _sums(session: Session, query: Select[UUID, Any]) -> Sums:
+def _sums(session: Session, query: Select[Any, Any]) -> Sums:
     return {row[0]: int(row[1]) for row in session.execute(query)}
 
 

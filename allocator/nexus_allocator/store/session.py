@@ -16,6 +16,7 @@ log = logging.getLogger("nexus_allocator.decisions")
 
 BUSY_TIMEOUT_MS = 60_000
 EVENTS = "nexus_events"
+SNAPSHOT = "REPEATABLE READ"
 
 
 class Database:
@@ -31,7 +32,9 @@ class Database:
         self.engine = _engine(url, is_sqlite=self.is_sqlite, threads=threads)
         writing = self.engine.execution_options(nexus_writes=True)
         self._writing = sessionmaker(writing, expire_on_commit=False)
-        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        # All reads of one scope see one moment, as SQLite's do by themselves: their figures agree.
+        reading = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level=SNAPSHOT)
+        self._reading = sessionmaker(reading, expire_on_commit=False)
         # SQLite's own waiting is a sleep without a queue; inside one process a lock is fair and quick.
         self._queue: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
 
@@ -52,7 +55,7 @@ class Database:
 
     @contextmanager
     def reading_scope(self) -> Iterator[Session]:
-        """Yield a session that only reads; nothing is committed."""
+        """Yield a session that only reads, all of it as of one moment; nothing is committed."""
         with self._reading() as session:
             yield session
 

@@ -161,6 +161,42 @@ class Entry(Base):
     hold_id: Mapped[UUID | None] = mapped_column(ForeignKey("hold.id"), index=True)
     actor: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
+    rate_card_version: Mapped[int | None]
+
+
+class Link(Base):
+    """An entry's place in the chain of one allocation's book; a transfer stands in two chains.
+
+    The platform's own books have no chain: it would make every append wait for every other.
+    """
+
+    __tablename__ = "link"
+    __table_args__ = (UniqueConstraint("entry_id", "book_id"),)
+    book_id: Mapped[UUID] = mapped_column(ForeignKey("book.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    entry_id: Mapped[UUID] = mapped_column(ForeignKey("entry.id"))
+    amount_micro: Mapped[int]
+    hash: Mapped[str] = mapped_column(Text)
+
+
+class Checkpoint(Base):
+    """A book's sums up to one link, derived from its entries so that a balance adds up few rows."""
+
+    __tablename__ = "checkpoint"
+    book_id: Mapped[UUID] = mapped_column(ForeignKey("book.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    balance_micro: Mapped[int]
+    used_micro: Mapped[int]
+
+
+class RateCardRow(Base):
+    """A rate card as it was when first used; a version's rates never change."""
+
+    __tablename__ = "rate_card"
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first_used_at: Mapped[datetime]
+    rates: Mapped[dict[str, int]] = mapped_column(JSON)
 
 
 class Hold(Base):

@@ -1,7 +1,10 @@
 """How figures, times and lengths read on a page."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+
+from nexus_allocator.domain import science
 
 MICRO = Decimal(1_000_000)
 
@@ -75,6 +78,20 @@ def length_text(length: timedelta) -> str:
 
 def hours_text(hours: float) -> str:
     return f"{hours:g} h"
+
+
+def area_text(square_degrees: float) -> str:
+    return f"about {science.about(square_degrees)} sq deg"
+
+
+def gigabytes_text(size_gb: int) -> str:
+    return f"{size_gb / 1000:g} TB" if size_gb >= 1000 else f"{size_gb} GB"
+
+
+def listed(values: Sequence[int]) -> str:
+    """Return numbers as "30, 14, 7 and 1"."""
+    words = [str(value) for value in values]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else "no"]))
 
 
 def plural(count: int, one: str, many: str) -> str:

@@ -7,7 +7,7 @@ from fastapi import Depends, Form, Request, Response
 
 from nexus_allocator.services import web_sessions
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
-from nexus_allocator.web.oauth import HUB_SESSION_COOKIE
+from nexus_allocator.web.oauth import HUB_SESSION_COOKIE, HubUnreachableError
 
 COOKIE = "nexus-session"
 
@@ -46,6 +46,17 @@ def current_visitor(request: Request, portal: PortalHere) -> Visitor:
 
 
 SignedIn = Annotated[Visitor, Depends(current_visitor)]
+
+
+def visitor_if_known(request: Request, portal: PortalHere) -> Visitor | None:
+    """Return who is signed in; None where nobody is, or where the hub can't be asked: for public pages."""
+    try:
+        return current_visitor(request, portal)
+    except (SignInNeededError, HubUnreachableError):
+        return None
+
+
+Anybody = Annotated[Visitor | None, Depends(visitor_if_known)]
 
 
 def current_administrator(visitor: SignedIn) -> Visitor:

@@ -1,24 +1,25 @@
 """Readings as templates want them: amounts flat, slugs with their labels, reasons as sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from nexus_allocator.domain import wording
-from nexus_allocator.domain.policy import Policy, Tier
-from nexus_allocator.domain.states import HoldState, StopReason, TierSlug
+from nexus_allocator.domain import science, wording
+from nexus_allocator.domain.policy import Policy, RateCard, Tier
+from nexus_allocator.domain.states import Approval, HoldState, StopReason, TierSlug
 from nexus_allocator.services.portal_lists import AccountRow, RequestRow
 from nexus_allocator.services.portal_reading import AccountReading, ServerReading
 from nexus_allocator.web.charts import BarChart, balance_meter, spend_chart
+from nexus_allocator.web.formats import area_text, credits_round, gigabytes_text, listed
 
 DEFAULT_SERVER = "-"
 LIVE_TEXTS = {HoldState.PLACED: "It is starting.", HoldState.RUNNING: "It is running."}
-HOW_TO_GET = {
-    TierSlug.ENTRY: "by accepting the user agreement",
-    TierSlug.RESEARCH: "ask for it",
-    TierSlug.TEAM: "a team's lead asks for it",
-    TierSlug.SPECIAL: "by the help desk",
+APPROVALS = {
+    Approval.AUTOMATIC: "nobody needs to",
+    Approval.ADMINISTRATOR: "an administrator",
+    Approval.PANEL: "a panel of reviewers, through an administrator",
+    Approval.REASON: "an administrator, with a stated reason",
 }
 
 
@@ -49,6 +50,7 @@ def account_view(account: AccountReading, policy: Policy) -> dict[str, Any]:
         "balance_micro": sums.balance_micro,
         "held_micro": sums.held_micro,
         "available_micro": sums.available_micro,
+        "area_left": policy_area(policy)(sums.available_micro),
         "expires_at": account.expires_at,
         "expired": account.expired,
         "burn": account.burn,
@@ -128,7 +130,8 @@ class TierView:
     length: timedelta
     live_servers: int | None
     size_labels: tuple[str, ...]
-    how: str
+    who: str
+    examples: tuple[str, ...]
 
 
 def tier_views(tiers: Iterable[Tier], policy: Policy) -> list[TierView]:
@@ -140,10 +143,48 @@ def tier_views(tiers: Iterable[Tier], policy: Policy) -> list[TierView]:
             length=tier.length,
             live_servers=tier.live_servers,
             size_labels=tuple(size.label for size in policy.sizes_of(tier.slug)),
-            how=HOW_TO_GET[tier.slug],
+            who=tier.who,
+            examples=tier.examples,
         )
         for tier in tiers
     ]
+
+
+def tier_rows(policy: Policy) -> list[tuple[str, list[str]]]:
+    """Return what each tier gives as rows of a table whose columns are the tiers."""
+    columns: dict[str, Callable[[Tier], str]] = {
+        "Who says yes": lambda tier: APPROVALS[tier.approval],
+        "Credits": lambda tier: amount_text(tier.credits_micro, credits_round),
+        "or, only from L1 to L2": lambda tier: amount_text(tier.credits_micro, policy_area(policy)),
+        "Lasts": lambda tier: f"{tier.length.days} days",
+        "Server sizes": lambda tier: ", ".join(size.label for size in policy.sizes_of(tier.slug)),
+        "Servers at once": lambda tier: amount_text(tier.live_servers),
+        "GPUs at once": lambda tier: amount_text(tier.gpus),
+        "Dask cores": lambda tier: amount_text(tier.dask_cores),
+        "Home": lambda tier: amount_text(tier.home_gb, gigabytes_text),
+        "Scratch": lambda tier: amount_text(tier.scratch_gb, gigabytes_text),
+        "Notices before the end": lambda tier: f"{listed(tier.notice_days)} days",
+        "Read-only after the end": lambda tier: f"{tier.grace.days} days",
+    }
+    return [(name, [told(tier) for tier in policy.tiers.values()]) for name, told in columns.items()]
+
+
+def rate_rows(card: RateCard) -> list[tuple[str, int]]:
+    return [
+        ("Processor (vCPU) for an hour", card.vcpu_hour_micro),
+        ("GiB of memory for an hour", card.gib_hour_micro),
+        ("GPU for an hour", card.gpu_hour_micro),
+        ("GB kept for a month", card.gb_month_micro),
+        ("GB that leaves the Nexus", card.egress_gb_micro),
+    ]
+
+
+def amount_text(amount: int | None, told: Callable[[int], str] = "{:,}".format) -> str:
+    return "as awarded" if amount is None else told(amount)
+
+
+def policy_area(policy: Policy) -> Callable[[int], str]:
+    return lambda micro: area_text(science.square_degrees(policy, micro))
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,13 @@ Topological persistence: pixels come in falling order; one without a neighbour f
 between two basins joins them if the lower peak hardly stands out above it.
 """
 
-from typing import Any, Final
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-compiled: Final[Any] = numba.njit(nogil=True, cache=True, error_model="numpy")
+from nexus_pipeline.bands import compiled
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _root(parent: NDArray[np.int64], at: int) -> int:
     while parent[at] != at:
         parent[at] = parent[parent[at]]
@@ -22,7 +19,7 @@ def _root(parent: NDArray[np.int64], at: int) -> int:
     return at
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _neighbours(at: int, ny: int, nx: int, near: NDArray[np.int64]) -> int:
     """Write the flat indices of the up to eight neighbours of ``at``; return how many there are."""
     y, x, n = at // nx, at % nx, 0
@@ -34,7 +31,7 @@ def _neighbours(at: int, ny: int, nx: int, near: NDArray[np.int64]) -> int:
     return n
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def flood(
     values: NDArray[np.float32], order: NDArray[np.int64], share: float, least: float
 ) -> NDArray[np.int64]:
@@ -65,7 +62,7 @@ def flood(
     return peak_of.reshape(ny, nx)
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _meet(
     flat: NDArray[np.float32],
     parent: NDArray[np.int64],

@@ -5,19 +5,19 @@ without its sky, the sky, and the noise as a straight line of brightness. One pa
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.spatial import cKDTree
 
+from nexus_pipeline.bands import compiled
+
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.int64]
 
-compiled: Final[Any] = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 BOX_PIXELS: Final = 128
 _STRIDE: Final = 4
@@ -96,7 +96,7 @@ def isolated(x: Pixels, y: Pixels, height: Floats, *, radius_pixels: float) -> N
     return alone
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _subtract(  # noqa: PLR0917 - compiled code takes its arrays one by one
     rate: Plane,
     unusable: NDArray[np.bool_],
@@ -124,12 +124,12 @@ def _subtract(  # noqa: PLR0917 - compiled code takes its arrays one by one
             image[y, x] = rate[y, x] - level if fine else 0.0
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def _peaks(  # noqa: PLR0917
     image: Plane,
     usable: NDArray[np.bool_],
     saturated: NDArray[np.bool_],
-    least: float,
+    least: np.float32,
     found: NDArray[np.int64],
 ) -> int:
     n = 0

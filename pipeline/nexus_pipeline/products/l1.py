@@ -21,6 +21,7 @@ def read_ramp(url: str) -> Ramp:
             amp33=asdf_file.array(node["amp33"]),
             resultant_dq=_optional(node, "resultantdq"),
             reference_read=_optional(node, "reference_read"),
+            reference_amp33=_optional(node, "reference_amp33"),
         )
     _check(ramp, url)
     return ramp
@@ -44,6 +45,8 @@ def write_ramp(ramp: Ramp, url: str) -> None:
         node["resultantdq"] = ramp.resultant_dq
     if ramp.reference_read is not None:
         node["reference_read"] = ramp.reference_read
+    if ramp.reference_amp33 is not None:
+        node["reference_amp33"] = ramp.reference_amp33
     asdf_file.write(url, {"roman": node})
 
 

@@ -10,6 +10,7 @@ from roman_datamodels import datamodels
 
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products import asdf_file, store, tree
+from nexus_pipeline.products.half import half
 from nexus_pipeline.products.model import (
     BorderPixels,
     Photometry,
@@ -28,7 +29,6 @@ CAL_STEPS: Final = (
 # rad prescribes half precision for these; the archive's size depends on it.
 _HALF: Final = ("err", "var_poisson", "var_rnoise", "var_flat", "chisq", "dumo")
 _MAD_TO_SIGMA: Final = 1.482602218505602
-_HALF_MAX: Final = float(np.finfo(np.float16).max)
 
 
 def read_rate_image(url: str) -> RateImage:
@@ -72,7 +72,7 @@ def write_rate_image(image: RateImage, url: str) -> None:
     for name in _HALF:
         plane = getattr(image, name)
         if plane is not None:
-            node[name] = _half(plane)
+            node[name] = half(plane)
     if image.jump_indices is not None:
         # romancal 1.1's own name, which rad's schema knows nothing of, nor forbids.
         node["jump_indices"] = image.jump_indices
@@ -113,11 +113,6 @@ def read_photometry(meta: Mapping[str, Any]) -> Photometry | None:
     if any(value is None or value <= 0 for value in values):
         return None
     return Photometry(*(float(value) for value in values))
-
-
-def _half(plane: NDArray[np.float32]) -> NDArray[np.float16]:
-    # Clip first: half precision overflows to infinity at 65520, which would read as "no value".
-    return np.clip(plane, -_HALF_MAX, _HALF_MAX).astype(np.float16)
 
 
 def _single(array: Any) -> NDArray[np.float32]:

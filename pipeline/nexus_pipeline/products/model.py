@@ -60,7 +60,8 @@ class Ramp:
     """An L1 product: what the detector sent down.
 
     ``data`` is (n_resultants, 4096, 4096) and ``amp33`` (n_resultants, 4096, 128), both DN;
-    ``resultant_dq`` (uint8) and ``reference_read`` are optional in L1 and None when absent.
+    ``resultant_dq`` (uint8), ``reference_read`` (4096, 4096) and its ``reference_amp33`` (4096, 128) are
+    optional in L1 and None when absent.
     """
 
     meta: ExposureMeta
@@ -68,6 +69,7 @@ class Ramp:
     amp33: NDArray[np.uint16]
     resultant_dq: NDArray[np.uint8] | None = None
     reference_read: NDArray[np.uint16] | None = None
+    reference_amp33: NDArray[np.uint16] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.psf import kernels
-from nexus_pipeline.psf.kernels import compiled
 
 Floats = NDArray[np.float64]
 

@@ -6,21 +6,13 @@ the optics leave nothing near the nodes' Nyquist limit, and to 4e-3 in F062, whe
 """
 
 from math import floor
-from typing import Any, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
+
 Floats = NDArray[np.float64]
-Function = TypeVar("Function")
-
-
-def compiled(function: Function) -> Function:
-    """Compile without the GIL and keep the machine code; numba's own decorator has no types."""
-    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    result: Function = kernel
-    return result
 
 
 @compiled

@@ -31,6 +31,7 @@ def psf_of(
         "detector": meta.detector,
         "filter_name": meta.filter_name,
         "date": meta.start_time,
+        "ma_table": meta.ma_table.number,
     }
     rule = store.find("epsf", **where)
     reference = store.read(kinds.EpsfReference, rule)

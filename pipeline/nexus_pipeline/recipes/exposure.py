@@ -53,7 +53,13 @@ def not_for_spectra(meta: ExposureMeta) -> str | None:
 
 
 RAMP_STEPS: Final = (
-    Step("dq_init", dq_init.begin, (kinds.MaskReference,), required=True),
+    Step(
+        "dq_init",
+        dq_init.begin,
+        (kinds.MaskReference,),
+        parameters=("expand_gw_flagging",),
+        required=True,
+    ),
     Step("saturation", saturation.flag, (kinds.SaturationReference,), parameters=("grow_pixels",)),
     Step(
         "refpix",
@@ -78,7 +84,15 @@ RAMP_STEPS: Final = (
         "ramp_fitting",
         ramp_fitting.fit,
         (kinds.GainReference, kinds.ReadNoiseReference),
-        parameters=("algorithm", "jump_threshold_sigma"),
+        parameters=(
+            "algorithm",
+            "jump_threshold_sigma",
+            "expand_large_events",
+            "min_jump_area",
+            "min_sat_area",
+            "expand_factor",
+            "sat_required_snowball",
+        ),
         required=True,
     ),
 )

@@ -10,12 +10,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nexus_pipeline.bands import BAND_ROWS, available_cores, over_rows
 from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
@@ -25,13 +27,14 @@ from nexus_pipeline.runner import Passed, Ready
 from nexus_pipeline.steps import (
     dark_decay,
     dq_init,
+    large_events,
     ramp_fitting,
     refpix,
     saturation,
     wfi18_transient,
 )  # fmt: skip
-from nexus_pipeline.steps.bands import available_cores, over_rows
 from nexus_pipeline.steps.checks import require_shape
+from nexus_pipeline.steps.large_events import LargeEvents, Places
 from nexus_pipeline.steps.ramp_planes import N_PLANES
 
 R = TypeVar("R", bound=Reference)
@@ -73,7 +76,9 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
-    (mask,) = by_name["dq_init"].references
+    (mask,), chosen = by_name["dq_init"].references, by_name["dq_init"].parameters
+    ramp, mask = watch.call("dq_init", dq_init.settled, ramp, mask, **chosen)
+    by_name["dq_init"] = replace(by_name["dq_init"], references=(mask,))
     border = watch.call("dq_init", dq_init.border, ramp, mask)
     frame = _Frame(ramp, by_name, border, watch)
     corrections, skipped = _measured(frame)
@@ -83,12 +88,18 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
         np.empty((n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.uint32),
         np.empty((0, 3), np.int16),
     )
-    jumps: list[NDArray[np.int16]] = []
+    rule = _large_events(by_name["ramp_fitting"].parameters)
+    jumps: list[Places] = []
+    saturated: list[Places] = []
 
     def work(first: int, last: int) -> None:
         first, last = max(first, BORDER), min(last, n_rows - BORDER)
         if first < last:
-            fitted = _fitted(_corrected(frame, range(first, last), corrections), by_name, watch)
+            band = _corrected(frame, range(first, last), corrections)
+            if rule is not None:
+                full = large_events.first_saturated(band.resultant_dq[..., BORDER:-BORDER])
+                saturated.append(full + np.array([0, first - BORDER, 0], np.int16))
+            fitted = _fitted(band, by_name, watch)
             rows = slice(first - BORDER, last - BORDER)
             fit.planes[:, rows] = fitted.planes[:, :, BORDER:-BORDER]
             fit.dq[rows] = fitted.dq[:, BORDER:-BORDER]
@@ -99,6 +110,11 @@ def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
 
     over_rows(work, n_rows)
     found = replace(fit, jumps=ramp_fitting.in_order(jumps))
+    if rule is not None:
+        full = ramp_fitting.in_order(saturated)
+        found = ramp_fitting.expand(found, full, rule, partial(_refit, frame, corrections, found))
+    # What was measured of the frame is the largest thing that nobody needs any more.
+    corrections.clear()
     image = ramp_fitting.image(found, ramp.meta, amp33=ramp.amp33, border=border)
     if np.all(fit.dq & np.uint32(DQ.SATURATED)) and "saturation" in by_name:
         after = [name for name in by_name if name not in ("dq_init", "saturation")]
@@ -178,7 +194,7 @@ def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwat
     low, high = max(rows.start - halo, 0), min(rows.stop + halo, ramp.data.shape[1])
     part = dq_init.part_of(ramp, np.s_[..., low:high, :])
     (mask,) = by_name["dq_init"].references
-    band = watch.call("dq_init", dq_init.begin, part, rows_of(mask, low, high))
+    band = watch.call("dq_init", dq_init.begin_rows, part, rows_of(mask, low, high))
     if "saturation" in by_name:
         band = _step(band, by_name["saturation"], low, watch)
     inner = np.s_[..., rows.start - low : rows.stop - low, :]
@@ -190,11 +206,49 @@ def _begun(ramp: Ramp, by_name: Mapping[str, Ready], rows: range, watch: Stopwat
 
 def _fitted(band: WorkingRamp, by_name: Mapping[str, Ready], watch: Stopwatch) -> ramp_fitting.FittedRows:
     """Return the fit of ``band`` after linearity."""
+    band, references = _linear(band, by_name, watch)
+    search = {
+        name: by_name["ramp_fitting"].parameters[name] for name in ("algorithm", "jump_threshold_sigma")
+    }
+    return watch.call("ramp_fitting", ramp_fitting.fit_rows, band, *references, **search)
+
+
+def _linear(
+    band: WorkingRamp, by_name: Mapping[str, Ready], watch: Stopwatch
+) -> tuple[WorkingRamp, list[Any]]:
+    """Return ``band`` after linearity, and its rows of what the ramp fit refers to."""
     if "linearity" in by_name:
         band = _step(band, by_name["linearity"], band.first_row, watch)
-    fit = by_name["ramp_fitting"]
-    references = [rows_of(each, band.first_row, band.first_row + band.dq.shape[0]) for each in fit.references]
-    return watch.call("ramp_fitting", ramp_fitting.fit_rows, band, *references, **fit.parameters)
+    stop = band.first_row + band.dq.shape[0]
+    return band, [rows_of(each, band.first_row, stop) for each in by_name["ramp_fitting"].references]
+
+
+def _large_events(parameters: Mapping[str, Any]) -> LargeEvents | None:
+    """Return what snowballs are if they are asked for."""
+    rule = LargeEvents(**{each.name: parameters[each.name] for each in fields(LargeEvents)})
+    return rule if parameters["expand_large_events"] else None
+
+
+def _refit(
+    frame: _Frame, corrections: Sequence[Correction], fitted: ramp_fitting.FittedRows, jumps: Places
+) -> None:
+    """Write into ``fitted`` the fit of its pixels with ``jumps``: their rows are made once more."""
+
+    def work(rows: range) -> None:
+        first, last = rows.start + BORDER, rows.stop + BORDER
+        band = _corrected(frame, range(first, last), corrections)
+        band, references = _linear(band, frame.by_name, frame.watch)
+        own = jumps[(jumps[:, 1] >= rows.start) & (jumps[:, 1] < rows.stop)]
+        # A band has the border's columns, but no rows of it.
+        begin = (rows.start + BORDER, 0)
+        algorithm = frame.by_name["ramp_fitting"].parameters["algorithm"]
+        frame.watch.call(
+            "ramp_fitting", ramp_fitting.refit_pixels, band, *references, own,
+            begin=begin, fitted=fitted, algorithm=algorithm,
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        list(pool.map(work, large_events.runs(np.unique(jumps[:, 1]), BAND_ROWS)))
 
 
 def _step(band: WorkingRamp, ready: Ready, first: int, watch: Stopwatch) -> WorkingRamp:

@@ -17,6 +17,7 @@ from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import PhotomEntry, Reference
 
 _FILTERS: Final = ("gamma", "zeta", "alpha")
+_MA_TABLE: Final = "ma_table"
 # What a reference that holds for every filter says where rad's schema wants an element.
 ANY_ELEMENT: Final = "DARK"
 
@@ -47,13 +48,17 @@ def write_reference(reference: Reference, url: str) -> None:
         node[key] = getattr(reference, name)
     if codec.write_rest is not None:
         codec.write_rest(reference, node)
+    if reference.ma_table is not None:
+        # rad 1.1 has no place for it any more, not even in a dark.
+        node["meta"][OWN_KEY] = {**node["meta"].get(OWN_KEY, {}), _MA_TABLE: reference.ma_table}
     asdf_file.write(url, {"roman": node})
 
 
 def read_reference(kind: str, url: str) -> Reference:
     """Return the reference of ``kind`` at ``url``; refuses other files as ``asdf_file.opened`` does."""
     codec = CODECS[kind]
-    with asdf_file.opened(url, expected=_node_name(codec.model)) as node:
+    # What is missing or of another type is told when it is taken out.
+    with asdf_file.opened(url, expected=_node_name(codec.model), validate=False) as node:
         meta = node["meta"]
         element = meta["instrument"].get("optical_element")
         fields: dict[str, Any] = {
@@ -66,6 +71,7 @@ def read_reference(kind: str, url: str) -> Reference:
             filter_name=None if element in (None, ANY_ELEMENT) else str(element),
             useafter=Time(meta["useafter"]).to_datetime(timezone=UTC),
             description=str(meta["description"]),
+            ma_table=meta.get(OWN_KEY, {}).get(_MA_TABLE),
             **fields,
         )
 

@@ -18,13 +18,17 @@ DAWN = datetime(2020, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What all references say of themselves; ``filter_name`` is None where the filter does not matter."""
+    """What all references say of themselves; ``filter_name`` is None where the filter does not matter.
+
+    ``ma_table`` is the number of the one MA table it was made for, None where it serves all.
+    """
 
     kind: ClassVar[str]
     detector: str
     filter_name: str | None = None
     useafter: datetime = DAWN
     description: str = ""
+    ma_table: int | None = None
     tables: ClassVar[tuple[str, ...]] = ()
     """Arrays that are no planes of a frame."""
 
@@ -83,9 +87,13 @@ class IntegralNonlinearityReference(Reference):
 
     @cached_property
     def on_every_dn(self) -> NDArray[np.float32]:
-        """The corrections of each channel at 0, 1, 2 … 65535 DN: a look-up instead of a search."""
+        """Return (n_channels, 65536, 2): at 0, 1, 2 … DN the correction and the step to the next one's.
+
+        A look-up instead of a search.
+        """
         everywhere = np.arange(2**16)
-        return np.array([np.interp(everywhere, self.value, row) for row in self.correction], dtype=np.float32)
+        table = np.array([np.interp(everywhere, self.value, row) for row in self.correction])
+        return np.stack([table, np.diff(table, append=table[:, -1:])], axis=2, dtype=np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import IO, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ R = TypeVar("R", bound=Reference)
 
 @dataclass(frozen=True)
 class Rule:
-    """``file`` holds for ``detector`` and ``filter_name`` (None: any) from ``useafter`` on."""
+    """``file`` holds for detector, filter and MA table number (None: any of them) from ``useafter`` on."""
 
     kind: str
     detector: str | None
@@ -30,18 +30,24 @@ class Rule:
     useafter: datetime
     file: str
     description: str = ""
+    ma_table: int | None = None
 
-    def fits(self, detector: str, filter_name: str, date: datetime) -> bool:
+    def fits(self, detector: str, filter_name: str, date: datetime, *, ma_table: int | None = None) -> bool:
         return (
             self.detector in (None, detector)
             and self.filter_name in (None, filter_name)
+            and self.ma_table in (None, ma_table)
             and self.useafter <= date
         )
 
     @property
-    def rank(self) -> tuple[datetime, bool, bool]:
-        """The latest wins; of two of one date, the more particular."""
-        return self.useafter, self.filter_name is not None, self.detector is not None
+    def rank(self) -> tuple[int, datetime, tuple[bool, ...]]:
+        """The most particular wins, as in CRDS, whose ``Match`` comes before ``UseAfter``; then the latest.
+
+        Of two as particular and of one date, MA table goes before filter, and filter before detector.
+        """
+        particular = tuple(each is not None for each in (self.ma_table, self.filter_name, self.detector))
+        return sum(particular), self.useafter, particular
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,19 @@ class ReferenceStore:
         lines = sorted(json.dumps(_encoded(rule), sort_keys=True) for rule in self.rules)
         return f"nexus_{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:12]}"
 
-    def find(self, kind: str, *, detector: str, filter_name: str, date: datetime) -> Rule:
-        """Return the rule for an exposure; MissingReferenceError if none fits."""
+    def find(
+        self, kind: str, *, detector: str, filter_name: str, date: datetime, ma_table: int | None = None
+    ) -> Rule:
+        """Return the rule for an exposure; MissingReferenceError if none fits.
+
+        Where no ``ma_table`` is said, rules of a particular one do not hold.
+        """
         of_kind = (rule for rule in self.rules if rule.kind == kind)
-        fitting = [rule for rule in of_kind if rule.fits(detector, filter_name, date)]
+        fitting = [rule for rule in of_kind if rule.fits(detector, filter_name, date, ma_table=ma_table)]
         if not fitting:
             raise MissingReferenceError(
-                f"{self.url} has no {kind} reference for {detector} {filter_name} of {date:%Y-%m-%d}; "
+                f"{self.url} has no {kind} reference for {detector} {filter_name} of {date:%Y-%m-%d}"
+                f"{'' if ma_table is None else f' (MA table {ma_table})'}; "
                 "`wfi references make` writes a synthetic set, --references names another store",
                 kind=kind,
                 detector=detector,
@@ -71,10 +83,12 @@ class ReferenceStore:
             )
         return max(fitting, key=lambda rule: rule.rank)
 
-    def load(self, cls: type[R], *, detector: str, filter_name: str, date: datetime) -> R:
+    def load(
+        self, cls: type[R], *, detector: str, filter_name: str, date: datetime, ma_table: int | None = None
+    ) -> R:
         """Find and read a reference of class ``cls``; MismatchedReferenceError if the file is another's."""
-        rule = self.find(cls.kind, detector=detector, filter_name=filter_name, date=date)
-        return self.read(cls, rule)
+        where: dict[str, Any] = {"detector": detector, "filter_name": filter_name, "date": date}
+        return self.read(cls, self.find(cls.kind, ma_table=ma_table, **where))
 
     def read(self, cls: type[R], rule: Rule) -> R:
         """Read the file of ``rule``; MismatchedReferenceError if it does not hold what the rule says."""
@@ -85,6 +99,11 @@ class ReferenceStore:
         if rule.detector is not None and reference.detector != rule.detector:
             raise MismatchedReferenceError(
                 f"{url}: made for {reference.detector}, but the rules give it to {rule.detector}", url=url
+            )
+        if None not in (rule.ma_table, reference.ma_table) and reference.ma_table != rule.ma_table:
+            raise MismatchedReferenceError(
+                f"{url}: made for MA table {reference.ma_table}, but the rules give it to {rule.ma_table}",
+                url=url,
             )
         _require_sound(reference, rule, url)
         return reference
@@ -162,6 +181,7 @@ def _rule_for(reference: Reference) -> Rule:
         reference.detector,
         reference.filter_name,
         reference.kind,
+        None if reference.ma_table is None else f"ma{reference.ma_table}",
         f"{reference.useafter:%Y%m%d}",
     ]
     name = "_".join(part.lower() for part in parts if part is not None)
@@ -172,12 +192,15 @@ def _rule_for(reference: Reference) -> Rule:
         useafter=reference.useafter.astimezone(UTC),
         file=f"{name}.asdf",
         description=reference.description,
+        ma_table=reference.ma_table,
     )
 
 
-def _encoded(rule: Rule) -> dict[str, str | None]:
-    return {**asdict(rule), "useafter": rule.useafter.isoformat()}
+def _encoded(rule: Rule) -> dict[str, Any]:
+    """Return ``rule`` for the file: without MA table where any will do, as when there was no such field."""
+    row = {**asdict(rule), "useafter": rule.useafter.isoformat()}
+    return {key: value for key, value in row.items() if key != "ma_table" or value is not None}
 
 
-def _decoded(row: dict[str, str]) -> Rule:
-    return Rule(**{**row, "useafter": datetime.fromisoformat(row["useafter"])})  # type: ignore[arg-type]
+def _decoded(row: dict[str, Any]) -> Rule:
+    return Rule(**{**row, "useafter": datetime.fromisoformat(row["useafter"])})

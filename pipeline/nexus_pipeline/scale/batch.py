@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import psutil
-
+from nexus_pipeline.bands import available_cores
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.products import l2, store
 from nexus_pipeline.products.model import StepRecord
@@ -20,8 +19,7 @@ from nexus_pipeline.products.names import is_exposure, level_ending
 from nexus_pipeline.recipes import exposure
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
-from nexus_pipeline.scale import workers
-from nexus_pipeline.steps.bands import available_cores
+from nexus_pipeline.scale import memory, workers
 
 BYTES_PER_JOB: Final = 3 * 10**9
 """Resident memory of a process that calibrates full frames (measured: 2.8 GB with 9 resultants)."""
@@ -72,7 +70,7 @@ def _ramps(argument: str) -> list[str]:
 
 def default_jobs(n_ramps: int) -> int:
     """Return how many processes to work in: as many as there are cores and memory for."""
-    fitting = int(psutil.virtual_memory().available // BYTES_PER_JOB)
+    fitting = memory.available_bytes() // BYTES_PER_JOB
     return max(1, min(n_ramps, available_cores(), fitting))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nexus_pipeline.bands import available_cores
 from nexus_pipeline.errors import PipelineError
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products import l1, l2, names, store
@@ -26,7 +27,6 @@ from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import Sources
 from nexus_pipeline.simulate.exposure import Effects
 from nexus_pipeline.simulate.plane import RatePlane
-from nexus_pipeline.steps.bands import available_cores
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,7 @@ def made(task: Task, plan: Plan, *, threads: int = 2) -> Outcome:
         ramp = exposure.simulate(plan.sources, meta, plan.references, **asked)
         truth = ramp.truth
         l1.write_ramp(ramp.ramp, task.target)
+        exposure.write_truth(ramp.snowballs, exposure.snowballs_url(task.target))
     else:
         image, truth = exposure.simulate_ideal(plan.sources, meta, plan.references, **asked)
         l2.write_rate_image(image, task.target)

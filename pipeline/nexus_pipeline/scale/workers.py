@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Generic, TypeVar, cast
 
+from nexus_pipeline.bands import limit_cores
 from nexus_pipeline.errors import PipelineError
-from nexus_pipeline.steps.bands import limit_cores
 
 T = TypeVar("T")
 R = TypeVar("R")

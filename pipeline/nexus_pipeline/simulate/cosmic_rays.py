@@ -6,7 +6,7 @@ distributions as romanisim's: 8 per cm² and s, Moyal energy loss, path lengths 
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def cosmic_rays(table: MATable, *, size: int, rng: np.random.Generator) -> Depos
     electrons = loss * np.hypot(length * PIXEL_UM, DEPTH_UM) / EV_PER_ELECTRON
     track, column, row, share = _walk(x, y, length * np.cos(angle), length * np.sin(angle), size=size)
     amount = rng.poisson(electrons[track] * share)
-    return _sorted(row, column, read[track], amount, size=size)
+    return sorted_by_row(row, column, read[track], amount, size=size)
 
 
 def _lengths(u: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,14 +83,15 @@ def _walk(
     return hit, pixels % size, pixels // size % size, counts / steps[hit]
 
 
-def _sorted(
+def sorted_by_row(
     row: NDArray[np.int64],
-    column: NDArray[np.int64],
-    read: NDArray[np.int64],
-    amount: NDArray[np.int64],
+    column: NDArray[Any],
+    read: NDArray[Any],
+    amount: NDArray[Any],
     *,
     size: int,
 ) -> Deposits:
+    """Return the deposits of ``amount`` electrons each, as the detector takes them."""
     order = np.lexsort((read, column, row))
     first = np.searchsorted(row[order], np.arange(size + 1))
     return Deposits(
@@ -99,3 +100,14 @@ def _sorted(
         amount[order].astype(np.float32),
         first.astype(np.int64),
     )
+
+
+def together(one: Deposits, other: Deposits) -> Deposits:
+    """Return the deposits of both."""
+    row = np.concatenate(
+        [np.repeat(np.arange(each.first.size - 1), np.diff(each.first)) for each in (one, other)]
+    )
+    column, read, electrons = (
+        np.concatenate([getattr(one, name), getattr(other, name)]) for name in ("column", "read", "electrons")
+    )
+    return sorted_by_row(row, column, read, electrons, size=one.first.size - 1)

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.wfi import BORDER, CHANNEL_WIDTH, SATURATION_DN
-from nexus_pipeline.psf.kernels import compiled
 from nexus_pipeline.simulate import random
 from nexus_pipeline.simulate.electronics import BIAS_DN
 from nexus_pipeline.simulate.random import Effect

@@ -25,7 +25,7 @@ from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf.grid import PsfGrid, from_reference
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, scene
+from nexus_pipeline.simulate import cosmic_rays, detector, electronics, ideal, scene, snowballs
 from nexus_pipeline.simulate.attitude import PointingError, true_pointing
 from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
@@ -33,6 +33,7 @@ from nexus_pipeline.simulate.changing import moment
 from nexus_pipeline.simulate.electronics import Electronics
 from nexus_pipeline.simulate.plane import RatePlane, is_plane, rate_dn_s, read_plane
 from nexus_pipeline.simulate.random import Effect, generator
+from nexus_pipeline.simulate.snowballs import Snowballs
 from nexus_pipeline.simulate.switches import read_effects
 from nexus_pipeline.sky import distortion, wcs
 
@@ -51,6 +52,7 @@ __all__ = [
     "read_truth",
     "simulate",
     "simulate_ideal",
+    "snowballs_url",
     "truth_url",
     "write_truth",
 ]
@@ -63,6 +65,7 @@ class Effects:
     """What may be turned off, and the disturbances of the electronics."""
 
     cosmic_rays: bool = True
+    snowballs: Snowballs = field(default_factory=Snowballs)
     background: bool = True
     ipc: bool = True
     integral_nonlinearity: bool = True
@@ -74,10 +77,11 @@ class Effects:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A ramp and the table of what is in it (see ``scene.truth``)."""
+    """A ramp and the tables of what is in it (see ``scene.truth`` and ``snowballs.draw``)."""
 
     ramp: Ramp
     truth: Table
+    snowballs: Table
 
 
 @dataclass(frozen=True)
@@ -149,17 +153,18 @@ def simulate(
     done("sources")
     electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     done("background and references")
+    hits, balls = _hits(effects, meta, seed, electrons.shape[0])
     data, amp33 = detector.expose(
         electrons,
         model,
         meta.ma_table,
-        deposits=_deposits(effects, meta, seed, electrons.shape[0]),
+        deposits=hits,
         electronics=effects.electronics,
         seed=seed,
         threads=threads,
     )
     done("detector")
-    return Simulated(Ramp(_told(meta, effects), data, amp33), truth)
+    return Simulated(Ramp(_told(meta, effects), data, amp33), truth, balls)
 
 
 def simulate_ideal(
@@ -212,6 +217,11 @@ def truth_url(ramp_url: str) -> str:
     return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal').removesuffix('_cal')}_truth.ecsv"
 
 
+def snowballs_url(ramp_url: str) -> str:
+    """Return where the table of the snowballs in the ramp at ``ramp_url`` lies."""
+    return f"{truth_url(ramp_url).removesuffix('_truth.ecsv')}_snowballs.ecsv"
+
+
 def read_truth(url: str) -> Table:
     """Return the truth table at ``url``."""
     return read_table(url)
@@ -235,7 +245,12 @@ def _told(meta: ExposureMeta, effects: Effects) -> ExposureMeta:
 
 
 def _where(meta: ExposureMeta) -> dict[str, Any]:
-    return {"detector": meta.detector, "filter_name": meta.filter_name, "date": meta.start_time}
+    return {
+        "detector": meta.detector,
+        "filter_name": meta.filter_name,
+        "date": meta.start_time,
+        "ma_table": meta.ma_table.number,
+    }
 
 
 def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
@@ -361,8 +376,13 @@ def _background_dn_s(optics: _Optics, meta: ExposureMeta) -> float:
     return brightness / optics.photom.conversion_megajanskys
 
 
-def _deposits(effects: Effects, meta: ExposureMeta, seed: int, size: int) -> cosmic_rays.Deposits:
-    if not effects.cosmic_rays:
-        return cosmic_rays.no_deposits(size)
-    rng = generator(seed, Effect.COSMIC_RAYS)
-    return cosmic_rays.cosmic_rays(meta.ma_table, size=size, rng=rng)
+def _hits(effects: Effects, meta: ExposureMeta, seed: int, size: int) -> tuple[cosmic_rays.Deposits, Table]:
+    """Return the charge that particles leave, and the snowballs among them."""
+    hits, table = cosmic_rays.no_deposits(size), meta.ma_table
+    if effects.cosmic_rays:
+        hits = cosmic_rays.cosmic_rays(table, size=size, rng=generator(seed, Effect.COSMIC_RAYS))
+    rng = generator(seed, Effect.SNOWBALLS)
+    balls = snowballs.draw(effects.snowballs, table, size=size, rng=rng)
+    if len(balls):
+        hits = cosmic_rays.together(hits, snowballs.deposits(balls, size=size, rng=rng))
+    return hits, balls

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.psf.kernels import compiled
+from nexus_pipeline.bands import compiled
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from math import cos, exp, floor, lgamma, log, pi, sin, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.psf.kernels import compiled
+from nexus_pipeline.bands import compiled
 
 State = NDArray[np.uint64]
 
@@ -26,6 +26,7 @@ class Effect(IntEnum):
     AMP33 = 6
     COUPLING = 7
     PINK_NOISE = 8
+    SNOWBALLS = 9
     IDEAL = 20
     POINTING = 30
 

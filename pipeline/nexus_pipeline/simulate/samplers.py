@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from nexus_pipeline.psf.kernels import compiled
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.simulate.random import State, bits, poisson, uniform
 
 Floats = NDArray[np.float64]

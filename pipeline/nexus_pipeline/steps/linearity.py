@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import over_rows
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH
@@ -23,7 +24,6 @@ from nexus_pipeline.references.kinds import (
     InverseLinearityReference,
     LinearityReference,
 )
-from nexus_pipeline.steps.bands import over_rows
 from nexus_pipeline.steps.checks import require_detector, require_shape
 from nexus_pipeline.steps.linearity_kernels import MAX_NODES, correct_rows
 
@@ -53,7 +53,7 @@ def correct(
         require_shape(polynomial.coefficients, ramp.data.shape, polynomial)
     table = ramp.meta.ma_table
     nodes, weights = reads(table) if every_read else quadrature(table)
-    correction = inl.on_every_dn if integral else np.zeros((len(inl.correction), 1), np.float32)
+    correction = inl.on_every_dn if integral else np.zeros((len(inl.correction), 1, 2), np.float32)
     data, flags = np.empty_like(ramp.data), ramp.resultant_dq.copy()
     dq = ramp.dq | ((linearity.dq | inverse.dq) & _NO_LIN_CORR)
 

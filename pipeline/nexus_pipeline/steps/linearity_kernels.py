@@ -1,13 +1,13 @@
 # ruff: noqa: PLR0913, PLR0917 - compiled code takes its arrays one by one
 """The compiled part of ``steps.linearity``: a row at a time, so that its inner loops run over pixels."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.steps.bands import compiled
 
 MAX_NODES: Final = 3
 PLAUSIBLE_DN: Final = np.float32(1e6)
@@ -37,53 +37,78 @@ def correct_rows(
     first: int,
     last: int,
 ) -> None:
-    """Write rows ``first`` to ``last`` of ``data``, NO_LIN_CORR into ``dq``, DO_NOT_USE into ``flags``."""
-    width = raw.shape[2]
-    start, rate = np.empty(width, np.float32), np.empty(width, np.float32)
-    value, work = np.empty((nodes.shape[1], width), np.float32), np.empty((2, width), np.float32)
-    result = np.empty(width, np.float32)
+    """Write rows ``first`` to ``last`` of ``data``, NO_LIN_CORR into ``dq``, DO_NOT_USE into ``flags``.
+
+    ``integral`` (n_channels, m, 2) holds the correction at each whole DN and the step to the next.
+    """
+    n, width = raw.shape[0], channel_width
+    forth, back = _room(linear.shape[0], width), _room(inverse.shape[0], width)
+    near, flag = np.zeros((n, width), np.float32), np.zeros((n, width), np.uint8)
+    line, value = np.empty((2, width), np.float32), np.empty((nodes.shape[1], width), np.float32)
+    work, result = np.empty((2, width), np.float32), np.empty(width, np.float32)
+    seen = np.empty(width, np.uint8)
     for y in range(first, last):
-        _flag_unknown(linear, inverse, dq, y)
-        _line(raw, linear, mean_reads, flags, y, start, rate)
-        for i in range(raw.shape[0]):
-            used = np.count_nonzero(weights[i])
-            at, weight = nodes[i, :used] - mean_reads[0], weights[i, :used].astype(np.float32)
-            _predict(inverse, y, at, weight, start, rate, raw[i, y], value, work)
-            result[:] = 0
-            for k in range(used):
-                if integral.shape[1] > 1:
-                    _add_integral(integral, channel_width, value[k])
-                _polynomial(linear, y, value[k], work[0])
-                for x in range(width):
-                    result[x] += weight[k] * work[0, x]
-            _store(raw[i, y], result, dq[y], flags[i, y], data[i, y])
+        for low in range(0, raw.shape[2], width):
+            own = slice(low, min(low + width, raw.shape[2]))
+            _copy(linear[:, y, own], forth)
+            _copy(inverse[:, y, own], back)
+            _copy(raw[:, y, own], near)
+            _copy(flags[:, y, own], flag)
+            _flag_unknown(forth, linear.shape[0], seen, dq[y, own])
+            _flag_unknown(back, inverse.shape[0], seen, dq[y, own])
+            _lines(near, forth, mean_reads, flag, seen, line, work)
+            for i in range(n):
+                used = np.count_nonzero(weights[i])
+                at, weight = nodes[i, :used] - mean_reads[0], weights[i, :used].astype(np.float32)
+                _predict(back, at, weight, line, near[i], value, work)
+                result[:] = 0
+                for k in range(used):
+                    _add_integral(integral[low // channel_width], value[k])
+                    _polynomial(forth, value[k], work[0])
+                    _add(result, weight[k], work[0])
+                _store(near[i], result, dq[y, own], flags[i, y, own], data[i, y, own])
+
+
+@compiled
+def _copy(rows: Any, block: Any) -> None:
+    """Write ``rows`` (n, up to 128) into ``block`` (n, 128): closed in memory, in a core's own cache."""
+    for k in range(rows.shape[0]):
+        for x in range(rows.shape[1]):
+            block[k, x] = rows[k, x]
+
+
+@compiled
+def _add(result: Floats, weight: np.float32, value: Floats) -> None:
+    for x in range(result.size):
+        result[x] += weight * value[x]
 
 
 @compiled
 def _predict(
     inverse: Floats,
-    y: int,
     at: NDArray[np.float64],
     weight: Floats,
-    start: Floats,
-    rate: Floats,
+    line: Floats,
     measured: Floats,
     value: Floats,
     work: Floats,
 ) -> None:
     """Write into ``value`` (n_nodes, nx) the reads ``at`` (since the first) whose mean is ``measured``."""
-    line, mean = work[0], work[1]
+    if at.size == 1:
+        value[0] = measured
+        return
+    linear, mean = work[0], work[1]
     mean[:] = 0
     for k in range(at.size):
         since = np.float32(at[k])
-        for x in range(line.size):
-            line[x] = start[x] + rate[x] * since
-        _polynomial(inverse, y, line, value[k])
-        for x in range(line.size):
-            mean[x] += weight[k] * value[k, x]
+        for x in range(linear.size):
+            linear[x] = line[0, x] + line[1, x] * since
+        _polynomial(inverse, linear, value[k])
+        _add(mean, weight[k], value[k])
+    for x in range(mean.size):
+        mean[x] = measured[x] - mean[x]
     for k in range(at.size):
-        for x in range(line.size):
-            value[k, x] += measured[x] - mean[x]
+        _add(value[k], np.float32(1), mean)
 
 
 @compiled
@@ -102,83 +127,108 @@ def _store(
 
 
 @compiled
-def _flag_unknown(linear: Floats, inverse: Floats, dq: NDArray[np.uint32], y: int) -> None:
-    for k in range(linear.shape[0]):
-        for x in range(dq.shape[1]):
-            if not np.isfinite(linear[k, y, x]):
-                dq[y, x] |= _NO_LIN_CORR
-    for k in range(inverse.shape[0]):
-        for x in range(dq.shape[1]):
-            if not np.isfinite(inverse[k, y, x]):
-                dq[y, x] |= _NO_LIN_CORR
-    for x in range(dq.shape[1]):
-        if linear[1, y, x] == 0 or inverse[1, y, x] == 0:
-            dq[y, x] |= _NO_LIN_CORR
+def _room(n_terms: int, width: int) -> Any:
+    """Return zeros for polynomials of ``n_terms``, filled up to a multiple of three terms."""
+    return np.zeros((-(-n_terms // 3) * 3, width), np.float32)
 
 
 @compiled
-def _polynomial(coefficients: Floats, y: int, at: Floats, out: Floats) -> None:
-    """Write the polynomials of row ``y`` at ``at`` (nx,) into ``out``, another array."""
-    top = coefficients.shape[0] - 1
-    for x in range(at.size):
-        out[x] = coefficients[top, y, x]
-    for k in range(top - 1, -1, -1):
-        for x in range(at.size):
-            out[x] = out[x] * at[x] + coefficients[k, y, x]
+def _flag_unknown(
+    polynomial: Floats, n_terms: int, unknown: NDArray[np.uint8], dq: NDArray[np.uint32]
+) -> None:
+    slope = polynomial[1]
+    for x in range(unknown.size):
+        unknown[x] = slope[x] == 0
+    for k in range(n_terms):
+        term = polynomial[k]
+        for x in range(unknown.size):
+            unknown[x] |= not abs(term[x]) < np.inf
+    for x in range(dq.size):
+        dq[x] |= _NO_LIN_CORR if unknown[x] else np.uint32(0)
 
 
 @compiled
-def _line(
+def _polynomial(coefficients: Floats, at: Floats, out: Floats) -> None:
+    """Write the polynomials (3, 6, 9 … terms, nx) at ``at`` (nx,) into ``out``, another array.
+
+    Three terms in a loop: fewer, and memory sets the pace.
+    """
+    for x in range(out.size):
+        out[x] = 0
+    for k in range(coefficients.shape[0] - 1, 1, -3):
+        high, middle, low = coefficients[k], coefficients[k - 1], coefficients[k - 2]
+        for x in range(out.size):
+            out[x] = ((out[x] * at[x] + high[x]) * at[x] + middle[x]) * at[x] + low[x]
+
+
+@compiled
+def _lines(
     raw: Floats,
     linear: Floats,
     mean_reads: NDArray[np.float64],
     flags: NDArray[np.uint8],
-    y: int,
-    start: Floats,
-    rate: Floats,
+    flagged: NDArray[np.uint8],
+    line: Floats,
+    work: Floats,
 ) -> None:
     """Write linear DN at the first resultant's mean read, and DN per read from there on.
 
     The last usable resultant is left out where there are three: it may have filled up on its way.
     """
     n = raw.shape[0]
-    for x in range(raw.shape[2]):
-        begin, count = 0, 0
-        for i in range(n):
-            if not flags[i, y, x] & _UNUSABLE:
-                if count == 0:
-                    begin = i
-                count += 1
-        end, seen = begin, 0
-        for i in range(begin, n):
-            if not flags[i, y, x] & _UNUSABLE:
-                seen += 1
-                if seen <= max(count - 1, 2):
-                    end = i
-        low = _at_pixel(linear, y, x, raw[begin, y, x])
-        slope = np.float32(0)
-        if end > begin:
-            high = _at_pixel(linear, y, x, raw[end, y, x])
-            slope = (high - low) / np.float32(mean_reads[end] - mean_reads[begin])
-        start[x] = low - slope * np.float32(mean_reads[begin] - mean_reads[0])
-        rate[x] = slope
+    end = n - 2 if n > 2 else n - 1
+    per_read = np.float32(1 / (mean_reads[end] - mean_reads[0])) if end > 0 else np.float32(0)
+    _polynomial(linear, raw[0], work[0])
+    _polynomial(linear, raw[end], work[1])
+    flagged[:] = 0
+    for i in range(n):
+        own = flags[i]
+        for x in range(flagged.size):
+            flagged[x] |= own[x] & _UNUSABLE
+    line[0] = work[0]
+    for x in range(flagged.size):
+        line[1, x] = (work[1, x] - work[0, x]) * per_read
+    for x in range(flagged.size):
+        if flagged[x]:
+            line[0, x], line[1, x] = _line(raw[:, x], linear[:, x], mean_reads, flags[:, x])
 
 
 @compiled
-def _at_pixel(coefficients: Floats, y: int, x: int, at: float) -> float:
-    value: float = coefficients[coefficients.shape[0] - 1, y, x]
-    for k in range(coefficients.shape[0] - 2, -1, -1):
-        value = value * at + coefficients[k, y, x]
+def _line(raw: Floats, linear: Floats, mean_reads: NDArray[np.float64], flags: NDArray[np.uint8]) -> Any:
+    """Return the line of one pixel with resultants that may not be used."""
+    begin, count = 0, 0
+    for i in range(raw.size):
+        if not flags[i] & _UNUSABLE:
+            if count == 0:
+                begin = i
+            count += 1
+    end, seen = begin, 0
+    for i in range(begin, raw.size):
+        if not flags[i] & _UNUSABLE:
+            seen += 1
+            if seen <= max(count - 1, 2):
+                end = i
+    low, slope = _at(linear, raw[begin]), np.float32(0)
+    if end > begin:
+        slope = (_at(linear, raw[end]) - low) / np.float32(mean_reads[end] - mean_reads[begin])
+    return low - slope * np.float32(mean_reads[begin] - mean_reads[0]), slope
+
+
+@compiled
+def _at(coefficients: Floats, at: np.float32) -> np.float32:
+    value = np.float32(0)
+    for k in range(coefficients.size - 1, -1, -1):
+        value = value * at + coefficients[k]
     return value
 
 
 @compiled
-def _add_integral(integral: Floats, channel_width: int, value: Floats) -> None:
-    """Add to ``value`` (nx,), in place, its channel's correction, linear between whole DN."""
-    top = np.float32(integral.shape[1] - 1)
+def _add_integral(integral: Floats, value: Floats) -> None:
+    """Add to ``value`` (nx,), in place, a channel's correction (m, 2), linear between whole DN."""
+    top = np.float32(integral.shape[0] - 1)
     for x in range(value.size):
-        table = integral[x // channel_width]
-        at = min(max(value[x], np.float32(0)), top)
-        low = min(int(at), integral.shape[1] - 2)
-        share = at - np.float32(low)
-        value[x] += table[low] + share * (table[low + 1] - table[low])
+        at = value[x]
+        at = at if at > np.float32(0) else np.float32(0)
+        at = at if at < top else top
+        low = np.int64(at)
+        value[x] += integral[low, 0] + (at - np.float32(low)) * integral[low, 1]

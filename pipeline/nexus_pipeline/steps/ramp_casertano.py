@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0913, PLR0917 - compiled code takes its arrays one by one
 """Casertano (2022) weights: the fast ramp fit, for a band of rows.
 
 A jump splits the ramp: a stretch whose largest single or double difference stands out by more
@@ -11,13 +12,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products.model import WorkingRamp
-from nexus_pipeline.steps.bands import compiled
-from nexus_pipeline.steps.ramp_planes import JUMP, UNUSABLE, Floats
+from nexus_pipeline.steps.casertano_stretches import fit_stretches, jump_limit
+from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 from nexus_pipeline.steps.ramp_weights import ramp_weights
 
-JUMP_THRESHOLD_PER_DEX: Final = 1 / 3
+# Pixels worked on together: their scratch stays in a core's own caches.
+_BLOCK: Final = 256
+# Signal-to-noise ratios from which on the next power holds.
+_EDGES: Final = (5, 10, 20, 50, 100)
+_NEARLY: Final = np.float32(0.9999)
 
 
 def band_fitter(
@@ -51,7 +57,7 @@ def _times(table: MATable) -> Floats:
 
 
 @compiled
-def _fit_rows(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments and no dataclasses
+def _fit_rows(
     data: Floats,
     flags: NDArray[np.uint8],
     gain: Floats,
@@ -68,144 +74,147 @@ def _fit_rows(  # noqa: PLR0913, PLR0917 - numba takes no keyword-only arguments
     last: int,
 ) -> Any:
     """Write ``planes`` and add to ``dq`` and ``jumps`` for rows ``first`` to ``last``."""
-    n = data.shape[0]
-    ramp = np.empty(n, np.float32)
-    stack = np.empty((n + 1, 2), np.int64)
-    work = np.empty((3, n), np.float32)
+    n, nx = data.shape[0], data.shape[2]
+    ramp, work = np.empty((n, _BLOCK), np.float32), np.empty((9, _BLOCK), np.float32)
+    power, split = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.uint8)
+    stack, alone = np.empty((n + 1, 2), np.int64), np.empty((3, n), np.float32)
     sums = np.empty(6, np.float32)
     for y in range(first, last):
-        for x in range(data.shape[2]):
-            g = gain[y, x]
-            noise = (read_noise[y, x] * g) ** 2
-            for i in range(n):
-                ramp[i] = data[i, y, x] * g
-            top = _usable_stretches(flags, y, x, stack)
-            sums[:] = 0
-            while top > 0:
-                top -= 1
-                a, b = stack[top, 0], stack[top, 1]
-                if b <= a:
-                    continue
-                p = _power(ramp, a, b, noise)
-                m = _slope(ramp, slope_weights, a, b, p)
-                split = _jump(ramp, times, a, b, m, noise, threshold)
-                if split >= 0:
-                    dq[y, x] |= JUMP
-                    jumps[split + 1, y, x] |= np.uint8(JUMP)
-                    stack[top, 0], stack[top, 1] = a, split - 1
-                    stack[top + 1, 0], stack[top + 1, 1] = split + 2, b
-                    top += 2
-                    continue
-                w = np.float32(1) / (read_factors[a, b, p] * noise)
-                sums[0] += w
-                sums[1] += w * m
-                sums[2] += w * w * poisson_factors[a, b, p]
-                sums[3] += w * _slope(ramp, slope_weights, a, b, 0)
-                sums[4] += _chi_squared(ramp, times, a, b, m, noise, work)
-            _store(sums, g, planes, y, x)
+        for start in range(0, nx, _BLOCK):
+            own = slice(start, min(start + _BLOCK, nx))
+            g, noise = gain[y, own], work[0]
+            for x in range(g.size):
+                noise[x] = (read_noise[y, start + x] * g[x]) ** 2
+            _begin(data[:, y, own], flags[:, y, own], g, ramp, split)
+            _slopes(ramp, noise, slope_weights[0, n - 1], power, work)
+            _look_for_jumps(ramp, noise, times, threshold, work, split)
+            _whole_chi_squared(ramp, noise, times, work)
+            _store_whole(
+                g, noise, read_factors[0, n - 1], poisson_factors[0, n - 1], power, work, planes[:, y, own]
+            )
+            for x in range(g.size):
+                if split[x]:
+                    at = start + x
+                    fit_stretches(
+                        ramp[:, x], flags[:, y, at], g[x], noise[x], times, slope_weights, read_factors,
+                        poisson_factors, threshold, stack, alone, sums, jumps[:, y, at], planes[:, y, at],
+                    )  # fmt: skip
+                    if jumps[:, y, at].any():
+                        dq[y, at] |= JUMP
+
+
+# Rows of ``work``: squared read noise (electrons), slope, uniform slope, rate, limit of a jump, χ²; pivot and
+# rest of the difference before; the covariance below the diagonal. Loops write one array each, for
+# the sake of vector instructions.
 
 
 @compiled
-def _usable_stretches(flags: NDArray[np.uint8], y: int, x: int, stack: NDArray[np.int64]) -> int:
-    """Put the runs of usable resultants on ``stack`` (first, last), the earliest on top; return how many."""
-    n = flags.shape[0]
-    top, i = 0, n - 1
-    while i >= 0:
-        if flags[i, y, x] & UNUSABLE:
-            i -= 1
-            continue
-        b = i
-        while i >= 0 and not flags[i, y, x] & UNUSABLE:
-            i -= 1
-        stack[top, 0], stack[top, 1] = i + 1, b
-        top += 1
-    return top
-
-
-@compiled
-def _power(ramp: Floats, a: int, b: int, noise: np.float32) -> int:
-    """Return the index of the power that suits the stretch's signal-to-noise ratio."""
-    signal = max(ramp[b] - ramp[a], np.float32(0))
-    ratio = signal / np.sqrt(noise + signal)
-    p = 0
-    for edge in (5, 10, 20, 50, 100):
-        if ratio >= edge:
-            p += 1
-    return p
-
-
-@compiled
-def _slope(  # noqa: PLR0917 - as above
-    ramp: Floats, weights: Floats, a: int, b: int, p: int
-) -> np.float32:
-    m = np.float32(0)
-    for i in range(a, b + 1):
-        m += weights[a, b, p, i] * ramp[i]
-    return m
-
-
-@compiled
-def _jump(  # noqa: PLR0917 - as above
-    ramp: Floats, times: Floats, a: int, b: int, m: np.float32, noise: np.float32, threshold: np.float32
-) -> int:
-    """Return the resultant before the most significant jump above the threshold, or -1."""
-    rate = max(m, np.float32(0))
-    limit = threshold - np.float32(JUMP_THRESHOLD_PER_DEX) * np.log10(
-        min(max(m, np.float32(1)), np.float32(1e4))
-    )
-    # The slope was fitted to these very differences, which takes part of their variance.
-    known = rate / (times[0, b] - times[0, a])
-    best, where = limit, -1
-    for i in range(a, b):
-        for d in range(1, 3):
-            j = i + d
-            if j > b:
-                break
-            dt = times[0, j] - times[0, i]
-            variance = noise * (np.float32(1) / times[2, j] + np.float32(1) / times[2, i])
-            variance += rate * (times[1, j] + times[1, i] - 2 * times[0, i])
-            variance = variance / (dt * dt) - known
-            if variance <= 0:
-                continue
-            excess = ((ramp[j] - ramp[i]) / dt - m) / np.sqrt(variance)
-            if excess > best:
-                best, where = excess, i
-    return where
-
-
-@compiled
-def _chi_squared(  # noqa: PLR0917 - as above
-    ramp: Floats, times: Floats, a: int, b: int, m: np.float32, noise: np.float32, work: Floats
-) -> np.float32:
-    """Return χ² of the differences of a stretch about slope ``m``.
-
-    Their covariance is tridiagonal (Brandt 2024, equations 7 to 9); solved by elimination in ``work``.
-    """
-    rate = max(m, np.float32(0))
-    total = np.float32(0)
-    diagonal, below, rest = work[0], work[1], work[2]
-    for i in range(a, b):
-        k = i - a
-        pair = noise * (np.float32(1) / times[2, i] + np.float32(1) / times[2, i + 1])
-        diagonal[k] = pair + rate * (times[1, i] + times[1, i + 1] - 2 * times[0, i])
-        below[k] = -noise / times[2, i + 1] + rate * (times[0, i + 1] - times[1, i + 1])
-        rest[k] = ramp[i + 1] - ramp[i] - m * (times[0, i + 1] - times[0, i])
-        if k > 0:
-            factor = below[k - 1] / diagonal[k - 1]
-            diagonal[k] -= factor * below[k - 1]
-            rest[k] -= factor * rest[k - 1]
-        total += rest[k] * rest[k] / diagonal[k]
-    return total
-
-
-@compiled
-def _store(  # noqa: PLR0917 - as above
-    sums: Floats, gain: np.float32, planes: Floats, y: int, x: int
+def _begin(
+    data: Floats, flags: NDArray[np.uint8], gain: Floats, ramp: Floats, split: NDArray[np.uint8]
 ) -> Any:
-    """Write one pixel's results in DN; 0/0 where no stretch was usable."""
-    rate = sums[1] / sums[0]
-    planes[0, y, x] = rate / gain
-    planes[1, y, x] = np.float32(1) / sums[0] / (gain * gain)
-    planes[2, y, x] = sums[2] / (sums[0] * sums[0]) * max(rate, np.float32(0)) / (gain * gain)
-    planes[3, y, x] = sums[4]
-    planes[4, y, x] = (sums[3] / sums[0] - rate) / gain
+    """Write the ramps (electrons), and in ``split`` which of them have resultants that may not be used."""
+    # One resultant alone has no slope.
+    split[:] = ramp.shape[0] < 2
+    for i in range(ramp.shape[0]):
+        for x in range(gain.size):
+            ramp[i, x] = data[i, x] * gain[x]
+        for x in range(gain.size):
+            split[x] |= flags[i, x] & (UNUSABLE | KNOWN_JUMP)
+
+
+@compiled
+def _slopes(ramp: Floats, noise: Floats, weights: Floats, power: NDArray[np.int32], work: Floats) -> Any:
+    """Write the power that suits each ramp's signal-to-noise ratio, the slope by it and the uniform one."""
+    n, slope, uniform = ramp.shape[0], work[1], work[2]
+    for x in range(power.size):
+        signal = max(ramp[n - 1, x] - ramp[0, x], np.float32(0))
+        ratio = signal / np.sqrt(noise[x] + signal)
+        p = np.int32(0)
+        for edge in _EDGES:
+            p += np.int32(ratio >= np.float32(edge))
+        power[x] = p
+    slope[:], uniform[:] = 0, 0
+    for i in range(n):
+        own = weights[:, i].copy()
+        for x in range(power.size):
+            slope[x] += own[power[x]] * ramp[i, x]
+        for x in range(power.size):
+            uniform[x] += own[0] * ramp[i, x]
+
+
+@compiled
+def _look_for_jumps(
+    ramp: Floats, noise: Floats, times: Floats, threshold: np.float32, work: Floats, split: NDArray[np.uint8]
+) -> Any:
+    """Write into ``split`` where a single or double difference stands out: the rule of ``fit_stretches``."""
+    n, slope, rate, limit = ramp.shape[0], work[1], work[3], work[4]
+    for x in range(split.size):
+        rate[x] = max(slope[x], np.float32(0))
+    for x in range(split.size):
+        limit[x] = jump_limit(slope[x], threshold)
+    known = np.float32(1) / (times[0, n - 1] - times[0, 0])
+    for d in range(1, 3):
+        for i in range(n - d):
+            j = i + d
+            per_s = np.float32(1) / (times[0, j] - times[0, i])
+            read = (np.float32(1) / times[2, j] + np.float32(1) / times[2, i]) * per_s * per_s
+            photon = (times[1, j] + times[1, i] - 2 * times[0, i]) * per_s * per_s - known
+            early, late = ramp[i], ramp[j]
+            for x in range(split.size):
+                excess = (late[x] - early[x]) * per_s - slope[x]
+                variance = noise[x] * read + rate[x] * photon
+                # Squares spare a root; a little too many are looked at again, never one too few.
+                least = limit[x] * abs(limit[x]) * variance * _NEARLY
+                split[x] |= np.uint8(variance > 0 and excess * abs(excess) >= least)
+
+
+@compiled
+def _whole_chi_squared(ramp: Floats, noise: Floats, times: Floats, work: Floats) -> Any:
+    """Write χ² of the differences of whole ramps about their slopes, as ``fit_stretches`` does."""
+    slope, rate, total = work[1], work[3], work[5]
+    pivot, rest, below = work[6], work[7], work[8]
+    total[:] = 0
+    for i in range(ramp.shape[0] - 1):
+        step = times[0, i + 1] - times[0, i]
+        read = np.float32(1) / times[2, i] + np.float32(1) / times[2, i + 1]
+        photon = times[1, i] + times[1, i + 1] - 2 * times[0, i]
+        early, late = ramp[i], ramp[i + 1]
+        if i == 0:
+            for x in range(total.size):
+                rest[x] = late[x] - early[x] - slope[x] * step
+            for x in range(total.size):
+                pivot[x] = noise[x] * read + rate[x] * photon
+        else:
+            for x in range(total.size):
+                rest[x] = late[x] - early[x] - slope[x] * step - below[x] / pivot[x] * rest[x]
+            for x in range(total.size):
+                pivot[x] = noise[x] * read + rate[x] * photon - below[x] * below[x] / pivot[x]
+        for x in range(total.size):
+            total[x] += rest[x] * rest[x] / pivot[x]
+        after_read, after = np.float32(1) / times[2, i + 1], times[0, i + 1] - times[1, i + 1]
+        for x in range(total.size):
+            below[x] = rate[x] * after - noise[x] * after_read
+
+
+@compiled
+def _store_whole(
+    gain: Floats,
+    noise: Floats,
+    read_factors: Floats,
+    poisson_factors: Floats,
+    power: NDArray[np.int32],
+    work: Floats,
+    planes: Floats,
+) -> Any:
+    """Write the results of whole ramps in DN."""
+    slope, uniform, rate, total = work[1], work[2], work[3], work[5]
+    for x in range(gain.size):
+        planes[0, x] = slope[x] / gain[x]
+    for x in range(gain.size):
+        planes[1, x] = read_factors[power[x]] * noise[x] / (gain[x] * gain[x])
+    for x in range(gain.size):
+        planes[2, x] = poisson_factors[power[x]] * rate[x] / (gain[x] * gain[x])
+    for x in range(gain.size):
+        planes[3, x] = total[x]
+    for x in range(gain.size):
+        planes[4, x] = (uniform[x] - slope[x]) / gain[x]

@@ -2,25 +2,27 @@
 
 Takes a working ramp (linear DN), gain and read noise; leaves a rate image (DN/s), border trimmed.
 Two algorithms: ``likelihood`` (Brandt 2024, the mission's own) and ``casertano`` (Casertano
-2022: weights from a table, within about 1 % of the best error).
+2022: weights from a table, within about 1 % of the best error). Jumps of snowballs may be grown
+(``large_events``) before the pixels that this touches are fitted for good.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import over_rows
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER, active
 from nexus_pipeline.products.model import BorderPixels, ExposureMeta, RateImage, WorkingRamp
 from nexus_pipeline.references.kinds import GainReference, ReadNoiseReference
 from nexus_pipeline.steps import ramp_casertano, ramp_likelihood
-from nexus_pipeline.steps.bands import over_rows
 from nexus_pipeline.steps.checks import require_detector, require_shape
-from nexus_pipeline.steps.ramp_planes import JUMP, N_PLANES, Floats
+from nexus_pipeline.steps.large_events import LargeEvents, Places, expanded, first_saturated
+from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, N_PLANES, Floats
 
 ALGORITHMS: Final[Mapping[str, Callable[..., Callable[[int, int], None]]]] = {
     "likelihood": ramp_likelihood.band_fitter,
@@ -57,12 +59,29 @@ def fit(
     *,
     algorithm: str = "likelihood",
     jump_threshold_sigma: float = JUMP_THRESHOLD_SIGMA,
+    expand_large_events: bool = False,
+    min_jump_area: float = LargeEvents.min_jump_area,
+    min_sat_area: float = LargeEvents.min_sat_area,
+    expand_factor: float = LargeEvents.expand_factor,
+    sat_required_snowball: bool = LargeEvents.sat_required_snowball,
 ) -> RateImage:
-    """Return the slopes of ``ramp`` with their variances, χ² and DQ: ``fit_rows`` of a whole frame."""
+    """Return the slopes of ``ramp`` with their variances, χ² and DQ: ``fit_rows`` of a whole frame.
+
+    ``expand_large_events`` finds snowballs among the jumps, as the parameters after it say
+    (``LargeEvents``), and fits their pixels again without what their halos spoil.
+    """
+    rule = LargeEvents(min_jump_area, min_sat_area, expand_factor, sat_required_snowball)
     rows = fit_rows(ramp, gain, read_noise, algorithm=algorithm, jump_threshold_sigma=jump_threshold_sigma)
     y, x = active((rows.dq.shape[0], rows.dq.shape[1]))
     jumps = trimmed_jumps(rows.jumps, width=rows.dq.shape[1], first_row=y.start, last_row=y.stop)
     trimmed = FittedRows(rows.planes[:, y, x].copy(), rows.dq[y, x].copy(), jumps)
+    if expand_large_events:
+        saturated = first_saturated(ramp.resultant_dq[:, y, x])
+
+        def refit(known: Places) -> None:
+            refit_pixels(ramp, gain, read_noise, known, begin=(0, 0), fitted=trimmed, algorithm=algorithm)
+
+        trimmed = expand(trimmed, in_order([saturated]), rule, refit)
     return image(trimmed, ramp.meta, amp33=ramp.amp33, border=ramp.border)
 
 
@@ -105,6 +124,58 @@ def fit_rows(
     return FittedRows(planes, dq, _listed(jumps, dq))
 
 
+def expand(
+    fitted: FittedRows, saturated: Places, rule: LargeEvents, refit: Callable[[Places], None]
+) -> FittedRows:
+    """Return a trimmed fit whose snowballs have grown; ``refit`` writes the fit of pixels whose jumps it
+    gets.
+    """
+    shape = (fitted.dq.shape[0], fitted.dq.shape[1])
+    added = expanded(fitted.jumps, saturated, shape, rule)
+    jumps = in_order([fitted.jumps, added])
+    touched = np.zeros(shape, np.bool_)
+    touched[added[:, 1], added[:, 2]] = True
+    if len(added):
+        refit(jumps[touched[jumps[:, 1], jumps[:, 2]]])
+    return replace(fitted, jumps=jumps)
+
+
+def refit_pixels(
+    ramp: WorkingRamp,
+    gain: GainReference,
+    read_noise: ReadNoiseReference,
+    jumps: Places,
+    *,
+    begin: tuple[int, int],
+    fitted: FittedRows,
+    algorithm: str,
+) -> None:
+    """Write into the trimmed ``fitted`` the fit of its pixels that have ``jumps``, these and no others.
+
+    ``ramp`` and references are a frame, or a band of rows of it; ``begin`` is where row and column
+    ``BORDER`` of them lie in ``fitted``.
+    """
+    at, which = np.unique(jumps[:, 1:], axis=0, return_inverse=True)
+    y, x = (at - np.array(begin) + BORDER).T
+    flags = np.ascontiguousarray(ramp.resultant_dq[:, y, x])
+    flags[jumps[:, 0], which.ravel()] |= KNOWN_JUMP
+    line = replace(
+        ramp,
+        data=np.ascontiguousarray(ramp.data[:, y, x])[:, None],
+        dq=ramp.dq[y, x][None],
+        resultant_dq=flags[:, None],
+    )
+    done = fit_rows(
+        line,
+        replace(gain, gain=gain.gain[y, x][None]),
+        replace(read_noise, read_noise=read_noise.read_noise[y, x][None]),
+        algorithm=algorithm,
+        jump_threshold_sigma=np.inf,
+    )
+    fitted.planes[:, at[:, 0], at[:, 1]] = done.planes[:, 0]
+    fitted.dq[at[:, 0], at[:, 1]] = done.dq[0] | JUMP
+
+
 def trimmed_jumps(
     jumps: NDArray[np.int16], *, width: int, first_row: int, last_row: int
 ) -> NDArray[np.int16]:
@@ -132,10 +203,11 @@ def _listed(jumps: NDArray[np.uint8], dq: NDArray[np.uint32]) -> NDArray[np.int1
 def image(fitted: FittedRows, meta: ExposureMeta, *, amp33: Any, border: BorderPixels) -> RateImage:
     """Return the L2 image of a frame's fit, its border trimmed already."""
     rate, var_rnoise, var_poisson, chisq, dumo = fitted.planes
+    total = var_rnoise + var_poisson
     return RateImage(
         meta=meta,
         rate=rate,
-        err=np.sqrt(var_rnoise + var_poisson),
+        err=np.sqrt(total, out=total),
         var_poisson=var_poisson,
         var_rnoise=var_rnoise,
         dq=fitted.dq,

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.products.model import WorkingRamp
-from nexus_pipeline.steps.bands import compiled
-from nexus_pipeline.steps.ramp_planes import JUMP, UNUSABLE, Floats
+from nexus_pipeline.steps.ramp_planes import JUMP, KNOWN_JUMP, UNUSABLE, Floats
 
 # Pixels solved together: for nine resultants their scratch of 55 kB stays in a core's own caches.
 _BLOCK: Final = 128
@@ -145,6 +145,7 @@ def _differences(  # noqa: PLR0917 - as above
         for x in range(width):
             value = (data[k + 1, y, start + x] - data[k, y, start + x]) * factors[0, k]
             bad = (flags[k, y, start + x] | flags[k + 1, y, start + x]) & UNUSABLE
+            bad |= flags[k + 1, y, start + x] & KNOWN_JUMP
             if not bad and np.isfinite(value):
                 rest[k, x], use[k, x] = value, 1
                 left[x] += 1

@@ -14,3 +14,5 @@ N_PLANES: Final = 5
 A pixel without a slope gets a rate that is no number."""
 UNUSABLE: Final = np.uint8(DQ.DO_NOT_USE | DQ.SATURATED | DQ.DROPOUT)
 JUMP: Final = np.uint32(DQ.JUMP_DET)
+KNOWN_JUMP: Final = np.uint8(DQ.JUMP_DET)
+"""Of a resultant that a jump is known to precede: it is left out as one that the search finds."""

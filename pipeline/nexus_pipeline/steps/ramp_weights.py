@@ -6,6 +6,7 @@ and equations 30 to 45.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,7 @@ class RampWeights:
     poisson: NDArray[np.float32]
 
 
+@cache
 def ramp_weights(table: MATable) -> RampWeights:
     """Return the weights of every stretch of at least two resultants of ``table``."""
     n = table.n_resultants

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from nexus_pipeline.bands import available_cores
 from nexus_pipeline.errors import MismatchedReferenceError, StepSkipped
 from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH
 from nexus_pipeline.products.model import BorderPixels, WorkingRamp
 from nexus_pipeline.references import irrc
 from nexus_pipeline.references.kinds import RefpixReference
-from nexus_pipeline.steps.bands import available_cores
 from nexus_pipeline.steps.checks import require_detector
 from nexus_pipeline.steps.refpix_kernels import mix, quantise, subtract_rows
 

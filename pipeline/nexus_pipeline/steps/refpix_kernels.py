@@ -6,8 +6,8 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH
-from nexus_pipeline.steps.bands import compiled
 
 Floats = NDArray[np.float32]
 Spectra = NDArray[np.complex64]
@@ -17,7 +17,7 @@ Spectra = NDArray[np.complex64]
 def mix(
     told: tuple[Spectra, Spectra, Spectra],
     filters: tuple[Spectra, Spectra, Spectra],
-    factor: float,
+    factor: np.float32,
     mixed: Spectra,
 ) -> None:
     """Write ``factor`` × the sum of what is ``told`` times its filter; beyond the filters nothing changes."""

@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled, over_rows
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.ma_table import MATable
 from nexus_pipeline.instrument.wfi import SATURATION_DN
 from nexus_pipeline.products.model import WorkingRamp
 from nexus_pipeline.references.kinds import SaturationReference
-from nexus_pipeline.steps.bands import compiled, over_rows
 from nexus_pipeline.steps.checks import require_detector, require_shape
 
 MAX_GROW_PIXELS: Final = 8

@@ -32,17 +32,18 @@ SQLITE = (
     # INSERT OR REPLACE removes the old row without firing its DELETE trigger.
     """
     CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table}
-    WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key})
+    WHEN EXISTS (SELECT 1 FROM {table} WHERE {same_row})
     BEGIN SELECT RAISE(ABORT, '{table} is append-only: REPLACE refused'); END
     """,
 )
 
 
-def forbid_changes(table: str, *, key: str) -> None:
+def forbid_changes(table: str, *, key: str, second_key: str | None = None) -> None:
     """Let the database itself refuse UPDATE and DELETE (and TRUNCATE where there is one) on ``table``."""
     statements = POSTGRESQL if op.get_bind().dialect.name == "postgresql" else SQLITE
+    same_row = " AND ".join(f"{name} = NEW.{name}" for name in (key, second_key) if name)
     for statement in statements:
-        op.execute(sa.text(statement.format(table=table, key=key)))
+        op.execute(sa.text(statement.format(table=table, same_row=same_row)))
 
 
 def open_platform_books() -> None:

@@ -1,15 +1,17 @@
 """My allocations, one account in detail, and what the Nexus offers."""
 
+from datetime import date
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
-from nexus_allocator.services import portal_lists, portal_reading
+from nexus_allocator.domain import science
+from nexus_allocator.services import portal_lists, portal_reading, statements
 from nexus_allocator.web import views
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import PortalHere, SignedIn
+from nexus_allocator.web.sessions import Anybody, PortalHere, SignedIn
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -23,6 +25,19 @@ def offered_days(days: int) -> int:
 
 
 ChartDays = Annotated[int, Query(), AfterValidator(offered_days)]
+
+
+def statement_span(
+    portal: PortalHere,
+    first: Annotated[date | None, Query()] = None,
+    last: Annotated[date | None, Query()] = None,
+) -> tuple[date, date]:
+    """Return the days asked for; without them, the year up to today."""
+    last = last or portal.clock().date()
+    return first or date.fromordinal(max(1, last.toordinal() - 365)), last
+
+
+StatementSpan = Annotated[tuple[date, date], Depends(statement_span)]
 
 
 @router.get("/")
@@ -63,12 +78,36 @@ def account(
     return page(request, "account.html", values, visitor=visitor)
 
 
+@router.get("/accounts/{slug}/statement.csv", response_class=Response)
+def statement(*, slug: str, portal: PortalHere, visitor: SignedIn, span: StatementSpan) -> Response:
+    with portal.reading_scope() as session:
+        portal_reading.require_visible(session, hub_name=visitor.hub_name, slug=slug)
+        found = statements.of_account(session, slug=slug, first=span[0], last=span[1])
+    return csv_file(statements.as_csv(found), f"{slug}-statement-{span[0]}-{span[1]}.csv")
+
+
+@router.get("/accounts/{slug}/entries.csv", response_class=Response)
+def entries(*, slug: str, portal: PortalHere, visitor: SignedIn, span: StatementSpan) -> Response:
+    with portal.reading_scope() as session:
+        portal_reading.require_visible(session, hub_name=visitor.hub_name, slug=slug)
+        text = statements.entries_csv(session, slug=slug, first=span[0], last=span[1])
+    return csv_file(text, f"{slug}-entries-{span[0]}-{span[1]}.csv")
+
+
+def csv_file(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
+
+
 @router.get("/policy")
-def policy(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
+def policy(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLResponse:
     offered = portal.policy
     values = {
         "policy": offered,
         "sizes": sorted(offered.sizes.values(), key=offered.rate_micro),
         "tiers": views.tier_views(offered.tiers.values(), offered),
+        "rates": views.rate_rows(offered.rate_card),
+        "tier_rows": views.tier_rows(offered),
+        "exposure_micro": science.exposure_micro(offered),
     }
     return page(request, "policy.html", values, visitor=visitor, here="policy")

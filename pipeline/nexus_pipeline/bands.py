@@ -8,15 +8,25 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numba
 
+Function = TypeVar("Function")
+
 BAND_ROWS: Final = 64
-# Compiled code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
-# package or, where that may not be written, under the home.
-compiled: Final[Callable[..., Any]] = numba.njit(nogil=True, cache=True, error_model="numpy")
 _LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
+
+
+def compiled(function: Function) -> Function:
+    """Compile ``function`` without the GIL; numba's own decorator has no types.
+
+    The machine code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
+    package or, where that may not be written, under the home.
+    """
+    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    result: Function = kernel
+    return result
 
 
 def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | None = None) -> None:

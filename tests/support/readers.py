@@ -1,0 +1,55 @@
+"""Opens files with roman_datamodels as a stranger would: in a process, and a version, of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from tests.support.romanisim_ramp import INSTALL_TIMEOUT_S, cache_folder, locked
+
+NEXT: Final = ("roman_datamodels==1.2.0", "rad==1.2.1", "asdf==6.0.0")
+"""The versions after those that our lock pins the writer to."""
+SCRIPT: Final = Path(__file__).with_name("reader_opens.py")
+TIMEOUT_S: Final = 300
+
+
+def next_python() -> Path:
+    """Return the interpreter of an environment with ``NEXT``, made where the cache has none (1 minute)."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256("\0".join((*NEXT, sys.version)).encode()).hexdigest()[:12]
+    environment = cache / f"reader-venv-{key}"
+    with locked(cache / "reader-venv.lock"):
+        if not (environment / "complete").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=60)
+            pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
+            try:
+                subprocess.run(
+                    [*pip, "--disable-pip-version-check", *NEXT], check=True, timeout=INSTALL_TIMEOUT_S
+                )
+            except BaseException:
+                shutil.rmtree(environment)
+                raise
+            (environment / "complete").touch()
+    return environment / "bin" / "python"
+
+
+def opened(python: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Return what ``python`` finds in each of ``files``: its model's class, or what was wrong.
+
+    "version" is that of its roman_datamodels. Any warning is something wrong.
+    """
+    # What PYTHONPATH names is ours, and must not come before the packages of the environment.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        [python, SCRIPT], input=json.dumps([str(path) for path in files]), env=environment,
+        capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
