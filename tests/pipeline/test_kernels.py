@@ -55,5 +55,5 @@ def test_what_goes_wrong_in_a_band_is_not_lost() -> None:
     def work(first: int, last: int) -> None:
         raise ValueError(f"rows {first} to {last}")
 
-    with pytest.raises(ValueError, match="rows 0 to 64"):
+    with pytest.raises(ValueError, match="rows 0 to 32"):
         bands.over_rows(work, 200)

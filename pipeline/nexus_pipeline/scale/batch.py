@@ -3,7 +3,6 @@
 Takes paths, folders and exposures; leaves an image for each ramp and an ``Outcome`` that says how it went.
 """
 
-import gc
 import time
 import traceback
 from collections.abc import Callable, Generator, Sequence
@@ -112,9 +111,6 @@ def attempt(
     except Exception as error:  # the edge of a worker: the batch goes on, the traceback is told
         reason = f"{task.source}: {type(error).__name__}: {error}"
         return Outcome(task, error=PipelineError(reason), trace=traceback.format_exc())
-    finally:
-        # Images, references and their files refer to each other; left alone they stay for gigabytes.
-        gc.collect()
     return Outcome(task, time.perf_counter() - start, steps)
 
 

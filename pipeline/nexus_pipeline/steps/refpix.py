@@ -89,8 +89,9 @@ def measure(
     def work(channel: int) -> None:
         # A resultant at a time: spectrum and signal stay in the processor's cache.
         for k, signal in enumerate(_signals(prepared, coefficients, channel)):
+            rows = signal.reshape(n_rows, -1)
             correction.scale[k, channel] = quantise(
-                signal.reshape(n_rows, -1), correction.signal[k, channel], _TOP
+                rows, rows.view(np.uint32), correction.signal[k, channel], _TOP
             )
 
     with ThreadPoolExecutor(available_cores()) as pool:

@@ -1,13 +1,14 @@
 # ruff: noqa: PLR0917 - compiled code takes its arrays one by one
 """The compiled part of ``steps.refpix``."""
 
-from math import floor
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH
+
+_MAGNITUDE = np.uint32(0x7FFFFFFF)
+_OFFSET = np.int32(1 << 15)
 
 Floats = NDArray[np.float32]
 Spectra = NDArray[np.complex64]
@@ -28,19 +29,24 @@ def mix(
 
 
 @compiled
-def quantise(signal: Floats, steps: NDArray[np.int16], top: int) -> float:
+def quantise(signal: Floats, bits: NDArray[np.uint32], steps: NDArray[np.int16], top: int) -> float:
     """Write ``signal`` (ny, 140) without the pauses into ``steps`` (ny, 128); return what a step is, DN.
 
-    ``top`` steps are the largest of the signal.
+    ``top`` steps are the largest of the signal. ``bits`` are the signal's own, without whose sign sizes
+    compare as whole numbers do: that and truncation, unlike floor and maximum of floats, go in vectors.
     """
-    largest = np.float32(1e-6)
+    width = steps.shape[1]
+    largest_bits = np.uint32(0)
     for row in range(steps.shape[0]):
-        for phase in range(steps.shape[1]):
-            largest = max(largest, abs(signal[row, phase]))
-    inverse = np.float32(top) / largest
+        for phase in range(width):
+            largest_bits = max(largest_bits, bits[row, phase] & _MAGNITUDE)
+    holder = np.empty(1, np.uint32)
+    holder[0] = largest_bits
+    largest = max(holder.view(np.float32)[0], np.float32(1e-6))
+    inverse, half = np.float32(top) / largest, np.float32(_OFFSET + 0.5)
     for row in range(steps.shape[0]):
-        for phase in range(steps.shape[1]):
-            steps[row, phase] = np.int16(floor(signal[row, phase] * inverse + np.float32(0.5)))
+        for phase in range(width):
+            steps[row, phase] = np.int16(np.int32(signal[row, phase] * inverse + half) - _OFFSET)
     return float(largest) / top
 
 
