@@ -295,7 +295,7 @@ def test_the_policy_page_tells_anybody_of_sizes_rates_and_tiers(browser: Visitor
         "Scratch 50 GB 1 TB 10 TB as awarded",
         "Notices before the end 30, 14, 7 and 1 days",
         "One exposure of 18 detectors covers 0.281 square degrees.",
-        "tests/bench/exposure.py",
+        "tests/bench/fpa.py",
         "You may plan from 0.25 h to 24 h",
     ):
         assert fact in said
