@@ -203,6 +203,7 @@ def tier_rows(policy: Policy) -> list[tuple[str, list[str]]]:
         "Dask cores": lambda tier: amount_text(tier.dask_cores),
         "Home": lambda tier: amount_text(tier.home_gb, gigabytes_text),
         "Scratch": lambda tier: amount_text(tier.scratch_gb, gigabytes_text),
+        "Scratch files unused": lambda tier: f"{tier.scratch_days} days" if tier.scratch_days else "kept",
         "Notices before the end": lambda tier: f"{listed(tier.notice_days)} days",
         "Read-only after the end": lambda tier: f"{tier.grace.days} days",
     }
