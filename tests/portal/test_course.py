@@ -81,7 +81,7 @@ def test_the_pool_adds_all_accounts_up(administrator: Visitor, populated: Portal
         populated.ran("teammate", account="wide-field-demo", size="large", hours=10)
         populated.clock.forward(hours=6)
     administrator.client.cookies.clear()
-    said = text_of(administrator.sign_in("admin/pool").text)
+    said = text_of(administrator.sign_in("admin/forecast").text)
     # Three people's 25 credits and the team's 5000, less four times 1 and four times 12.
     assert "Left in 4 running allocations 5,023.0 credits" in said
     assert "0 running servers 0.00 credits an hour" in said
@@ -91,6 +91,6 @@ def test_the_pool_adds_all_accounts_up(administrator: Visitor, populated: Portal
 def test_a_pool_without_accounts_says_so(portal: PortalUnderTest, browser: Visitor) -> None:
     portal.person("admin", "Alex Administrator", administrator=True)
     portal.hub.at_the_keyboard = "admin"
-    said = text_of(browser.sign_in("admin/pool").text)
+    said = text_of(browser.sign_in("admin/forecast").text)
     assert "No running allocation has any credits left." in said
     assert "Nothing was spent in the last 90 days." in said

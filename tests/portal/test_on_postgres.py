@@ -27,7 +27,7 @@ PAGES = {
         "admin/people?q=a",
         "admin/accounts?q=field",
         "admin/servers",
-        "admin/pool",
+        "admin/forecast",
     ],
 }
 

@@ -13,8 +13,9 @@ from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services.rights import account_to_charge, in_good_standing, person_called
-from nexus_allocator.store import accounts, holds, ledger, people
+from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
+from nexus_allocator.store import accounts, holds, people
+from nexus_allocator.store import room as rooms
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Allocation, Hold, Person
 
@@ -79,7 +80,7 @@ def admit(
 
 
 def _checked(session: Session, launch: Launch, *, policy: Policy, grace_minutes: int) -> _Order:
-    person = in_good_standing(people.lock(session, person_called(session, launch.hub_name).id))
+    person = in_good_standing(locked_person_called(session, launch.hub_name))
     if not people.has_accepted(session, person.id, policy.agreement.version):
         raise AgreementRequired(version=policy.agreement.version)
     account = account_to_charge(session, person, launch.account)
@@ -106,13 +107,14 @@ def _lock_after_earlier(session: Session, order: _Order, *, now: datetime) -> Al
 def _require_room(
     session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime
 ) -> None:
+    left = rooms.left(session, allocation.id)
     room = Room(
         account=order.account.slug,
         tier=allocation.tier,
         expires_at=allocation.expires_at,
-        live=holds.count_open(session, allocation.id),
-        gpus=holds.gpus_in_use(session, allocation.id) if order.size.gpu else 0,
-        available_micro=ledger.balance(session, allocation.id) - ledger.held(session, allocation.id),
+        live=left.live,
+        gpus=left.gpus,
+        available_micro=left.available_micro,
     )
     require_room(policy, room, order.size, order.price, now=now)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from nexus_allocator.domain.states import LIVE, AccountKind, EntryKind, HoldStat
 from nexus_allocator.services import forecasts, rights
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.forecasts import DayLeft, DaySpend
-from nexus_allocator.store import accounts, holds, ledger, portal_reading
+from nexus_allocator.store import accounts, forecasting, holds, portal_reading
 from nexus_allocator.store.tables import Account, Hold, Person
 
 CHART_DAYS = 30
@@ -27,6 +27,7 @@ class AccountSums:
     granted_micro: int
     balance_micro: int
     held_micro: int
+    unposted_micro: int
 
     @property
     def available_micro(self) -> int:
@@ -144,7 +145,7 @@ def account_page(
             session,
             allocation_id,
             balance_micro=reading.sums.balance_micro,
-            unposted_micro=ledger.unposted(session, allocation_id),
+            unposted_micro=reading.sums.unposted_micro,
             now=now,
             days=days,
         ),
@@ -176,10 +177,13 @@ def account_readings(
     """Return the accounts with sums, pace and ``days`` of spending, named as ``viewer`` knows them."""
     sums = account_sums(session, rows)
     owners = portal_reading.owners(session, rows)
+    first = now.astimezone(UTC).date() - timedelta(days=max(days - 1, HISTORY_DAYS))
+    ids = [row.allocation.id for row in rows]
+    spent = forecasting.spent_by_day(session, ids, since=forecasts.start_of(first))
     return tuple(
         _account_reading(
-            session,
             row,
+            spent[row.allocation.id],
             sums=sums[row.id],
             label=account_label(row, owners.get(row.person_id), viewer),
             days=days,
@@ -190,17 +194,17 @@ def account_readings(
 
 
 def account_sums(session: Session, rows: Sequence[Account]) -> dict[UUID, AccountSums]:
-    """Return each account's money, in four queries for all of them."""
-    ids = [row.allocation.id for row in rows]
-    granted, posted = portal_reading.granted(session, ids), portal_reading.balances(session, ids)
-    held, used = portal_reading.held(session, ids), portal_reading.unposted(session, ids)
+    """Return each account's money, in one query for all of them."""
+    found = portal_reading.sums(session, [row.allocation.id for row in rows])
     return {
         row.id: AccountSums(
-            granted_micro=granted.get(row.allocation.id, 0),
-            balance_micro=posted.get(row.allocation.id, 0) - used.get(row.allocation.id, 0),
-            held_micro=held.get(row.allocation.id, 0) - used.get(row.allocation.id, 0),
+            granted_micro=money.balance + money.used,
+            balance_micro=money.balance - money.unposted,
+            held_micro=money.held - money.unposted,
+            unposted_micro=money.unposted,
         )
         for row in rows
+        if (money := found[row.allocation.id])
     }
 
 
@@ -230,13 +234,11 @@ def _account_to_see(session: Session, viewer: Person, slug: str) -> Account:
 
 
 def _account_reading(
-    session: Session, account: Account, *, sums: AccountSums, label: str, days: int, now: datetime
+    account: Account, spent: dict[date, int], *, sums: AccountSums, label: str, days: int, now: datetime
 ) -> AccountReading:
     allocation, today = account.allocation, now.astimezone(UTC).date()
-    since = today - timedelta(days=max(days - 1, HISTORY_DAYS))
-    spent = ledger.spent_by_day(session, allocation.id, since=forecasts.start_of(since))
     # Running servers are posted hourly; until then their usage is today's.
-    spent[today] = spent.get(today, 0) + ledger.unposted(session, allocation.id)
+    spent[today] = spent.get(today, 0) + sums.unposted_micro
     return AccountReading(
         slug=account.slug, label=label, is_team=account.kind == AccountKind.TEAM,
         tier=TierSlug(allocation.tier), sums=sums, expires_at=allocation.expires_at,

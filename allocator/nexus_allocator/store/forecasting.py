@@ -1,14 +1,36 @@
 """Queries that forecasts ask: what left an account or the whole platform day by day, and what is left."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, case, func, select, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nexus_allocator.domain.states import LIVE, BookKind
 from nexus_allocator.store import chains
 from nexus_allocator.store.tables import Account, Allocation, Book, Entry, Hold
+
+
+def spent_by_day(
+    session: Session, allocation_ids: Sequence[UUID], *, since: datetime
+) -> dict[UUID, dict[date, int]]:
+    """Return what servers cost each allocation per UTC day, less what was given back for them."""
+    day = func.date(Entry.at).label("day")
+    sides = ((Entry.from_book_id, Entry.amount_micro), (Entry.to_book_id, -Entry.amount_micro))
+    lines = union_all(
+        *(
+            select(Book.allocation_id.label("allocation_id"), day, signed.label("micro"))
+            .join(Entry, side == Book.id)
+            .where(Book.allocation_id.in_(allocation_ids), Entry.at >= since, Entry.hold_id.is_not(None))
+            for side, signed in sides
+        )
+    ).subquery()
+    total = select(lines.c.allocation_id, lines.c.day, func.sum(lines.c.micro))
+    found: dict[UUID, dict[date, int]] = {allocation_id: {} for allocation_id in allocation_ids}
+    for allocation_id, when, micro in session.execute(total.group_by(lines.c.allocation_id, lines.c.day)):
+        found[allocation_id][date.fromisoformat(str(when))] = int(micro)
+    return found
 
 
 def net_by_day(session: Session, allocation_id: UUID, *, since: datetime) -> dict[date, int]:

@@ -198,8 +198,8 @@ def stop_any(
     return redirect(portal, "admin/servers", "stopping")
 
 
-@router.get("/pool", response_class=HTMLResponse)
-def pool(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
+@router.get("/forecast", response_class=HTMLResponse)
+def forecast(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     now = portal.clock()
     with portal.reading_scope() as session:
         found = forecasts.of_platform(session, now=now)
@@ -208,7 +208,7 @@ def pool(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLRe
         "charts": views.spend_charts(found.spend, title="All accounts: credits spent per day"),
         "course": views.course_of_pool(found, now=now),
     }
-    return page(request, "admin_pool.html", values, visitor=visitor, here="admin")
+    return page(request, "admin_forecast.html", values, visitor=visitor, here="admin")
 
 
 def request_page(
