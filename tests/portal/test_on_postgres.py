@@ -21,7 +21,14 @@ __all__ = ["postgres_server"]
 
 PAGES = {
     "astronomer": ["", "accounts/astronomer", "accounts/wide-field-demo", "requests", "policy"],
-    "admin": ["", "admin/requests", "admin/people?q=a", "admin/accounts?q=field", "admin/servers"],
+    "admin": [
+        "",
+        "admin/requests",
+        "admin/people?q=a",
+        "admin/accounts?q=field",
+        "admin/servers",
+        "admin/forecast",
+    ],
 }
 
 
