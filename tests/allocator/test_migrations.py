@@ -63,10 +63,12 @@ def test_a_populated_first_schema_is_chained_without_losing_a_row(first_schema: 
 
 POPULATED = {
     "entry": "id, kind, key, from_book_id, to_book_id, amount_micro, at, hold_id, actor, reason",
-    "hold": "*",
+    "hold": "id, allocation_id, person_id, server_name, state, size, cpu, memory_bytes, gpu, image, "
+    "planned_minutes, grace_minutes, rate_micro_per_hour, rate_card_version, amount_micro, placed_at, until, "
+    "process_started_at, last_seen_at, earlier_s, usage_micro, posted_micro, stop_reason",
     "book": "*",
     "person": "*",
-    "allocation": "*",
+    "allocation": "id, account_id, tier, starts_at, expires_at, policy_version",
     "tier_request": "id, account_id, person_id, tier, justification, state, submitted_at",
 }
 
