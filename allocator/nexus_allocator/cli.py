@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
@@ -50,6 +51,7 @@ from nexus_allocator.store.session import Database
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
+app.command()(simulate)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]

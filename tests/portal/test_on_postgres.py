@@ -30,7 +30,14 @@ PAGES = {
         "teams",
         "teams/wide-field-demo",
     ],
-    "admin": ["", "admin/requests", "admin/people?q=a", "admin/accounts?q=field", "admin/servers"],
+    "admin": [
+        "",
+        "admin/requests",
+        "admin/people?q=a",
+        "admin/accounts?q=field",
+        "admin/servers",
+        "admin/forecast",
+    ],
 }
 
 

@@ -27,6 +27,14 @@ def person_called(session: Session, hub_name: str) -> Person:
     return person
 
 
+def locked_person_called(session: Session, hub_name: str) -> Person:
+    """Return the person the hub calls ``hub_name``, locked. Raises UnknownPerson."""
+    person = people.lock_called(session, hub_name)
+    if person is None:
+        raise UnknownPerson(person=hub_name[:40])
+    return person
+
+
 def administrator(session: Session, person_id: UUID) -> Person:
     """Return the person when they are an administrator in good standing. Raises NotAllowed."""
     person = people.by_id(session, person_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.states import LIVE, HoldState
@@ -37,16 +37,6 @@ def every_open(session: Session) -> Sequence[Hold]:
 def open_of_person(session: Session, person_id: UUID) -> Sequence[Hold]:
     found = select(Hold).where(Hold.person_id == person_id, Hold.state.in_(LIVE))
     return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
-
-
-def count_open(session: Session, allocation_id: UUID) -> int:
-    found = select(func.count()).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
-    return session.scalars(found).one()
-
-
-def gpus_in_use(session: Session, allocation_id: UUID) -> int:
-    total = select(func.coalesce(func.sum(Hold.gpu), 0))
-    return int(session.scalars(total.where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))).one())
 
 
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:

@@ -71,6 +71,7 @@ def account(
     values = {
         "account": views.account_view(found.account, portal.policy),
         "charts": views.charts_of(found.account),
+        "course": views.course_of(found, now=portal.clock()),
         "usage": [
             views.server_view(server, portal.policy, own=server.hub_name == visitor.hub_name)
             for server in found.usage
