@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.store.session import Database
@@ -17,6 +18,7 @@ from nexus_allocator.store.session import Database
 @dataclass(frozen=True)
 class Context:
     database: Database
+    hub: HubClient
     policy: Policy
     internal_token: str = field(repr=False)
     administrators: tuple[str, ...]

@@ -72,6 +72,12 @@ class GpuLimit(AllocatorError):
     slug, status = "gpu_limit", 409
 
 
+class PoolBrake(AllocatorError):
+    """The platform's budget goes too fast; large launches wait."""
+
+    slug, status = "pool_brake", 429
+
+
 class RequestOpen(AllocatorError):
     slug, status = "request_open", 409
 

@@ -19,6 +19,7 @@ from nexus_allocator.domain.policy import Image, Policy, Size, Tier
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
+from nexus_allocator.services import pool
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, person_called
 from nexus_allocator.store import accounts, holds, ledger, people
 from nexus_allocator.store.session import announce
@@ -124,6 +125,7 @@ def _require_room(
     available = ledger.balance(session, allocation.id) - ledger.held(session, allocation.id)
     if order.price.amount_micro > available:
         raise _quota_exceeded(policy, order, allocation, available)
+    pool.require_no_brake(session, policy, order.size, tier, now=now)
 
 
 def _require_gpus(session: Session, tier: Tier, order: _Order, allocation: Allocation) -> None:

@@ -8,10 +8,12 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
+from nexus_allocator.domain.pool import PoolState
 from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.services import enforcement, pool
 from nexus_allocator.services.rights import person_called
-from nexus_allocator.store import accounts, holds, ledger, people, requests
-from nexus_allocator.store.tables import Account, Allocation, Hold
+from nexus_allocator.store import accounts, holds, ledger, people, requests, spend_notices
+from nexus_allocator.store.tables import Account, Allocation, Hold, SpendNotice
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class AccountChoice:
     expires_at: datetime
     standing: Standing
     sizes: list[Size]
+    notice: enforcement.Standing | None
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,25 @@ class LaunchPage:
     accounts: list[AccountChoice]
     last_stop: LastStop | None
     can_request: bool
+    brake: PoolState | None
 
 
 def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetime) -> LaunchPage:
     """Return what a person may launch; nothing but the agreement before it is accepted."""
     person = person_called(session, hub_name)
     if not people.has_accepted(session, person.id, policy.agreement.version):
-        return LaunchPage(accepted=False, accounts=[], last_stop=None, can_request=False)
+        return LaunchPage(accepted=False, accounts=[], last_stop=None, can_request=False, brake=None)
     chargeable = accounts.chargeable_by(session, person.id)
+    noticed = spend_notices.highest(session, [account.allocation.id for account in chargeable])
     return LaunchPage(
         accepted=True,
-        accounts=[_choice(session, policy, account, now) for account in chargeable],
+        accounts=[
+            _choice(session, policy, account, notice=noticed.get(account.allocation.id), now=now)
+            for account in chargeable
+        ],
         last_stop=last_stop(session, person.id),
         can_request=any(_can_request(session, policy, account) for account in chargeable),
+        brake=pool.braking(session, policy.pool, now=now),
     )
 
 
@@ -96,7 +105,9 @@ def _stop_of(hold: Hold) -> LastStop | None:
     return LastStop(hold.stop_reason, hold.stop_actor, at, hold.exit_signal, hold.exit_code)
 
 
-def _choice(session: Session, policy: Policy, account: Account, now: datetime) -> AccountChoice:
+def _choice(
+    session: Session, policy: Policy, account: Account, *, notice: SpendNotice | None, now: datetime
+) -> AccountChoice:
     allocation = account.allocation
     return AccountChoice(
         slug=account.slug,
@@ -106,6 +117,7 @@ def _choice(session: Session, policy: Policy, account: Account, now: datetime) -
         expires_at=allocation.expires_at,
         standing=standing(session, allocation, now=now),
         sizes=policy.sizes_of(allocation.tier) if now < allocation.expires_at else [],
+        notice=enforcement.standing(notice, policy.enforcement) if notice else None,
     )
 
 

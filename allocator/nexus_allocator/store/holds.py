@@ -39,6 +39,11 @@ def open_of_person(session: Session, person_id: UUID) -> Sequence[Hold]:
     return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
 
 
+def open_of_allocation(session: Session, allocation_id: UUID) -> Sequence[Hold]:
+    found = select(Hold).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
+    return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
+
+
 def count_open(session: Session, allocation_id: UUID) -> int:
     found = select(func.count()).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
     return session.scalars(found).one()
@@ -74,6 +79,10 @@ def batches(session: Session, size: int = 500) -> Iterator[Sequence[Hold]]:
 
 def by_id(session: Session, hold_id: UUID) -> Hold | None:
     return session.get(Hold, hold_id)
+
+
+def with_owners(session: Session, hold_id: UUID) -> Hold | None:
+    return session.scalar(select(Hold).where(Hold.id == hold_id).options(*WITH_OWNERS))
 
 
 def add_intent(

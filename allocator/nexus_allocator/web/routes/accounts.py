@@ -8,8 +8,9 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
-from nexus_allocator.services import portal_lists, portal_reading, statements
+from nexus_allocator.services import portal_lists, portal_reading, spend_reading, statements
 from nexus_allocator.web import views
+from nexus_allocator.web.formats import listed
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import Anybody, PortalHere, SignedIn
 
@@ -45,12 +46,16 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
+        notices = spend_reading.by_slug(
+            session, [row.slug for row in home.accounts], terms=portal.policy.enforcement
+        )
     values = {
         "accounts": [views.account_view(account, portal.policy) for account in home.accounts],
         "charts": {account.slug: views.charts_of(account) for account in home.accounts},
         "servers": [views.server_view(server, portal.policy, own=True) for server in home.servers],
         "usage": [views.server_view(server, portal.policy, own=True) for server in home.usage],
         "can_ask": {choice.slug for choice in choices if not choice.waiting},
+        "warnings": views.spend_warnings(home.accounts, notices),
         "last_stop": views.last_stop(home.last_stop),
     }
     return page(request, "allocations.html", values, visitor=visitor, here="allocations")
@@ -64,6 +69,7 @@ def account(
         found = portal_reading.account_page(
             session, hub_name=visitor.hub_name, slug=slug, now=portal.clock(), days=days
         )
+        notices = spend_reading.by_slug(session, [slug], terms=portal.policy.enforcement)
     values = {
         "account": views.account_view(found.account, portal.policy),
         "charts": views.charts_of(found.account),
@@ -72,6 +78,7 @@ def account(
             for server in found.usage
         ],
         "entries": found.entries,
+        "warnings": views.spend_warnings([found.account], notices),
         "days": days,
         "chart_days": CHART_DAYS,
     }
@@ -108,6 +115,8 @@ def policy(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLRespon
         "tiers": views.tier_views(offered.tiers.values(), offered),
         "rates": views.rate_rows(offered.rate_card),
         "tier_rows": views.tier_rows(offered),
+        "spoken_marks": listed(offered.enforcement.warn_at_percent),
+        "spoken_waiting": listed([offered.sizes[slug].label for slug in offered.pool.waiting_sizes]),
         "exposure_micro": science.exposure_micro(offered),
     }
     return page(request, "policy.html", values, visitor=visitor, here="policy")
