@@ -92,8 +92,9 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     """
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
     from nexus_pipeline import cli_register  # noqa: PLC0415
-    from nexus_pipeline.scale import batch  # noqa: PLC0415
+    from nexus_pipeline.scale import batch, memory  # noqa: PLC0415
 
+    memory.keep_freed()
     targets = output_urls(batch.ramps(ramps), output)
     wanted, matching = settings(
         parameters,
