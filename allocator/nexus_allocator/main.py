@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
 from nexus_allocator.api.context import Context
@@ -74,6 +75,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     prefix = settings.service_prefix.rstrip("/")
     app.include_router(hub_routes.router, prefix=prefix)
     app.include_router(lab_routes.router, prefix=prefix)
+    app.include_router(gateway_routes.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
     return app
@@ -117,4 +119,5 @@ def _context(settings: Settings, policy: Policy, database: Database, hub: HubCli
         grace_minutes=settings.save_grace_minutes,
         confinement=settings.confinement,
         clock=utc_now,
+        metering=_terms(settings),
     )

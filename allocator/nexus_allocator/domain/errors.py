@@ -72,6 +72,10 @@ class GpuLimit(AllocatorError):
     slug, status = "gpu_limit", 409
 
 
+class DaskLimit(AllocatorError):
+    slug, status = "dask_limit", 409
+
+
 class PoolBrake(AllocatorError):
     """The platform's budget goes too fast; large launches wait."""
 

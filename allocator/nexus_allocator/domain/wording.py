@@ -17,6 +17,10 @@ def hours(value: float) -> str:
 
 def _quota(facts: Facts) -> str:
     need, left = shown_need(facts["requested_micro"]), shown(facts["available_micro"])
+    if facts.get("what") == "cluster":
+        return (
+            f"This cluster needs {need} credits at its largest, {left} left; ask for fewer workers or hours."
+        )
     fits = facts["fits"]
     if fits is None:
         instead = "nothing smaller would fit; ask for more credits"
@@ -97,9 +101,13 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"{f['account']} may use {f['limit']} GPUs at once and uses {f['live']}; "
         f"this size has {f['wanted']}. Stop a server with a GPU first."
     ),
+    "dask_limit": lambda f: (
+        f"{f['account']} may have {f['limit']} Dask cores at once and has {f['live']}; this cluster has "
+        f"up to {f['wanted']}. Ask for fewer workers or close another cluster first."
+    ),
     "pool_brake": lambda f: (
         f"{pool_sentence(f['spent_micro'], f['budget_micro'], datetime.fromisoformat(f['until']))} "
-        f"So a {f['label']} server has to wait; {_listed(f, 'going')} can start now."
+        f"So {f['label']} has to wait; {_listed(f, 'going')} can start now."
     ),
     "request_open": lambda f: "A request for this account is already waiting for a decision.",
     "bad_grant_list": lambda f: (

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.spending import WHOLE, Spending
@@ -101,4 +102,6 @@ def _intend_stops(
     if not spent or now < spent[0].at + terms.save_grace:
         return []
     running = [hold for hold in holds.open_of_allocation(session, allocation_id) if hold.process_started_at]
-    return [stops.intend(session, hold, StopReason.QUOTA, now=now) for hold in running]
+    intended = {hold.id: stops.intend(session, hold, StopReason.QUOTA, now=now) for hold in running}
+    # A cluster's gateway is told when it reports next.
+    return [intended[hold.id] for hold in running if hold.size != CLUSTER]

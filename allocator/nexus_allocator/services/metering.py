@@ -102,7 +102,7 @@ def _missing(database: Database, seen: list[Sighting], *, terms: Terms, asked_at
     with database.reading_scope() as session:
         return [
             hold
-            for hold in holds.every_open(session)
+            for hold in holds.open_servers(session)
             if _is_old_enough(hold, terms, asked_at)
             and _may_have_ended(shown.get((hold.person.hub_name, hold.server_name)), hold.id)
         ]

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import PoolBrake
 from nexus_allocator.domain.policy import Policy, Size, Tier
 from nexus_allocator.domain.pool import Pool, PoolState
@@ -45,12 +46,26 @@ def require_no_brake(session: Session, policy: Policy, size: Size, tier: Tier, *
     going = [other.label for other in policy.sizes_of(tier.slug) if not _waits(other, state, policy, now)]
     raise PoolBrake(
         size=size.slug,
-        label=size.label,
+        label=f"a {size.label} server",
         going=going,
         spent_micro=state.spent_micro,
         budget_micro=policy.pool.credits_micro,
         until=state.waits_until.isoformat(),
     )
+
+
+def require_no_brake_at(
+    session: Session, policy: Policy, rate_micro: int, *, tier: Tier, now: datetime
+) -> None:
+    """Raise PoolBrake for a cluster that costs at least as much an hour as the cheapest waiting size."""
+    dear = [policy.sizes[slug] for slug in policy.pool.waiting_sizes]
+    cheapest = min(dear, key=policy.rate_micro, default=None)
+    if cheapest is None or rate_micro < policy.rate_micro(cheapest):
+        return
+    try:
+        require_no_brake(session, policy, cheapest, tier, now=now)
+    except PoolBrake as error:
+        raise PoolBrake(**error.facts | {"size": CLUSTER, "label": "a Dask cluster of this size"}) from error
 
 
 def _waits(size: Size, state: PoolState, policy: Policy, now: datetime) -> bool:

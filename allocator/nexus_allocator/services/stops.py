@@ -78,7 +78,7 @@ def ask_hub(hub: HubClient, server: ToStop) -> None:
 def stop_overrun(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
     """Stop the servers whose planned hours and grace are over: their hold pays no further."""
     with database.session_scope() as session:
-        over = [hold for hold in holds.every_open(session) if hold.process_started_at and hold.until <= now]
+        over = [hold for hold in holds.open_servers(session) if hold.process_started_at and hold.until <= now]
         servers = [intend(session, hold, StopReason.PLANNED_HOURS, now=now) for hold in over]
     for server in servers:
         ask_hub(hub, server)

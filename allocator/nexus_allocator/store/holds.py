@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.states import LIVE, HoldState
 from nexus_allocator.store import accounts
 from nexus_allocator.store.tables import Allocation, Hold, StopIntent
@@ -44,9 +45,20 @@ def open_of_allocation(session: Session, allocation_id: UUID) -> Sequence[Hold]:
     return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
 
 
+def open_servers(session: Session) -> Sequence[Hold]:
+    """Return the open holds of servers that the hub runs."""
+    return [hold for hold in every_open(session) if hold.size != CLUSTER]
+
+
+def open_clusters(session: Session) -> Sequence[Hold]:
+    """Return the open holds of clusters that dask-gateway runs."""
+    return [hold for hold in every_open(session) if hold.size == CLUSTER]
+
+
 def count_open(session: Session, allocation_id: UUID) -> int:
+    """Return how many servers run on the allocation; clusters are limited by their cores instead."""
     found = select(func.count()).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
-    return session.scalars(found).one()
+    return session.scalars(found.where(Hold.size != CLUSTER)).one()
 
 
 def gpus_in_use(session: Session, allocation_id: UUID) -> int:

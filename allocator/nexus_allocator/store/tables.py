@@ -306,6 +306,20 @@ class OfflineEvent(Base):
     person: Mapped[Person] = relationship(lazy="raise_on_sql")
 
 
+class DaskCluster(Base):
+    """A Dask cluster beside its hold: its rates, and the workers that the gateway last reported."""
+
+    __tablename__ = "dask_cluster"
+    hold_id: Mapped[UUID] = mapped_column(ForeignKey("hold.id"), primary_key=True)
+    name: Mapped[str | None] = mapped_column(Text)
+    scheduler_micro_per_hour: Mapped[int]
+    worker_micro_per_hour: Mapped[int]
+    worker_cpu: Mapped[int]
+    workers_max: Mapped[int]
+    workers: Mapped[int]
+    reported_at: Mapped[datetime | None]
+
+
 class PoolReading(Base):
     """What all accounts together spent of the platform's budget, as the meter last read it: one row."""
 

@@ -1,4 +1,4 @@
-"""What the hub granted and refused while the service was away is kept."""
+"""What the hub granted and refused while the service was away is kept; Dask clusters beside their holds."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -25,3 +25,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_offline_event_person_id"), "offline_event", ["person_id"])
     op.create_index(op.f("ix_offline_event_at"), "offline_event", ["at"])
+    op.create_table(
+        "dask_cluster",
+        sa.Column("hold_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("scheduler_micro_per_hour", sa.BigInteger(), nullable=False),
+        sa.Column("worker_micro_per_hour", sa.BigInteger(), nullable=False),
+        sa.Column("worker_cpu", sa.BigInteger(), nullable=False),
+        sa.Column("workers_max", sa.BigInteger(), nullable=False),
+        sa.Column("workers", sa.BigInteger(), nullable=False),
+        sa.Column("reported_at", MOMENT, nullable=True),
+        sa.ForeignKeyConstraint(["hold_id"], ["hold.id"], name=op.f("fk_dask_cluster_hold_id")),
+        sa.PrimaryKeyConstraint("hold_id", name=op.f("pk_dask_cluster")),
+    )
