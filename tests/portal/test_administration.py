@@ -7,7 +7,7 @@ from tests.support.portal import PortalUnderTest, Visitor, text_of
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import people
 
-PAGES = ["admin", "admin/requests", "admin/people", "admin/accounts", "admin/servers"]
+PAGES = ["admin", "admin/requests", "admin/people", "admin/accounts", "admin/servers", "admin/forecast"]
 
 
 @pytest.mark.parametrize("path", PAGES)

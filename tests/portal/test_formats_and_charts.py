@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_allocator.services.portal_reading import DaySpend
+from nexus_allocator.services.forecasts import DaySpend
 from nexus_allocator.web import charts, formats
 
 

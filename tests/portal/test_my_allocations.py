@@ -28,7 +28,7 @@ def test_a_fresh_account_shows_its_whole_grant_and_says_that_nothing_was_spent(a
     assert "Your own account Entry Personal account Available 25.00 credits" in said
     assert "Balance 25.00 of 25" in said
     assert "Ends on 14 March 2028" in said
-    assert "Nothing was spent in the last 7 days" in said
+    assert "Nothing was spent yet, so there is no pace to reckon with." in said
     assert "No server of yours is running" in said
     assert "You have not run a server yet" in said
     assert "Wide Field Demo Team Team account Available 5,000.0 credits" in said
@@ -80,12 +80,17 @@ def test_the_run_out_date_is_said_in_words(astronomer: Visitor, populated: Porta
     astronomer.client.cookies.clear()
     said = text_of(astronomer.sign_in().text)
     pace = re.search(
-        r"At the pace of the last 7 days \(([\d.]+) credits a day\) the credits run out on (.+?)\.", said
+        r"At the pace of the last 8 days \(([\d.]+) credits a day, between .+? in the long run\) "
+        r"the credits run out on (.+?) ?; in eight of ten cases between (.+?) and (.+?)\.",
+        said,
     )
     assert pace, said
-    # Five days of 16 h at 0.125 leave 15 of 25 credits after eight days. The first day's 2 credits lie
-    # outside of the last seven: 8 / 7 a day, so 15 credits last thirteen days from 23 March on.
-    assert (pace.group(1), pace.group(2).strip()) == ("1.14", "5 April 2027")
+    # Five servers of 16 h at 0.125, posted on five of eight days: 10 / 8 a day, and the 15 credits that
+    # are left last twelve days from 23 March on.
+    assert (pace.group(1), pace.group(2).strip()) == ("1.25", "4 April 2027")
+    page = text_of(astronomer.open("accounts/astronomer").text)
+    assert "Fast: faster in one of ten cases" in page
+    assert "As now 1.250 4 April 2027" in page
 
 
 def test_the_chart_has_a_title_a_description_and_a_table_with_the_same_figures(

@@ -1,6 +1,7 @@
 """What a launch asks for, what it costs, and what would fit instead."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -90,9 +91,10 @@ def what_fits(
 
 def longest_minutes(policy: Policy, size: Size, *, grace_minutes: int, available_micro: int) -> int:
     """Return the longest launch of ``size`` that ``available_micro`` pays, in whole steps; else 0."""
-    steps = range(policy.hours.max_minutes, policy.hours.min_minutes - 1, -policy.hours.step_minutes)
-    rate = policy.rate_micro(size)
-    for minutes in steps:
-        if Price(rate, minutes, grace_minutes).amount_micro <= available_micro:
-            return minutes
-    return 0
+    hours, rate = policy.hours, policy.rate_micro(size)
+    lengths = range(hours.min_minutes, hours.max_minutes + 1, hours.step_minutes)
+    # A longer launch never costs less, so the lengths that are paid come first.
+    paid = bisect_right(
+        lengths, available_micro, key=lambda minutes: Price(rate, minutes, grace_minutes).amount_micro
+    )
+    return lengths[paid - 1] if paid else 0

@@ -50,7 +50,10 @@ class RateCard:
 
 @dataclass(frozen=True)
 class Tier:
-    """Amounts that are None are as awarded. ``notice_days`` count back from the end, the longest first."""
+    """Amounts that are None are as awarded. ``notice_days`` count back from the end, the longest first.
+
+    ``scratch_days`` is how long a file on scratch may lie unused; None when none is purged.
+    """
 
     slug: TierSlug
     label: str
@@ -69,6 +72,7 @@ class Tier:
     grace: timedelta
     automatic_with_grant: bool
     requestable_by: tuple[AccountKind, ...]
+    scratch_days: int | None = None
 
 
 @dataclass(frozen=True)

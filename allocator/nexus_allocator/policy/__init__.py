@@ -1,10 +1,11 @@
 """The packaged policy, and how a policy file is read and checked."""
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -103,6 +104,7 @@ class TierDocument(Document):
     grace_days: int = Field(ge=0)
     automatic_with_grant: bool = False
     requestable_by: list[AccountKind]
+    scratch_days: int | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def notices_come_in_order(self) -> Self:
@@ -199,15 +201,17 @@ class PolicyDocument(Document):
         )
 
 
-def load_policy(path: Path | None = None) -> Policy:
+def load_policy(path: Path | None = None, *, change: Callable[[Any], Any] | None = None) -> Policy:
     """Read the policy file at ``path``, or the packaged one.
 
-    The agreement's text stands beside the file. Raises pydantic.ValidationError naming each field
+    ``change`` alters the document before it is checked. The
+    agreement's text stands beside the file. Raises pydantic.ValidationError naming each field
     that is wrong.
     """
     folder = files(__name__) if path is None else path.parent
     text = (folder / "tiers.yaml").read_text() if path is None else path.read_text()
-    document = PolicyDocument.model_validate(yaml.safe_load(text))
+    written = yaml.safe_load(text)
+    document = PolicyDocument.model_validate(change(written) if change else written)
     return document.to_policy((folder / document.agreement.file).read_text())
 
 
@@ -239,6 +243,7 @@ def _tier(tier: TierDocument) -> Tier:
         grace=timedelta(days=tier.grace_days),
         automatic_with_grant=tier.automatic_with_grant,
         requestable_by=tuple(tier.requestable_by),
+        scratch_days=tier.scratch_days,
     )
 
 

@@ -6,22 +6,17 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import (
-    AgreementRequired,
-    AllocationExpired,
-    GpuLimit,
-    QuotaExceeded,
-    ServerLimit,
-    SizeNotAllowed,
-)
-from nexus_allocator.domain.launches import Price, planned_minutes, what_fits
-from nexus_allocator.domain.policy import Image, Policy, Size, Tier
+from nexus_allocator.domain.errors import AgreementRequired
+from nexus_allocator.domain.launches import Price, planned_minutes
+from nexus_allocator.domain.policy import Image, Policy, Size
+from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import pool
-from nexus_allocator.services.rights import account_to_charge, in_good_standing, person_called
-from nexus_allocator.store import accounts, holds, ledger, people
+from nexus_allocator.services import pool, shares
+from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
+from nexus_allocator.store import accounts, holds, people
+from nexus_allocator.store import room as rooms
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Allocation, Hold, Person
 
@@ -81,12 +76,15 @@ def admit(
     order = _checked(session, launch, policy=policy, grace_minutes=grace_minutes)
     allocation = _lock_after_earlier(session, order, now=now)
     _require_room(session, policy, order, allocation, now=now)
+    wanted = shares.Wanted(order.account, order.person.id, order.size, order.price)
+    subgroup_id = shares.require_part(session, wanted, allocation, policy=policy, now=now)
     hold = _place(session, policy, order, allocation, now=now)
+    hold.subgroup_id = subgroup_id
     return _admission(session, order, hold)
 
 
 def _checked(session: Session, launch: Launch, *, policy: Policy, grace_minutes: int) -> _Order:
-    person = in_good_standing(people.lock(session, person_called(session, launch.hub_name).id))
+    person = in_good_standing(locked_person_called(session, launch.hub_name))
     if not people.has_accepted(session, person.id, policy.agreement.version):
         raise AgreementRequired(version=policy.agreement.version)
     account = account_to_charge(session, person, launch.account)
@@ -113,46 +111,17 @@ def _lock_after_earlier(session: Session, order: _Order, *, now: datetime) -> Al
 def _require_room(
     session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime
 ) -> None:
-    slug, tier = order.account.slug, policy.tiers[allocation.tier]
-    if now >= allocation.expires_at:
-        raise AllocationExpired(account=slug, expired_at=allocation.expires_at.date().isoformat())
-    if order.size.slug not in tier.sizes:
-        raise SizeNotAllowed(account=slug, tier=tier.label, size=order.size.slug, allowed=list(tier.sizes))
-    live = holds.count_open(session, allocation.id)
-    if tier.live_servers is not None and live >= tier.live_servers:
-        raise ServerLimit(account=slug, limit=tier.live_servers, live=live)
-    _require_gpus(session, tier, order, allocation)
-    available = ledger.balance(session, allocation.id) - ledger.held(session, allocation.id)
-    if order.price.amount_micro > available:
-        raise _quota_exceeded(policy, order, allocation, available)
-    pool.require_no_brake(session, policy, order.size, tier, now=now)
-
-
-def _require_gpus(session: Session, tier: Tier, order: _Order, allocation: Allocation) -> None:
-    wanted = order.size.gpu
-    if not wanted or tier.gpus is None:
-        return
-    live = holds.gpus_in_use(session, allocation.id)
-    if live + wanted > tier.gpus:
-        raise GpuLimit(account=order.account.slug, limit=tier.gpus, live=live, wanted=wanted)
-
-
-def _quota_exceeded(
-    policy: Policy, order: _Order, allocation: Allocation, available_micro: int
-) -> QuotaExceeded:
-    fit = what_fits(
-        policy,
-        policy.sizes_of(allocation.tier),
-        wanted=order.size,
-        minutes=order.price.planned_minutes,
-        grace_minutes=order.price.grace_minutes,
-        available_micro=available_micro,
+    left = rooms.left(session, allocation.id)
+    room = Room(
+        account=order.account.slug,
+        tier=allocation.tier,
+        expires_at=allocation.expires_at,
+        live=left.live,
+        gpus=left.gpus,
+        available_micro=left.available_micro,
     )
-    return QuotaExceeded(
-        requested_micro=order.price.amount_micro,
-        available_micro=available_micro,
-        fits=fit.facts() if fit else None,
-    )
+    require_room(policy, room, order.size, order.price, now=now)
+    pool.require_no_brake(session, policy, order.size, policy.tiers[allocation.tier], now=now)
 
 
 def _place(session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime) -> Hold:

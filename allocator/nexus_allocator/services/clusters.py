@@ -14,15 +14,17 @@ from nexus_allocator.domain.errors import (
     AllocationExpired,
     DaskLimit,
     QuotaExceeded,
+    ShareExceeded,
+    UnknownAccount,
 )
 from nexus_allocator.domain.launches import Price, planned_minutes
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import pool, stops
+from nexus_allocator.services import pool, shares, stops
 from nexus_allocator.services.metering import Terms
-from nexus_allocator.services.rights import account_to_charge, in_good_standing, person_called
+from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
 from nexus_allocator.store import accounts, clusters, holds, ledger, people
 from nexus_allocator.store.session import Database, announce
 from nexus_allocator.store.tables import Account, Allocation, DaskCluster, Hold, Person
@@ -84,12 +86,14 @@ def admit(
     allocation_id = order.account.allocation.id
     allocation = accounts.lock(session, [allocation_id])[allocation_id]
     _require_room(session, policy, order, allocation, now=now)
+    subgroup_id = _require_part(session, order, allocation, now=now)
     hold = _place(session, policy, order, allocation, now=now)
+    hold.subgroup_id = subgroup_id
     return ClusterAdmission(hold.id, order.account.slug, hold.until, hold.amount_micro)
 
 
 def _checked(session: Session, launch: ClusterLaunch, *, policy: Policy, grace_minutes: int) -> _Order:
-    person = in_good_standing(people.lock(session, person_called(session, launch.hub_name).id))
+    person = in_good_standing(locked_person_called(session, launch.hub_name))
     if not people.has_accepted(session, person.id, policy.agreement.version):
         raise AgreementRequired(version=policy.agreement.version)
     account = account_to_charge(session, person, launch.account)
@@ -113,6 +117,21 @@ def _require_room(
             requested_micro=order.price.amount_micro, available_micro=available, what="cluster", fits=None
         )
     pool.require_no_brake_at(session, policy, order.price.rate_micro_per_hour, tier=tier, now=now)
+
+
+def _require_part(session: Session, order: _Order, allocation: Allocation, *, now: datetime) -> UUID | None:
+    """Return the sub-group the cluster counts for, once the member's part of a team's credits pays it."""
+    account, needed = order.account, order.price.amount_micro
+    if account.team_id is None:
+        return None
+    part = shares.standing_of(session, account.team_id, allocation.id, person_id=order.person.id, now=now)
+    if part is None:
+        raise UnknownAccount(account=account.slug)
+    if part.room_micro is not None and needed > part.room_micro:
+        raise ShareExceeded(
+            account=account.label, requested_micro=needed, available_micro=part.room_micro, fits=None
+        )
+    return part.subgroup_id
 
 
 def _place(session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime) -> Hold:

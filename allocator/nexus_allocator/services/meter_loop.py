@@ -11,6 +11,7 @@ from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services import leases, pool
 from nexus_allocator.services.enforcement import enforce
+from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
 from nexus_allocator.services.request_moves import turn_all
 from nexus_allocator.store import meter
@@ -65,6 +66,7 @@ class MeterLoop:
                 log.warning("servers without credits were not stopped yet (%s)", enforced.trouble)
             pool.measure(self.database, self.policy.pool, now=self.clock())
             turn_all(self.database, policy=self.policy, now=now)
+            stop_leavers(self.database, self.hub, now=now)
         return ours
 
     def _sweep(self, now: datetime) -> None:

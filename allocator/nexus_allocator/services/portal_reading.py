@@ -2,29 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain import forecast
 from nexus_allocator.domain.errors import UnknownAccount, UnknownServer
+from nexus_allocator.domain.forecast import HISTORY_DAYS, Forecast
 from nexus_allocator.domain.states import LIVE, AccountKind, EntryKind, HoldState, TierSlug
+from nexus_allocator.services import forecasts, rights
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import launches, rights
-from nexus_allocator.store import accounts, holds, ledger, portal_reading
+from nexus_allocator.services.forecasts import DayLeft, DaySpend
+from nexus_allocator.store import accounts, forecasting, holds, portal_reading
 from nexus_allocator.store.tables import Account, Hold, Person
 
 CHART_DAYS = 30
 HOME_ROWS, ACCOUNT_ROWS = 10, 25
-
-
-@dataclass(frozen=True)
-class DaySpend:
-    """What one UTC day cost, in micro-credits."""
-
-    day: date
-    micro: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +27,7 @@ class AccountSums:
     granted_micro: int
     balance_micro: int
     held_micro: int
+    unposted_micro: int
 
     @property
     def available_micro(self) -> int:
@@ -49,7 +43,7 @@ class AccountReading:
     sums: AccountSums
     expires_at: datetime
     expired: bool
-    burn: forecast.Burn
+    forecast: Forecast
     spend: tuple[DaySpend, ...]
 
 
@@ -105,6 +99,7 @@ class AccountPage:
     account: AccountReading
     usage: tuple[ServerReading, ...]
     entries: tuple[OtherEntry, ...]
+    course: tuple[DayLeft, ...]
 
 
 def home(session: Session, *, hub_name: str, now: datetime) -> Home:
@@ -133,8 +128,9 @@ def account_page(
     allocation_id = account.allocation.id
     entries = portal_reading.other_entries(session, allocation_id, limit=ACCOUNT_ROWS)
     used = portal_reading.holds_of_account(session, allocation_id, limit=ACCOUNT_ROWS)
+    reading = account_readings(session, [account], viewer=viewer, now=now, days=days)[0]
     return AccountPage(
-        account=account_readings(session, [account], viewer=viewer, now=now, days=days)[0],
+        account=reading,
         usage=server_readings(session, used, viewer=viewer, now=now),
         entries=tuple(
             OtherEntry(
@@ -144,6 +140,14 @@ def account_page(
                 entry.reason,
             )
             for entry, adds in entries
+        ),
+        course=forecasts.course(
+            session,
+            allocation_id,
+            balance_micro=reading.sums.balance_micro,
+            unposted_micro=reading.sums.unposted_micro,
+            now=now,
+            days=days,
         ),
     )
 
@@ -173,13 +177,16 @@ def account_readings(
     """Return the accounts with sums, pace and ``days`` of spending, named as ``viewer`` knows them."""
     sums = account_sums(session, rows)
     owners = portal_reading.owners(session, rows)
+    first = now.astimezone(UTC).date() - timedelta(days=max(days - 1, HISTORY_DAYS))
+    ids = [row.allocation.id for row in rows]
+    spent = forecasting.spent_by_day(session, ids, since=forecasts.start_of(first))
     return tuple(
         _account_reading(
-            session,
             row,
+            spent[row.allocation.id],
             sums=sums[row.id],
             label=account_label(row, owners.get(row.person_id), viewer),
-            spend=_spend(session, row.allocation.id, now=now, days=days),
+            days=days,
             now=now,
         )
         for row in rows
@@ -187,17 +194,17 @@ def account_readings(
 
 
 def account_sums(session: Session, rows: Sequence[Account]) -> dict[UUID, AccountSums]:
-    """Return each account's money, in four queries for all of them."""
-    ids = [row.allocation.id for row in rows]
-    granted, posted = portal_reading.granted(session, ids), portal_reading.balances(session, ids)
-    held, used = portal_reading.held(session, ids), portal_reading.unposted(session, ids)
+    """Return each account's money, in one query for all of them."""
+    found = portal_reading.sums(session, [row.allocation.id for row in rows])
     return {
         row.id: AccountSums(
-            granted_micro=granted.get(row.allocation.id, 0),
-            balance_micro=posted.get(row.allocation.id, 0) - used.get(row.allocation.id, 0),
-            held_micro=held.get(row.allocation.id, 0) - used.get(row.allocation.id, 0),
+            granted_micro=money.balance + money.used,
+            balance_micro=money.balance - money.unposted,
+            held_micro=money.held - money.unposted,
+            unposted_micro=money.unposted,
         )
         for row in rows
+        if (money := found[row.allocation.id])
     }
 
 
@@ -227,32 +234,18 @@ def _account_to_see(session: Session, viewer: Person, slug: str) -> Account:
 
 
 def _account_reading(
-    session: Session,
-    account: Account,
-    *,
-    sums: AccountSums,
-    label: str,
-    spend: tuple[DaySpend, ...],
-    now: datetime,
+    account: Account, spent: dict[date, int], *, sums: AccountSums, label: str, days: int, now: datetime
 ) -> AccountReading:
-    allocation = account.allocation
+    allocation, today = account.allocation, now.astimezone(UTC).date()
+    # Running servers are posted hourly; until then their usage is today's.
+    spent[today] = spent.get(today, 0) + sums.unposted_micro
     return AccountReading(
         slug=account.slug, label=label, is_team=account.kind == AccountKind.TEAM,
         tier=TierSlug(allocation.tier), sums=sums, expires_at=allocation.expires_at,
         expired=allocation.expires_at <= now,
-        burn=launches.standing(session, allocation, now=now).burn,
-        spend=spend,
+        forecast=forecasts.of_account(account, spent, balance_micro=sums.balance_micro, now=now),
+        spend=forecasts.days_of(spent, first=today - timedelta(days=days - 1), last=today),
     )  # fmt: skip
-
-
-def _spend(session: Session, allocation_id: UUID, *, now: datetime, days: int) -> tuple[DaySpend, ...]:
-    today = now.astimezone(UTC).date()
-    first = today - timedelta(days=days - 1)
-    found = ledger.spent_by_day(session, allocation_id, since=datetime.combine(first, time(), UTC))
-    # Running servers are posted hourly; until then their usage is today's.
-    found[today] = found.get(today, 0) + ledger.unposted(session, allocation_id)
-    each = (first + timedelta(days=number) for number in range(days))
-    return tuple(DaySpend(day, max(0, found.get(day, 0))) for day in each)
 
 
 def _server_reading(hold: Hold, viewer: Person | None, *, stopping: bool, now: datetime) -> ServerReading:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.clusters import CLUSTER
@@ -53,17 +53,6 @@ def open_servers(session: Session) -> Sequence[Hold]:
 def open_clusters(session: Session) -> Sequence[Hold]:
     """Return the open holds of clusters that dask-gateway runs."""
     return [hold for hold in every_open(session) if hold.size == CLUSTER]
-
-
-def count_open(session: Session, allocation_id: UUID) -> int:
-    """Return how many servers run on the allocation; clusters are limited by their cores instead."""
-    found = select(func.count()).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
-    return session.scalars(found.where(Hold.size != CLUSTER)).one()
-
-
-def gpus_in_use(session: Session, allocation_id: UUID) -> int:
-    total = select(func.coalesce(func.sum(Hold.gpu), 0))
-    return int(session.scalars(total.where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))).one())
 
 
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:

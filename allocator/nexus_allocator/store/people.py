@@ -28,6 +28,12 @@ def lock(session: Session, person_id: UUID) -> Person:
     return session.scalars(found.execution_options(populate_existing=True)).one()
 
 
+def lock_called(session: Session, hub_name: str) -> Person | None:
+    """Return the person of that name, locked as `lock` does."""
+    found = select(Person).where(Person.hub_name == hub_name).with_for_update()
+    return session.scalar(found.execution_options(populate_existing=True))
+
+
 def page(session: Session, *, limit: int, offset: int) -> Sequence[Person]:
     return session.scalars(select(Person).order_by(Person.hub_name).limit(limit).offset(offset)).all()
 

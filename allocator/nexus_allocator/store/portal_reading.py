@@ -1,11 +1,12 @@
 """Queries that only the portal's pages ask: sums per account at once, days of spending, lists to search."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.states import LIVE, HoldState
@@ -24,34 +25,30 @@ from nexus_allocator.store.tables import (
     TierRequest,
 )
 
-Sums = Mapping[UUID, int]
+
+@dataclass(frozen=True)
+class Sums:
+    """An allocation's money in micro-credits, as posted and as open holds keep and have used it."""
+
+    balance: int
+    used: int
+    held: int
+    unposted: int
 
 
-def balances(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
-    """Return the sum of entries per allocation, in micro-credits."""
-    query = select(Book.allocation_id, chains.balance_of_book())
-    return _sums(session, query.where(Book.allocation_id.in_(allocation_ids)))
-
-
-def granted(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
-    """Return what came in per allocation other than by servers: grants, corrections and transfers."""
-    whole = chains.balance_of_book() + chains.used_of_book()
-    return _sums(session, select(Book.allocation_id, whole).where(Book.allocation_id.in_(allocation_ids)))
-
-
-def held(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
-    """Return what open holds keep per allocation, as the ledger's own `held` counts it."""
+def sums(session: Session, allocation_ids: Sequence[UUID]) -> Mapping[UUID, Sums]:
+    """Return the allocations' money, all of it in one query."""
     kept = case((Hold.usage_micro > Hold.amount_micro, Hold.usage_micro), else_=Hold.amount_micro)
-    query = select(Hold.allocation_id, func.sum(kept - Hold.posted_micro))
-    open_holds = query.where(Hold.allocation_id.in_(allocation_ids), Hold.state.in_(LIVE))
-    return _sums(session, open_holds.group_by(Hold.allocation_id))
+    held = _of_open_holds(kept - Hold.posted_micro)
+    unposted = _of_open_holds(Hold.usage_micro - Hold.posted_micro)
+    columns = (chains.balance_of_book(), chains.used_of_book(), held, unposted)
+    rows = session.execute(select(Book.allocation_id, *columns).where(Book.allocation_id.in_(allocation_ids)))
+    return {row[0]: Sums(*(int(each) for each in row[1:])) for row in rows if row[0] is not None}
 
 
-def unposted(session: Session, allocation_ids: Sequence[UUID]) -> Sums:
-    """Return per allocation what running servers have used and the ledger does not show yet."""
-    query = select(Hold.allocation_id, func.sum(Hold.usage_micro - Hold.posted_micro))
-    live = query.where(Hold.allocation_id.in_(allocation_ids), Hold.state.in_(LIVE))
-    return _sums(session, live.group_by(Hold.allocation_id))
+def _of_open_holds(what: ColumnElement[int]) -> ColumnElement[int]:
+    total = select(func.coalesce(func.sum(what), 0)).correlate(Book)
+    return total.where(Hold.allocation_id == Book.allocation_id, Hold.state.in_(LIVE)).scalar_subquery()
 
 
 def other_entries(session: Session, allocation_id: UUID, *, limit: int) -> Sequence[tuple[Entry, bool]]:
@@ -142,10 +139,6 @@ def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
 def _requests() -> Select[TierRequest]:
     account = joinedload(TierRequest.account).joinedload(Account.allocation)
     return select(TierRequest).options(account, joinedload(TierRequest.person))
-
-
-def _sums(session: Session, query: Select[Any, Any]) -> Sums:
-    return {row[0]: int(row[1]) for row in session.execute(query)}
 
 
 def _ran() -> Any:

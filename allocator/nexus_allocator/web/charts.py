@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus_allocator.services.portal_reading import DaySpend
+from nexus_allocator.services.forecasts import DaySpend
 from nexus_allocator.web.formats import credits_exact, credits_text, day_text, short_day_text
 
 MARGIN_LEFT, MARGIN_RIGHT, MARGIN_TOP, MARGIN_BOTTOM = 52.0, 8.0, 12.0, 28.0

@@ -1,18 +1,24 @@
 """Readings as templates want them: amounts flat, slugs with their labels, reasons as sentences."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from nexus_allocator.domain import science, wording
+from nexus_allocator.domain.forecast import Forecast
+from nexus_allocator.domain.notices import notice_sentence
 from nexus_allocator.domain.policy import Policy, RateCard, Tier
 from nexus_allocator.domain.states import Approval, HoldState, RequestState, StopReason, TierSlug
 from nexus_allocator.services import enforcement
+from nexus_allocator.services.forecasts import DayLeft, DaySpend, PoolReading
+from nexus_allocator.services.notices import Told
 from nexus_allocator.services.pool import PoolPage
 from nexus_allocator.services.portal_lists import AccountRow, MoveRow, RequestRow
-from nexus_allocator.services.portal_reading import AccountReading, ServerReading
+from nexus_allocator.services.portal_reading import AccountPage, AccountReading, ServerReading
 from nexus_allocator.web.charts import BarChart, balance_meter, spend_chart
+from nexus_allocator.web.course_charts import CourseChart, course_chart
 from nexus_allocator.web.formats import area_text, credits_round, gigabytes_text, listed
 
 DEFAULT_SERVER = "-"
@@ -34,11 +40,48 @@ class Charts:
 
 
 def charts_of(account: AccountReading) -> Charts:
-    title = f"{account.label}: credits spent per day"
+    return spend_charts(account.spend, title=f"{account.label}: credits spent per day")
+
+
+def spend_charts(spend: Sequence[DaySpend], *, title: str) -> Charts:
     return Charts(
-        wide=spend_chart(account.spend, title=title, width=860, height=190),
-        narrow=spend_chart(account.spend, title=title, width=300, height=190),
+        wide=spend_chart(spend, title=title, width=860, height=190),
+        narrow=spend_chart(spend, title=title, width=300, height=190),
     )
+
+
+@dataclass(frozen=True)
+class CourseCharts:
+    """The course of a balance twice: for wide screens and for phones."""
+
+    wide: CourseChart
+    narrow: CourseChart
+
+
+def course_of(page: AccountPage, *, now: datetime) -> CourseCharts | None:
+    """Return where an account's pace leads; None when it has ended or nothing is left."""
+    account = page.account
+    if account.expired or account.sums.balance_micro <= 0:
+        return None
+    title = f"{account.label}: credits left, and where the pace leads"
+    return _courses(page.course, account.forecast, now=now, ends_at=account.expires_at, title=title)
+
+
+def course_of_pool(pool: PoolReading, *, now: datetime) -> CourseCharts:
+    course = (DayLeft(now.date(), pool.balance_micro),)
+    return _courses(
+        course, pool.forecast, now=now, ends_at=pool.ends_at, title="All accounts: where the pace leads"
+    )
+
+
+def _courses(
+    course: Sequence[DayLeft], expected: Forecast, *, now: datetime, ends_at: datetime, title: str
+) -> CourseCharts:
+    wide, narrow = (
+        course_chart(course, expected, now=now, ends_at=ends_at, title=title, width=width, height=190)
+        for width in (860, 300)
+    )
+    return CourseCharts(wide, narrow)
 
 
 def account_view(account: AccountReading, policy: Policy) -> dict[str, Any]:
@@ -55,7 +98,7 @@ def account_view(account: AccountReading, policy: Policy) -> dict[str, Any]:
         "area_left": policy_area(policy)(sums.available_micro),
         "expires_at": account.expires_at,
         "expired": account.expired,
-        "burn": account.burn,
+        "forecast": account.forecast,
         "spend": account.spend,
         "meter": balance_meter(granted=sums.granted_micro, balance=sums.balance_micro, held=sums.held_micro),
     }
@@ -125,6 +168,17 @@ def last_stop(server: ServerReading | None) -> LastStop | None:
 
 
 @dataclass(frozen=True)
+class NoticeView:
+    id: UUID
+    text: str
+    at: datetime
+
+
+def notice_views(told: Iterable[Told]) -> list[NoticeView]:
+    return [NoticeView(row.id, notice_sentence(row.kind, row.facts), row.at) for row in told]
+
+
+@dataclass(frozen=True)
 class TierView:
     slug: TierSlug
     label: str
@@ -165,6 +219,7 @@ def tier_rows(policy: Policy) -> list[tuple[str, list[str]]]:
         "Dask cores": lambda tier: amount_text(tier.dask_cores),
         "Home": lambda tier: amount_text(tier.home_gb, gigabytes_text),
         "Scratch": lambda tier: amount_text(tier.scratch_gb, gigabytes_text),
+        "Scratch files unused": lambda tier: f"{tier.scratch_days} days" if tier.scratch_days else "kept",
         "Notices before the end": lambda tier: f"{listed(tier.notice_days)} days",
         "Read-only after the end": lambda tier: f"{tier.grace.days} days",
     }

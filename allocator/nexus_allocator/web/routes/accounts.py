@@ -8,7 +8,14 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
-from nexus_allocator.services import portal_lists, portal_reading, spend_reading, statements
+from nexus_allocator.services import (
+    notices,
+    portal_lists,
+    portal_reading,
+    spend_reading,
+    statements,
+    team_reading,
+)
 from nexus_allocator.web import views
 from nexus_allocator.web.formats import listed
 from nexus_allocator.web.rendering import page
@@ -46,17 +53,21 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
-        notices = spend_reading.by_slug(
+        spent = spend_reading.by_slug(
             session, [row.slug for row in home.accounts], terms=portal.policy.enforcement
         )
+        told = views.notice_views(notices.unread(session, hub_name=visitor.hub_name))
+        invited = team_reading.invitations_to(session, hub_name=visitor.hub_name, now=portal.clock())
     values = {
         "accounts": [views.account_view(account, portal.policy) for account in home.accounts],
         "charts": {account.slug: views.charts_of(account) for account in home.accounts},
         "servers": [views.server_view(server, portal.policy, own=True) for server in home.servers],
         "usage": [views.server_view(server, portal.policy, own=True) for server in home.usage],
         "can_ask": {choice.slug for choice in choices if not choice.waiting},
-        "warnings": views.spend_warnings(home.accounts, notices),
+        "warnings": views.spend_warnings(home.accounts, spent),
         "last_stop": views.last_stop(home.last_stop),
+        "told": told,
+        "invitations": invited,
     }
     return page(request, "allocations.html", values, visitor=visitor, here="allocations")
 
@@ -69,16 +80,17 @@ def account(
         found = portal_reading.account_page(
             session, hub_name=visitor.hub_name, slug=slug, now=portal.clock(), days=days
         )
-        notices = spend_reading.by_slug(session, [slug], terms=portal.policy.enforcement)
+        spent = spend_reading.by_slug(session, [slug], terms=portal.policy.enforcement)
     values = {
         "account": views.account_view(found.account, portal.policy),
         "charts": views.charts_of(found.account),
+        "course": views.course_of(found, now=portal.clock()),
         "usage": [
             views.server_view(server, portal.policy, own=server.hub_name == visitor.hub_name)
             for server in found.usage
         ],
         "entries": found.entries,
-        "warnings": views.spend_warnings([found.account], notices),
+        "warnings": views.spend_warnings([found.account], spent),
         "days": days,
         "chart_days": CHART_DAYS,
     }

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.services import decisions, portal_lists, portal_reading, stops
+from nexus_allocator.services import decisions, forecasts, portal_lists, portal_reading, stops
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
@@ -196,6 +196,19 @@ def stop_any(
         )
     stops.ask_hub(portal.hub, server)
     return redirect(portal, "admin/servers", "stopping")
+
+
+@router.get("/forecast", response_class=HTMLResponse)
+def forecast(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
+    now = portal.clock()
+    with portal.reading_scope() as session:
+        found = forecasts.of_platform(session, now=now)
+    values = {
+        "pool": found,
+        "charts": views.spend_charts(found.spend, title="All accounts: credits spent per day"),
+        "course": views.course_of_pool(found, now=now),
+    }
+    return page(request, "admin_forecast.html", values, visitor=visitor, here="admin")
 
 
 def request_page(
