@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.services import leases, pool
+from nexus_allocator.services import forecasts, leases, pool
 from nexus_allocator.services.enforcement import enforce
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
@@ -67,6 +67,8 @@ class MeterLoop:
             pool.measure(self.database, self.policy.pool, now=self.clock())
             turn_all(self.database, policy=self.policy, now=now)
             stop_leavers(self.database, self.hub, now=now)
+            with self.database.session_scope() as session:
+                forecasts.keep_days(session, now=now)
         return ours
 
     def _sweep(self, now: datetime) -> None:
