@@ -32,6 +32,7 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     allocations,
     demo,
+    endings,
     grants,
     invitations,
     memberships,
@@ -161,11 +162,13 @@ def import_grants(
 
 @app.command()
 def turn() -> None:
-    """Move awarded requests as the clock has it: active, expiring, grace, expired. Run it once a day."""
+    """Do what the clock owes: requests' states, notices, Entry's renewal, lapses. Run it once a day."""
     settings = read_database_settings()
     with _database(settings) as database:
-        made = request_moves.turn_all(database, policy=load_policy(settings.tiers_file), now=_now())
-    typer.echo(f"{made} moves")
+        policy = load_policy(settings.tiers_file)
+        made = request_moves.turn_all(database, policy=policy, now=_now())
+        ended = endings.turn_all(database, policy=policy, now=_now())
+    typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 
 @app.command()

@@ -131,7 +131,7 @@ def test_an_operator_imports_approved_grants_whole_or_not_at_all_and_turns_reque
     assert (code, error) == (1, "Nothing was imported. Line 3: 'nobody' is no e-mail address.\n")
     file.write_text("number,email,ends_on\nA-1,a@b.org,2030-01-01\n")
     assert run(url, "import-grants", str(file))[:2] == (0, "1 grants kept\n")
-    assert run(url, "turn")[:2] == (0, "0 moves\n")
+    assert run(url, "turn")[:2] == (0, "0 moves, 0 allocations told of, renewed or lapsed\n")
 
 
 def test_an_operator_invites_divides_and_removes(run: Run, url: str, world: World) -> None:

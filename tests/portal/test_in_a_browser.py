@@ -40,6 +40,7 @@ OF_THE_ASTRONOMER = {
     "account": "accounts/wide-field-demo",
     "requests-waiting": "requests",
     "policy": "policy",
+    "agreement": "agreement",
     "teams": "teams",
     "team": "teams/wide-field-demo",
     "team-member": "teams/wide-field-demo/members/teammate",

@@ -77,6 +77,7 @@ class AdmissionModel(BaseModel):
     account: str
     rate_micro_per_hour: int
     environment: dict[str, str]
+    read_only: bool = False
 
     @classmethod
     def of(cls, admission: Admission) -> "AdmissionModel":
@@ -95,6 +96,7 @@ class AdmissionModel(BaseModel):
             account=admission.account,
             rate_micro_per_hour=admission.rate_micro_per_hour,
             environment=_environment(admission),
+            read_only=admission.read_only,
         )
 
 
@@ -156,6 +158,7 @@ class AccountModel(BaseModel):
     expires_at: datetime
     burn: BurnModel
     sizes: list[SizeModel]
+    read_only_minutes: int | None = None
 
     @classmethod
     def of(cls, choice: AccountChoice, *, tier_label: str, rates_micro: dict[str, int]) -> "AccountModel":
@@ -177,10 +180,11 @@ class AccountModel(BaseModel):
                     label=size.label,
                     cpu=size.cpu,
                     memory_gib=size.memory_gib,
-                    credits_per_hour_micro=rates_micro[size.slug],
+                    credits_per_hour_micro=0 if choice.reading else rates_micro[size.slug],
                 )
                 for size in choice.sizes
             ],
+            read_only_minutes=choice.reading.minutes_left if choice.reading else None,
         )
 
 

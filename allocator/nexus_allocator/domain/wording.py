@@ -25,6 +25,13 @@ def _quota(facts: Facts) -> str:
     return f"This server needs {need} credits, {left} left; {instead}."
 
 
+def _read_only(facts: Facts) -> str:
+    return (
+        f"The allocation of {facts['account']} has ended. Until {facts['until']} one {facts['size']} server "
+        f"at a time may read, for {hours(facts['hours_left'])} more; ask for a renewal to work on."
+    )
+
+
 def _share(facts: Facts) -> str:
     need, left = shown_need(facts["requested_micro"]), shown(facts["available_micro"])
     fits = facts["fits"]
@@ -103,6 +110,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"This invitation to {f['team']} {f['ended']}; ask the team for another one."
     ),
     "share_exceeded": _share,
+    "read_only_now": _read_only,
+    "bad_results": lambda f: f"Please say what came of the allocation so far: {f['must_be']}.",
+    "agreement_changed": lambda f: (
+        f"The text of agreement {f['version']} was accepted in other words; give the new text a new version."
+    ),
     "bad_address": lambda f: f"{f['address']!r} is neither a hub name nor an e-mail address.",
     "agreement_outdated": lambda f: (
         f"Version {f['given']} is not in force; please read and accept version {f['version']}."

@@ -52,6 +52,7 @@ class Admission:
     account: str
     rate_micro_per_hour: int
     environment: dict[str, str] = field(default_factory=dict)
+    read_only: bool = False
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> "Admission":

@@ -6,10 +6,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.endings import ReadOnly
 from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
 from nexus_allocator.domain.states import AccountKind, TierSlug
-from nexus_allocator.services import shares
+from nexus_allocator.services import endings, shares
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, holds, ledger, people, requests
 from nexus_allocator.store.tables import Account, Allocation, Hold
@@ -38,6 +39,7 @@ class AccountChoice:
     expires_at: datetime
     standing: Standing
     sizes: list[Size]
+    reading: ReadOnly | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def _choice(
     session: Session, policy: Policy, account: Account, person_id: UUID, *, now: datetime
 ) -> AccountChoice:
     allocation = account.allocation
+    reading = endings.offer(session, account, allocation, policy=policy, now=now)
     return AccountChoice(
         slug=account.slug,
         label=account.label,
@@ -108,8 +111,15 @@ def _choice(
         tier=allocation.tier,
         expires_at=allocation.expires_at,
         standing=_own_standing(session, account, person_id, now=now),
-        sizes=policy.sizes_of(allocation.tier) if now < allocation.expires_at else [],
+        sizes=_sizes(policy, allocation, reading, now=now),
+        reading=reading,
     )
+
+
+def _sizes(policy: Policy, allocation: Allocation, reading: ReadOnly | None, *, now: datetime) -> list[Size]:
+    if now < allocation.expires_at:
+        return policy.sizes_of(allocation.tier)
+    return [reading.size] if reading and reading.minutes_left else []
 
 
 def _own_standing(session: Session, account: Account, person_id: UUID, *, now: datetime) -> Standing:

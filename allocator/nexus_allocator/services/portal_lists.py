@@ -1,6 +1,6 @@
 """What administrators look through: people, accounts, servers and requests; and a person's own requests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -101,6 +101,7 @@ class RequestRow:
     asked_micro: int | None
     ends_at: datetime | None
     team_label: str | None
+    results: Mapping[str, str] | None
     history: tuple[MoveRow, ...]
     is_by_administrator: bool
 
@@ -122,6 +123,11 @@ class AskChoice:
     tier: TierSlug
     above: tuple[Tier, ...]
     waiting: bool
+
+    @property
+    def renews(self) -> bool:
+        """Whether its own tier is among them: that is about to end or has ended."""
+        return any(tier.slug == self.tier for tier in self.above)
 
 
 def ask_choices(session: Session, *, policy: Policy, hub_name: str) -> tuple[AskChoice, ...]:
@@ -266,6 +272,7 @@ def _request_row(
         asked_micro=row.asked_micro,
         ends_at=row.ends_at,
         team_label=row.team_label,
+        results=row.results,
         is_by_administrator=row.decided_by is not None,
         history=tuple(MoveRow(RequestState(move.after), by, move.at, move.reason) for move, by in moves),
     )

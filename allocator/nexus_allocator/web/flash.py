@@ -36,6 +36,7 @@ NOTICES: dict[str, Notice] = {
     "shared": Notice("good", "The part was changed; it counts from the next launch on."),
     "group-made": Notice("good", "The sub-group was made. Put members into it from their own pages."),
     "group-ended": Notice("good", "The sub-group was ended; its members stay in the team."),
+    "accepted": Notice("good", "You accepted the user agreement."),
     "put-away": Notice("good", "Put away."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }

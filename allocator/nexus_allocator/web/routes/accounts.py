@@ -8,7 +8,14 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
-from nexus_allocator.services import notices, portal_lists, portal_reading, statements, team_reading
+from nexus_allocator.services import (
+    agreements,
+    notices,
+    portal_lists,
+    portal_reading,
+    statements,
+    team_reading,
+)
 from nexus_allocator.web import views
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import Anybody, PortalHere, SignedIn
@@ -45,6 +52,7 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
+        agreement = agreements.standing(session, portal.policy.agreement, hub_name=visitor.hub_name)
         told = views.notice_views(notices.unread(session, hub_name=visitor.hub_name))
         invited = team_reading.invitations_to(session, hub_name=visitor.hub_name, now=portal.clock())
     values = {
@@ -55,6 +63,7 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
         "can_ask": {choice.slug for choice in choices if not choice.waiting},
         "last_stop": views.last_stop(home.last_stop),
         "told": told,
+        "agreement": agreement,
         "invitations": invited,
     }
     return page(request, "allocations.html", values, visitor=visitor, here="allocations")
