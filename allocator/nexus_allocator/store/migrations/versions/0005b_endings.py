@@ -6,8 +6,8 @@ Suspensions keep their reason, and launches can be held for maintenance.
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0005"
-down_revision: str | None = "0004"
+revision: str = "0005b"
+down_revision: str | None = "0005"
 
 MOMENT = sa.DateTime(timezone=True)
 
