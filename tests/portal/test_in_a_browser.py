@@ -57,6 +57,8 @@ OF_THE_ADMINISTRATOR = {
     "admin-requests": "admin/requests",
     "admin-request": "admin/requests/{request}",
     "admin-people": "admin/people",
+    "admin-person": "admin/people/teammate",
+    "admin-maintenance": "admin/maintenance",
     "admin-people-none": "admin/people?q=nobody-of-this-name",
     "admin-accounts": "admin/accounts",
     "admin-servers": "admin/servers",

@@ -56,6 +56,7 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
             hub_name=person.hub_name,
             is_administrator=person.is_administrator,
             suspended=person.suspended_at is not None,
+            suspension_reason=person.suspension_reason,
         )
 
 
@@ -161,6 +162,7 @@ def _launch_model(here: Context, page: launches.LaunchPage) -> LaunchModel:
         confinement=here.confinement,
         last_stop=LastStopModel.of(page.last_stop) if page.last_stop else None,
         can_request=page.can_request,
+        launches_held=page.held.message if page.held else None,
     )
 
 

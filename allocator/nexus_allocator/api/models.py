@@ -41,6 +41,7 @@ class PersonModel(BaseModel):
     hub_name: str
     is_administrator: bool
     suspended: bool
+    suspension_reason: str | None = None
 
 
 class GroupsModel(BaseModel):
@@ -229,6 +230,7 @@ class LaunchModel(BaseModel):
     confinement: str
     last_stop: LastStopModel | None
     can_request: bool
+    launches_held: str | None = None
 
 
 class RefusalModel(BaseModel):

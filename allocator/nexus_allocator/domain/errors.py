@@ -92,6 +92,10 @@ class InvitationOver(AllocatorError):
     slug, status = "invitation_over", 409
 
 
+class LaunchesHeld(AllocatorError):
+    slug, status = "launches_held", 409
+
+
 class ReadOnlyNow(AllocatorError):
     slug, status = "read_only_now", 402
 

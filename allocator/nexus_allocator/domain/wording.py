@@ -91,7 +91,10 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "invalid_token": lambda f: "The token is missing or not the right one.",
     "not_allowed": lambda f: "This is for administrators.",
     "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
-    "suspended": lambda f: "This person is suspended; please write to the help desk.",
+    "suspended": lambda f: (
+        "This person is suspended; please write to the help desk."
+        + (f" Reason given: {f['reason']}" if f.get("reason") else "")
+    ),
     "allocation_expired": lambda f: f"The allocation of {f['account']} ended on {f['expired_at']}.",
     "unknown_person": lambda f: f"Nobody is known as {f['person']}.",
     "unknown_account": lambda f: f"There is no account {f['account']} that you may charge.",
@@ -111,6 +114,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     ),
     "share_exceeded": _share,
     "read_only_now": _read_only,
+    "launches_held": lambda f: f"No new servers just now: {f['message']}",
     "bad_results": lambda f: f"Please say what came of the allocation so far: {f['must_be']}.",
     "agreement_changed": lambda f: (
         f"The text of agreement {f['version']} was accepted in other words; give the new text a new version."

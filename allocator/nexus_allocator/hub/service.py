@@ -32,6 +32,7 @@ class Person:
     hub_name: str
     is_administrator: bool
     suspended: bool
+    suspension_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,12 @@ class AllocationService:
                 "groups": claims.get("groups") or [],
             },
         )
-        return Person(answer["hub_name"], answer["is_administrator"], answer["suspended"])
+        return Person(
+            answer["hub_name"],
+            answer["is_administrator"],
+            answer["suspended"],
+            answer.get("suspension_reason"),
+        )
 
     async def groups(self, hub_name: str) -> list[str]:
         answer = await self._call("GET", f"/people/{quote(hub_name)}/groups")

@@ -13,7 +13,7 @@ from nexus_allocator.domain.policy import Image, Policy, Size
 from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
-from nexus_allocator.services import endings, shares
+from nexus_allocator.services import endings, maintenance, shares
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
 from nexus_allocator.store import accounts, holds, people
@@ -75,6 +75,7 @@ def admit(
     The allocation stays locked until the transaction ends, so of two servers started together only
     one can take the last hour. Raises the AllocatorError that says why not.
     """
+    maintenance.require_open(session, now=now)
     order = _checked(session, launch, policy=policy, grace_minutes=grace_minutes)
     allocation = _lock_after_earlier(session, order, now=now)
     reading = endings.before_launch(session, order.account, allocation, policy=policy, now=now)

@@ -10,7 +10,8 @@ from nexus_allocator.domain.endings import ReadOnly
 from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
 from nexus_allocator.domain.states import AccountKind, TierSlug
-from nexus_allocator.services import endings, shares
+from nexus_allocator.services import endings, maintenance, shares
+from nexus_allocator.services.maintenance import Held
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, holds, ledger, people, requests
 from nexus_allocator.store.tables import Account, Allocation, Hold
@@ -57,6 +58,7 @@ class LaunchPage:
     accounts: list[AccountChoice]
     last_stop: LastStop | None
     can_request: bool
+    held: Held | None = None
 
 
 def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetime) -> LaunchPage:
@@ -69,6 +71,7 @@ def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetim
         accepted=True,
         accounts=[_choice(session, policy, account, person.id, now=now) for account in chargeable],
         last_stop=last_stop(session, person.id),
+        held=maintenance.standing(session, now=now),
         can_request=any(_can_request(session, policy, account) for account in chargeable),
     )
 

@@ -54,6 +54,7 @@ class PersonRow:
     teams: tuple[str, ...]
     signed_in_at: datetime | None
     suspended_at: datetime | None
+    suspension_reason: str | None
     is_administrator: bool
     has_accepted: bool
 
@@ -218,6 +219,7 @@ def _person_row(person: Person, teams: Sequence[tuple[UUID, str]], accepted: set
         teams=tuple(label for person_id, label in teams if person_id == person.id),
         signed_in_at=person.signed_in_at,
         suspended_at=person.suspended_at,
+        suspension_reason=person.suspension_reason,
         is_administrator=person.is_administrator,
         has_accepted=person.id in accepted,
     )

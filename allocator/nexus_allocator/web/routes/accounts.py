@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 from nexus_allocator.domain import science
 from nexus_allocator.services import (
     agreements,
+    maintenance,
     notices,
     portal_lists,
     portal_reading,
@@ -52,6 +53,7 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
+        held = maintenance.standing(session, now=portal.clock())
         agreement = agreements.standing(session, portal.policy.agreement, hub_name=visitor.hub_name)
         told = views.notice_views(notices.unread(session, hub_name=visitor.hub_name))
         invited = team_reading.invitations_to(session, hub_name=visitor.hub_name, now=portal.clock())
@@ -64,6 +66,7 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
         "last_stop": views.last_stop(home.last_stop),
         "told": told,
         "agreement": agreement,
+        "launches_held": held,
         "invitations": invited,
     }
     return page(request, "allocations.html", values, visitor=visitor, here="allocations")
