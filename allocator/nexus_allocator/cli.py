@@ -25,19 +25,23 @@ from nexus_allocator.config import (
     read_settings,
 )
 from nexus_allocator.domain.credits import MICRO, shown
-from nexus_allocator.domain.errors import AllocatorError, BadAmount
-from nexus_allocator.domain.states import Role, TierSlug
+from nexus_allocator.domain.errors import AllocatorError, BadAmount, UnknownSubgroup
+from nexus_allocator.domain.states import Role, ShareKind, TierSlug
 from nexus_allocator.domain.wording import sentence
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     allocations,
     demo,
     grants,
+    invitations,
+    memberships,
     metering,
     people,
     request_moves,
     seals,
+    shares,
     statements,
+    team_reading,
     teams,
 )
 from nexus_allocator.services import audit as auditing
@@ -242,6 +246,97 @@ def team_add(
     with _writing(read_database_settings()) as session:
         teams.add_member(session, team=team, hub_name=hub_name, role=role, now=_now())
     typer.echo(f"{hub_name} is {role} of {team}")
+
+
+@team_app.command("show")
+def team_show(team: str) -> None:
+    """Print who is in TEAM, their parts and what each took, and who is invited."""
+    with _database(read_database_settings()) as database, database.reading_scope() as session:
+        found = team_reading.operators_page(session, slug=team, now=_now())
+    typer.echo(f"{found.label}: {shown(found.account.sums.available_micro)} credits available")
+    for row in found.members:
+        part = f"{row.part.kind} {shown(row.part.amount_micro)}" if row.part else "no part"
+        words = [
+            row.hub_name,
+            row.role or "left",
+            row.subgroup or "-",
+            part,
+            f"took {shown(row.taken_micro)}",
+        ]
+        typer.echo("\t".join(words))
+    for group in found.groups:
+        part = f"{group.part.kind} {shown(group.part.amount_micro)}" if group.part else "no part"
+        typer.echo(f"{group.label}\tsub-group of {group.members}\t{part}")
+    for invitation in found.invitations:
+        typer.echo(f"{invitation.whom}\tinvited as {invitation.role}\tuntil {invitation.expires_at.date()}")
+
+
+@team_app.command("invite")
+def team_invite(
+    team: str,
+    whom: Annotated[str, typer.Argument(help="A hub name or an e-mail address.")],
+    role: Annotated[Role, typer.Option(help="Member or manager.")] = Role.MEMBER,
+) -> None:
+    """Invite somebody; they find it in the portal and answer it there."""
+    with _writing(read_database_settings()) as session:
+        invitations.invite(session, team=team, whom=whom, role=role, by=None, now=_now())
+    typer.echo(f"{whom} is invited to {team}")
+
+
+@team_app.command("remove")
+def team_remove(team: str, hub_name: str, reason: Reason) -> None:
+    """Take a person out of TEAM; the service stops what they run on its credits within a metering round."""
+    with _writing(read_database_settings()) as session:
+        servers = memberships.remove(session, team=team, member=hub_name, reason=reason, by=None, now=_now())
+    typer.echo(f"{hub_name} is no longer in {team}; {len(servers)} servers to stop")
+
+
+@team_app.command("lead")
+def team_lead(team: str, hub_name: str) -> None:
+    """Hand TEAM over to one of its members; its lead becomes a manager."""
+    with _writing(read_database_settings()) as session:
+        memberships.hand_over(session, team=team, to=hub_name, by=None, now=_now())
+    typer.echo(f"{hub_name} leads {team}")
+
+
+@team_app.command("group")
+def team_group(team: str, label: str, hub_names: list[str]) -> None:
+    """Put members into the sub-group LABEL of TEAM, which is made when it is not there."""
+    with _writing(read_database_settings()) as session:
+        try:
+            subgroup_id = shares.subgroup_called(session, team=team, label=label)
+        except UnknownSubgroup:
+            subgroup_id = shares.make_subgroup(session, team=team, label=label, by=None, now=_now()).id
+        for hub_name in hub_names:
+            shares.group(session, team=team, member=hub_name, subgroup_id=subgroup_id, by=None, now=_now())
+    typer.echo(f"{', '.join(hub_names)} in {label}")
+
+
+@team_app.command("share")
+def team_share(
+    team: str,
+    *,
+    member: Annotated[str | None, typer.Option(help="Whose part: a hub name.")] = None,
+    group: Annotated[str | None, typer.Option(help="Or which sub-group's.")] = None,
+    cap: Annotated[str | None, typer.Option(help="At most so many credits.")] = None,
+    fair: Annotated[str | None, typer.Option(help="So many kept while they use them.")] = None,
+) -> None:
+    """Give a member or a sub-group a part of TEAM's credits; without --cap or --fair take it away."""
+    if (member is None) == (group is None) or (cap is not None and fair is not None):
+        _fail("Name one holder, --member or --group, and one part at most, --cap or --fair.")
+    amount = cap if fair is None else fair
+    with _writing(read_database_settings()) as session:
+        holder = shares.Holder(
+            member, shares.subgroup_called(session, team=team, label=group) if group is not None else None
+        )
+        if amount is None:
+            shares.lift_share(session, team=team, holder=holder, by=None, now=_now())
+        else:
+            kind = ShareKind.CAP if fair is None else ShareKind.FAIR
+            shares.set_share(
+                session, team=team, holder=holder, kind=kind, amount_micro=_micro(amount), by=None, now=_now()
+            )
+    typer.echo(f"{member or group}: {'no part' if amount is None else amount + ' credits'}")
 
 
 def _change(act: Callable[..., object], account: str, amount: str, reason: str) -> None:

@@ -5,7 +5,7 @@ used: it dies in forked workers and aborts when two threads enter it at once.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import numba
 
 Function = TypeVar("Function")
+T = TypeVar("T")
 
 BAND_ROWS: Final = 32
 _LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
@@ -30,17 +31,27 @@ def compiled(function: Function) -> Function:
 
 
 def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | None = None) -> None:
-    """Call ``work(first, last)`` for bands that cover ``n_rows``; the first error of any band is raised.
-
-    Less than two bands are done at once, by the caller's own thread.
-    """
+    """Call ``work(first, last)`` for bands that cover ``n_rows``; less than two bands are done at once."""
     if n_rows < 2 * BAND_ROWS:
         work(0, n_rows)
         return
     starts = range(0, n_rows, BAND_ROWS)
-    ends = [min(start + BAND_ROWS, n_rows) for start in starts]
-    with ThreadPoolExecutor(threads or available_cores()) as pool:
-        for _ in pool.map(work, starts, ends):
+    bands = [(start, min(start + BAND_ROWS, n_rows)) for start in starts]
+    share_out(lambda band: work(*band), bands, threads=threads)
+
+
+def share_out(work: Callable[[T], None], parts: Iterable[T], *, threads: int | None = None) -> None:
+    """Call ``work`` for each of ``parts``; the first error of any is raised. One thread is the caller's own.
+
+    ``threads``: as many as there are cores for this process, if not said.
+    """
+    threads = threads or available_cores()
+    if threads == 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
             pass
 
 

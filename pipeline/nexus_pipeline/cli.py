@@ -6,14 +6,15 @@ from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
 from nexus_pipeline.instrument.wfi import DETECTORS
-from nexus_pipeline.products import asdf_file, l1, l2, l4, names, store
-from nexus_pipeline.products.model import ExposureMeta, Photometry, Pointing, Provenance, StepRecord
+from nexus_pipeline.products import asdf_file, l1, l2, l3, l4, names, segm, store
+from nexus_pipeline.products.model import ExposureMeta, Mosaic, Photometry, Pointing, Provenance, StepRecord
 from nexus_pipeline.references.make import make_references
 from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings
@@ -92,8 +93,9 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     """
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
     from nexus_pipeline import cli_register  # noqa: PLC0415
-    from nexus_pipeline.scale import batch  # noqa: PLC0415
+    from nexus_pipeline.scale import batch, memory  # noqa: PLC0415
 
+    memory.keep_freed()
     targets = output_urls(batch.ramps(ramps), output)
     wanted, matching = settings(
         parameters,
@@ -187,16 +189,18 @@ def catalog(
         typer.Option("--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says."),
     ] = None,
 ) -> None:
-    """Find and measure the sources of L2 images (L4 catalogues)."""
+    """Find and measure the sources of L2 images (L4 catalogues and segmentation maps)."""
     from nexus_pipeline.recipes import catalog as recipe  # noqa: PLC0415
 
-    targets = output_urls(images, output, level="L4")
+    targets, maps = (output_urls(images, output, level=level) for level in ("L4", "SEGM"))
     opened = open_store(references)
     for source in images:
         print(source)
         made = recipe.catalog(l2.read_rate_image(source), opened, ipc=ipc, on_step=print_step)
         l4.write_catalog(made, targets[source])
         print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
+        if made.segments is not None:
+            segm.write_segments(made, made.segments, maps[source])
 
 
 @app.command()
@@ -250,7 +254,11 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         str | None, typer.Option(metavar="FILE.toml", help="Parameters: a table per effect.")
     ] = None,
     skip: Annotated[list[str], typer.Option(metavar="EFFECT", help="Leave this effect out.")] = [],  # noqa: B006
-    level: Annotated[int, typer.Option(min=1, max=2, help="1: the ramp; 2: an idealised image.")] = 1,
+    level: Annotated[
+        int, typer.Option(min=1, max=3, help="1: the ramp; 2: an idealised image; 3: an idealised mosaic.")
+    ] = 1,
+    size: Annotated[int, typer.Option(help="Edge of a mosaic, pixels of 0.055 arcsec.")] = 5000,
+    exposures: Annotated[int, typer.Option(help="Exposures in each pixel of a mosaic.")] = 1,
     unit: Annotated[str, typer.Option(help="Of a rate image: DN/s (as L2) or e/s (as detected).")] = "DN/s",
     earlier: Annotated[
         list[str], typer.Option(metavar="L1|L2", help="What an exposure before it left persists in it.")
@@ -262,10 +270,11 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
         str | None, typer.Option(metavar="TABLE", help="Light curves: variable, mjd, delta_mag.")
     ] = None,
 ) -> None:
-    """Simulate a detector's L1 ramp (or ideal L2), or an exposure's many, and write the truth beside each.
+    """Simulate a detector's L1 ramp (ideal L2, L3), or an exposure's many, and write the truth beside each.
 
     One --detector has its middle on RA, Dec; --detectors have their places in the focal plane, whose
-    reference point (WFI_CEN) is on RA, Dec with V3 at the roll angle.
+    reference point (WFI_CEN) is on RA, Dec with V3 at the roll angle. A mosaic touches the sky at RA, Dec,
+    north up, with the PSF and the noise of the --detector.
     """
     simulator = import_simulator()
     left_out = skip if cosmic_rays else [*skip, "cosmic_rays"]
@@ -288,12 +297,13 @@ def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     from nexus_pipeline.scale.simulation import Plan  # noqa: PLC0415
 
     pointing = Pointing(ra_deg, dec_deg, roll)
+    stack = cli_simulate.stack(level, detectors, (ra_deg, dec_deg), size=size, exposures=exposures)
     if detectors is None:
         where = {"ra_deg": ra_deg, "dec_deg": dec_deg, "roll_deg": roll, "start_time": begin}
         pointing = simulator.aim(opened, detector, filter_name, **where)
     plan = Plan(
         field, opened, filter_name, pointing, begin, MA_TABLES[ma_table],
-        names.ExposureId(exposure=exposure), effects, level, tuple(earlier),
+        names.ExposureId(exposure=exposure), effects, level, tuple(earlier), stack,
     )  # fmt: skip
     if detectors is None:
         cli_simulate.one(detector, plan, output, seed=seed)
@@ -354,7 +364,8 @@ def described(url: str) -> list[tuple[str, Any]]:
         catalog = l4.read_catalog(url)
         rows: list[tuple[str, Any]] = [("product", "L4 catalogue"), ("sources", len(catalog.table))]
         return rows + exposure_facts(catalog.meta) + photometry_facts(catalog.photometry)
-    if asdf_file.kind(url) == "WfiImage":
+    kind = asdf_file.kind(url)
+    if kind == "WfiImage":
         image = l2.read_rate_image(url)
         rows = [
             ("product", "L2 image"),
@@ -364,7 +375,26 @@ def described(url: str) -> list[tuple[str, Any]]:
         return (
             rows + exposure_facts(image.meta) + photometry_facts(image.photometry) + history(image.provenance)
         )
+    if kind == "SegmentationMap":
+        meta, labels = segm.read_segments(url)
+        n_sources = int(np.max(labels))
+        return [("product", "L4 segmentation map"), ("sources", n_sources), *exposure_facts(meta)]
+    if kind == "WfiMosaic":
+        return mosaic_facts(l3.read_mosaic(url))
     return [("product", "L1 ramp"), *exposure_facts(l1.read_meta(url))]
+
+
+def mosaic_facts(mosaic: Mosaic) -> list[tuple[str, Any]]:
+    info = mosaic.wcsinfo
+    return [
+        ("product", "L3 mosaic"),
+        ("shape", mosaic.data.shape),
+        ("footprint", info["s_region"]),
+        ("filter", mosaic.meta.filter_name),
+        ("start", mosaic.meta.first.astimezone(UTC).isoformat()),
+        ("exposure time", f"{mosaic.meta.exposure_time_s:.1f} s"),
+        ("centre", f"{info['ra']:.6f} {info['dec']:+.6f}"),
+    ]
 
 
 def exposure_facts(meta: ExposureMeta) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from nexus_pipeline.instrument.wfi import DETECTORS
 
 if TYPE_CHECKING:
     from nexus_pipeline.scale.simulation import Outcome, Plan
+    from nexus_pipeline.simulate.mosaic import Stack
 
 
 def chosen(detectors: str) -> list[str]:
@@ -21,6 +22,20 @@ def chosen(detectors: str) -> list[str]:
     if not set(found) <= set(DETECTORS) or len(set(found)) < len(found):
         raise InputError(f"--detectors takes all or a list like WFI01,WFI02, not {detectors!r}")
     return found
+
+
+def stack(
+    level: int, detectors: str | None, centre: tuple[float, float], *, size: int, exposures: int
+) -> "Stack | None":
+    """Return what mosaic is wanted, None for other levels; InputError for one of many detectors."""
+    if level != 3:
+        return None
+    if detectors is not None:
+        raise InputError("a mosaic is not a detector's: give one --detector, whose PSF and noise it has")
+    from nexus_pipeline.simulate.mosaic import Stack  # noqa: PLC0415 - needs GalSim
+    from nexus_pipeline.sky.mosaic_wcs import MosaicGrid  # noqa: PLC0415
+
+    return Stack(MosaicGrid(*centre, size), exposures)
 
 
 def one(detector: str, plan: "Plan", output: str, *, seed: int) -> None:

@@ -61,11 +61,12 @@ class Ready:
 class Pass:
     """Steps that go over the pixels together.
 
-    ``function`` takes the product and those of the ``steps`` that are not left out.
+    ``function`` takes the product and those of the ``steps`` that are not left out. It empties the list of
+    them, so that the memory of references can go as soon as they were used.
     """
 
     steps: tuple[Step, ...]
-    function: Callable[[Any, Sequence[Ready]], "Passed"]
+    function: Callable[[Any, list[Ready]], "Passed"]
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,11 @@ def _run_part(
             reading[step.name] = time.perf_counter() - start
     if isinstance(part, Pass):
         _free()
+    parameters = {each.step.name: each.parameters for each in todo}
     passed = Passed(product, {})
     if todo:
         passed = (part.function if isinstance(part, Pass) else _alone)(product, todo)
     skipped, peak = {**left_out, **passed.skipped}, peak_memory_bytes()
-    parameters = {each.step.name: each.parameters for each in todo}
 
     def record(name: str) -> StepRecord:
         if name in skipped:

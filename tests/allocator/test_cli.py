@@ -132,3 +132,26 @@ def test_an_operator_imports_approved_grants_whole_or_not_at_all_and_turns_reque
     file.write_text("number,email,ends_on\nA-1,a@b.org,2030-01-01\n")
     assert run(url, "import-grants", str(file))[:2] == (0, "1 grants kept\n")
     assert run(url, "turn")[:2] == (0, "0 moves\n")
+
+
+def test_an_operator_invites_divides_and_removes(run: Run, url: str, world: World) -> None:
+    for name in ("ann", "mia", "zoe"):
+        world.astronomer(name)
+    world.team("survey", "ann", "mia")
+    done = [
+        ("team", "group", "survey", "Grism", "mia"),
+        ("team", "share", "survey", "--group", "grism", "--fair", "100"),
+        ("team", "share", "survey", "--member", "mia", "--cap", "12.5"),
+        ("team", "invite", "survey", "zoe"),
+    ]
+    for words in done:
+        assert run(url, *words)[0] == 0, words
+    told = run(url, "team", "show", "survey")[1]
+    assert "mia\tmember\tGrism\tcap 12.50\ttook 0.00\n" in told
+    assert "Grism\tsub-group of 1\tfair 100.00\n" in told
+    assert "Zoe\tinvited as member" in told
+    assert run(url, "team", "lead", "survey", "mia")[:2] == (0, "mia leads survey\n")
+    assert run(url, "team", "share", "survey", "--member", "mia")[:2] == (0, "mia: no part\n")
+    assert run(url, "team", "remove", "survey", "ann", "--reason", "Moved on")[0] == 0
+    assert run(url, "team", "share", "survey", "--cap", "1")[0] == 1
+    assert run(url, "team", "show", "none")[2] == "There is no team none.\n"

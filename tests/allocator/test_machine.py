@@ -1,7 +1,7 @@
 """Any order of launches, stops, crashes, lost messages, transfers and clock steps leaves the sums right.
 
-No hold leaks, every chain verifies, and no server takes an account below zero by more than the meter was
-away for.
+No hold leaks, every chain verifies, and no server takes an account below zero, or a member of a team above
+their cap, by more than the meter was away for.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,8 +23,14 @@ from hypothesis.stateful import (
 from tests.support.allocator import GRACE_MINUTES, START, TERMS, Clock, FakeHub, World
 
 from nexus_allocator.domain.credits import charge_micro, hold_micro
-from nexus_allocator.domain.errors import QuotaExceeded, TransferTooLarge
-from nexus_allocator.domain.states import LIVE, HoldState, TierSlug
+from nexus_allocator.domain.errors import (
+    NotBetweenTeamAndMember,
+    QuotaExceeded,
+    ShareExceeded,
+    TransferTooLarge,
+    UnknownAccount,
+)
+from nexus_allocator.domain.states import LIVE, HoldState, ShareKind, TierSlug
 from nexus_allocator.services.audit import audit
 from nexus_allocator.services.metering import run_round
 from nexus_allocator.store.session import Database
@@ -59,8 +65,14 @@ class Allocator(RuleBasedStateMachine):
         self.world = World(self.database, self.clock)
         self.name = f"m{next(NUMBERS)}"
         self.world.astronomer(self.name)
-        self.world.team(f"{self.name}-team", self.name, tier=TierSlug.SPECIAL)
+        self.mate = f"{self.name}-lead"
+        self.world.astronomer(self.mate)
         self.account = f"{self.name}-team"
+        self.world.team(self.account, self.mate, self.name, tier=TierSlug.SPECIAL)
+        self.is_member = True
+        self.cap: int | None = None
+        self.ceiling: int | None = None
+        self.kept_for_the_lead = 0
         self.world.grant(self.account, GRANT)
         self.granted = round(GRANT * 1e6)
         self.taken = 0
@@ -81,6 +93,16 @@ class Allocator(RuleBasedStateMachine):
         available = self.world.figures(self.account).available + self.freed_by_a_launch(name)
         wish = {"account": self.account, "server_name": name, "size": "medium", "hours": hours}
         needed = hold_micro(MEDIUM_MICRO, round(hours * 3600) + GRACE_MINUTES * 60)
+        if not self.is_member:
+            with pytest.raises(UnknownAccount):
+                self.world.launch(self.name, **wish)
+            return
+        room = self.room(available, name)
+        if available >= needed > room:
+            with pytest.raises(ShareExceeded) as small:
+                self.world.launch(self.name, **wish)
+            assert small.value.facts["available_micro"] == room
+            return
         if needed > available:
             with pytest.raises(QuotaExceeded) as refusal:
                 self.world.launch(self.name, **wish)
@@ -90,6 +112,51 @@ class Allocator(RuleBasedStateMachine):
         assert self.world.hold(admitted.hold_id).amount_micro == needed
         self.servers[name] = self.latest[name] = Process(admitted.hold_id)
         self.history.append(self.servers[name])
+
+    def counted(self) -> int:
+        """What the member's servers used, or hold while they live: each counts against the cap."""
+        holds = [self.world.hold(process.hold_id) for process in self.history]
+        return sum(
+            max(hold.amount_micro, hold.usage_micro) if hold.state in LIVE else hold.usage_micro
+            for hold in holds
+        )
+
+    def room(self, available: int, name: str) -> int:
+        """What the member may set aside: not what is kept for the lead, and no more than the cap leaves."""
+        room = available - min(self.kept_for_the_lead, max(0, available))
+        if self.cap is None:
+            return room
+        return min(room, max(0, self.cap - self.counted() + self.freed_by_a_launch(name)))
+
+    @precondition(lambda self: self.is_member)
+    @rule(credits=st.sampled_from([None, 0.25, 1.0, 2.5]))
+    def the_member_is_capped(self, credits: float | None) -> None:  # noqa: A002 - the word people use
+        if credits is None:
+            self.world.unshare(self.account, self.name)
+            self.cap = self.ceiling = None
+            return
+        self.world.share(self.account, self.name, credits)
+        self.cap = round(credits * 1e6)
+        self.ceiling = max(self.cap, self.counted())
+
+    @rule(credits=st.sampled_from([0.5, 4.0]), keep=st.booleans())
+    def the_lead_has_a_fair_share(self, credits: float, keep: bool) -> None:  # noqa: A002
+        if keep:
+            self.world.share(self.account, self.mate, credits, ShareKind.FAIR)
+        else:
+            self.world.unshare(self.account, self.mate)
+        self.kept_for_the_lead = round(credits * 1e6) if keep else 0
+
+    @rule()
+    def the_member_goes_or_comes_back(self) -> None:
+        if self.is_member:
+            stopped = self.world.remove(self.name, self.account, by=self.mate)
+            live = {name for name, each in self.latest.items() if self.world.hold(each.hold_id).state in LIVE}
+            assert {server.server_name for server in stopped} == live
+            self.cap = self.ceiling = None
+        else:
+            self.world.answers(self.name, self.world.invite(self.account, self.name, by=self.mate))
+        self.is_member = not self.is_member
 
     def freed_by_a_launch(self, name: str) -> int:
         """A launch settles what is left of the server's run before: never started, or ended untold."""
@@ -177,6 +244,10 @@ class Allocator(RuleBasedStateMachine):
     def transfer(self, amount: float, to_member: bool) -> None:
         source, target = (self.account, self.name) if to_member else (self.name, self.account)
         micro, available = round(amount * 1e6), self.world.figures(source).available
+        if not self.is_member:
+            with pytest.raises(NotBetweenTeamAndMember):
+                self.world.transfer(source, target, amount)
+            return
         if micro > available:
             with pytest.raises(TransferTooLarge):
                 self.world.transfer(source, target, amount)
@@ -219,6 +290,14 @@ class Allocator(RuleBasedStateMachine):
         assert self.world.figures(self.account).available >= -over - self.taken
 
     @invariant()
+    def no_order_of_moves_takes_a_member_above_their_cap_but_for_the_time_the_meter_was_away(self) -> None:
+        if self.ceiling is None:
+            return
+        holds = [self.world.hold(process.hold_id) for process in self.history]
+        beyond = sum(max(0, hold.usage_micro - hold.amount_micro) for hold in holds)
+        assert self.counted() <= self.ceiling + beyond
+
+    @invariant()
     def nobody_pays_for_time_the_process_did_not_live_or_nobody_saw(self) -> None:
         for process in self.history:
             hold = self.world.hold(process.hold_id)
@@ -243,6 +322,8 @@ class Allocator(RuleBasedStateMachine):
         with self.hub.client() as client:
             run_round(self.database, client, terms=TERMS, clock=self.clock)
         assert self.world.figures(self.account).held == 0
+        rows = {row.hub_name: row for row in self.world.team_page(self.account, self.mate).members}
+        assert (rows[self.name].taken_micro if self.name in rows else 0) == self.counted()
         self.the_audit_finds_nothing_amiss()
 
 

@@ -179,7 +179,8 @@ def test_one_request_waits_at_a_time(world: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "refusal"),
     [
-        ({"tier": "team"}, TierNotRequestable),
+        ({"tier": "special"}, TierNotRequestable),
+        ({"tier": "team"}, BadName),
         ({"tier": "entry"}, TierNotRequestable),
         ({"tier": "emperor"}, TierNotRequestable),
         ({"justification": "x"}, BadReason),

@@ -232,7 +232,7 @@ def test_a_name_that_a_path_or_the_hub_can_t_bear_is_refused(name: str) -> None:
 
 def test_only_larger_tiers_that_suit_the_account_can_be_asked_for() -> None:
     asked = [tier.slug for tier in POLICY.requestable(AccountKind.PERSONAL, TierSlug.ENTRY)]
-    assert asked == [TierSlug.RESEARCH]
-    assert POLICY.requestable(AccountKind.PERSONAL, TierSlug.RESEARCH) == []
+    assert asked == [TierSlug.RESEARCH, TierSlug.TEAM]
+    assert POLICY.requestable(AccountKind.PERSONAL, TierSlug.TEAM) == []
     assert [tier.slug for tier in POLICY.requestable(AccountKind.TEAM, TierSlug.ENTRY)] == [TierSlug.TEAM]
     assert LARGE.memory_bytes == 64 * 1024**3

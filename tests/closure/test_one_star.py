@@ -95,7 +95,7 @@ def frame(store: ReferenceStore, noiseless: ReferenceStore, folder: Path) -> Fra
         snowballs=Snowballs().off(),
         background=False,
         ipc=False,
-        electronics=Electronics(row_drift_dn=0.0, pink_dn=0.0),
+        electronics=Electronics(row_drift_dn=0.0, pink_dn=0.0, channel_pink_dn=0.0),
     )
     made = exposure.simulate(
         sources_from_table(table, build.FILTER), meta, noiseless, seed=SEED, effects=effects

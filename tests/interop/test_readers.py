@@ -33,8 +33,10 @@ VERSIONS = {"1.1": lambda: Path(sys.executable), "1.2": readers.next_python}
 MODELS = {
     "uncal": "ScienceRawModel",
     "cal": "ImageModel",
+    "coadd": "MosaicModel",
     "wcs": "WfiWcsModel",
     "cat": "ImageSourceCatalogModel",
+    "segm": "SegmentationMapModel",
 }
 
 
@@ -80,7 +82,7 @@ def name_of(ramp: Ramp, number: int) -> str:
 
 
 def simulated(references: ReferenceStore, folder: Path) -> None:
-    """Write an L1, an ideal L2, its registered self and WCS, and catalogues of stars and of nothing."""
+    """Write an L1, an ideal L2 and L3, the L2 registered, its WCS, and catalogues of stars and of nothing."""
     middle = exposure.aim(references, build.DETECTOR, build.FILTER, ra_deg=RA, dec_deg=DEC)
     x, y = scene.grid_of_stars(6, scene.ACTIVE / 6, jitter=3.0, rng=np.random.default_rng(SEED))
     ra, dec = wcs.build(synthetic_distortion(build.DETECTOR), middle, size=scene.ACTIVE)(x, y)
@@ -96,6 +98,7 @@ def simulated(references: ReferenceStore, folder: Path) -> None:
             "simulate", folder / f"{stars}.parquet", *where, *which, "--level", level, "--exposure", number,
             "--skip", "cosmic_rays",
         )  # fmt: skip
+    run("simulate", folder / "stars.parquet", *where, *which, "--level", 3, "--size", 300, "--exposures", 40)
     ideal, empty = (next(folder.glob(f"*_{number:04d}_*_cal.asdf")) for number in (IDEAL, EMPTY))
     run("register", ideal, "--gaia", folder / "gaia.parquet", *where)
     run("catalog", ideal, empty, *where)
@@ -120,8 +123,9 @@ def test_every_product_and_reference_opens_without_a_warning(
 
 
 def test_there_is_a_product_of_every_sort(products: list[Path]) -> None:
-    """The five ramps and the simulated one, their images but its, two ideal ones, a WCS, their catalogues."""
+    """Five ramps and the simulated one, images but of it, two ideal ones, a mosaic, a WCS, catalogues."""
     suffixes = [path.stem.split("_")[-1] for path in products]
-    assert {suffix: suffixes.count(suffix) for suffix in MODELS} == {"uncal": 6, "cal": 7, "wcs": 1, "cat": 2}
+    found = {suffix: suffixes.count(suffix) for suffix in MODELS}
+    assert found == {"uncal": 6, "cal": 7, "coadd": 1, "wcs": 1, "cat": 2, "segm": 2}
     rows = sorted(len(l4.read_catalog(str(path)).table) for path in products if path.suffix == ".parquet")
     assert rows[0] == 0 < rows[1]

@@ -92,6 +92,7 @@ def test_effects_are_switched_and_set_from_a_file_and_the_command_line(tmp_path:
     assert effects.electronics == replace(Effects().electronics, pink_dn=5)
     silent = read_effects(Effects(), str(path), ["electronics"]).electronics
     assert (silent.pink_dn, silent.row_drift_dn, silent.channel_offset_dn) == (0, 0, 0)
+    assert silent.channel_pink_dn == 0
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from photutils.aperture import CircularAperture
 from tests.support import pipeline as build
 from tests.support import simulator as scene
 
-from nexus_pipeline.errors import InputError, MissingReferenceError
+from nexus_pipeline.errors import InputError, MissingReferenceError, WrongProductError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.measure import background, basins, columns, compare, detect, photometry
+from nexus_pipeline.products import l2, segm
 from nexus_pipeline.products.l4 import read_catalog, write_catalog
 from nexus_pipeline.products.model import RateImage
 from nexus_pipeline.recipes.catalog import NJY_PER_MJY, beside_jumps, catalog
@@ -189,6 +190,8 @@ def test_an_image_without_sources_gives_a_catalogue_of_no_rows(
     empty = starry(np.array([-200.0]), np.array([-200.0]), np.array([1.0]))
     made = catalog(empty, references)
     assert len(made.table) == 0
+    assert made.segments is not None
+    assert not made.segments.any()
     url = str(tmp_path / "empty_cat.parquet")
     write_catalog(made, url)
     assert len(read_catalog(url).table) == 0
@@ -205,6 +208,27 @@ def test_a_catalogue_has_the_mission_s_columns_and_comes_back(
     assert again.table.colnames == made.table.colnames
     np.testing.assert_array_equal(again.table["psf_flux"], made.table["psf_flux"])
     assert str(again.table["psf_flux"].unit) == "nJy"
+
+
+def test_the_segmentation_map_has_each_source_s_label_where_it_is(
+    references: ReferenceStore, tmp_path: Path
+) -> None:
+    made = catalog(
+        starry(np.array([100.0, 30.0]), np.array([90.0, 200.0]), np.array([500.0, 90.0])), references
+    )
+    assert made.segments is not None
+    url = str(tmp_path / "two_segm.asdf")
+    segm.write_segments(made, made.segments, url)
+    meta, labels = segm.read_segments(url)
+    assert meta.detector == build.DETECTOR
+    assert labels.shape == (SIZE, SIZE)
+    assert sorted(np.unique(labels)) == [0, *sorted(made.table["label"])]
+    for row in made.table:
+        assert labels[round(row["y_psf"]), round(row["x_psf"])] == row["label"]
+        area = np.count_nonzero(labels == row["label"]) * 0.11**2
+        assert row["segment_area"].item() == pytest.approx(area, rel=0.02)
+    with pytest.raises(WrongProductError, match="holds an L4 segmentation map, not an L2 image"):
+        l2.read_rate_image(url)
 
 
 def test_an_uncalibrated_image_is_refused(references: ReferenceStore) -> None:

@@ -1,5 +1,8 @@
 """How many processes fit: by the memory of the control group, not only of the machine."""
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -51,3 +54,24 @@ def test_as_many_processes_work_as_fit_into_memory(monkeypatch: pytest.MonkeyPat
     for free_gb, jobs in ((1, 1), (7, 2), (100, 5)):
         monkeypatch.setattr(memory, "available_bytes", lambda free=free_gb: free * GB)
         assert batch.default_jobs(5) == jobs
+
+
+HELD_AFTER_A_PLANE_OF_100_MB = """
+import numpy, psutil
+from nexus_pipeline.scale import memory
+memory.keep_freed()
+before = psutil.Process().memory_info().rss
+plane = numpy.ones(100_000_000, numpy.uint8)
+del plane
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+def test_a_process_told_so_keeps_the_memory_of_planes_for_the_next() -> None:
+    def held(script: str) -> int:
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    assert held(HELD_AFTER_A_PLANE_OF_100_MB) > 95_000_000
+    assert held(HELD_AFTER_A_PLANE_OF_100_MB.replace("memory.keep_freed()", "")) < 20_000_000

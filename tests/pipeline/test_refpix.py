@@ -17,7 +17,7 @@ from nexus_pipeline.references import irrc
 from nexus_pipeline.references.kinds import RefpixReference
 from nexus_pipeline.references.make import READ_NOISE_DN, Maker
 from nexus_pipeline.simulate.detector import darks
-from nexus_pipeline.simulate.electronics import Electronics
+from nexus_pipeline.simulate.electronics import CLOCKS_TOGETHER, Electronics
 from nexus_pipeline.steps import refpix
 
 ROWS = np.array([0, 3, 4, 76, 77, 2000, 4000, 4094, 4095])
@@ -76,10 +76,14 @@ def shared_power(data: np.ndarray) -> np.ndarray:
 
 
 def removable(electronics: Electronics, read_noise: float) -> float:
-    """Return the share of the 1/f noise that the best linear filter of the 33rd output takes out."""
+    """Return the share of the 1/f noise that the best linear filter of the 33rd output takes out.
+
+    What that output has of its own, white and 1/f, is in its way.
+    """
     frequency = np.arange(1, N_ROWS * irrc.ROW_SAMPLES // 2 + 1)
     shared = electronics.pink_dn**2 / frequency / np.sum(1 / frequency)
-    own = read_noise**2 / frequency.size
+    slow = np.where(frequency <= N_ROWS * irrc.ROW_SAMPLES // CLOCKS_TOGETHER // 2, 1 / frequency, 0)
+    own = read_noise**2 / frequency.size + electronics.channel_pink_dn**2 * slow / slow.sum()
     return float(np.sum(shared**2 / (shared + own)) / np.sum(shared))
 
 

@@ -22,7 +22,7 @@ from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.simulate.random import Effect
 from nexus_pipeline.sky import wcs
 
-QUIET = Electronics(channel_offset_dn=0, row_drift_dn=0, pink_dn=0)
+QUIET = Electronics(channel_offset_dn=0, row_drift_dn=0, pink_dn=0, channel_pink_dn=0)
 RA, DEC = 270.0, 66.0
 
 

@@ -15,6 +15,7 @@ from tests.support.portal import (
     database_file,
     portal_over,
     with_a_busy_month,
+    with_a_shared_team,
 )
 
 from nexus_allocator.services import portal_lists
@@ -39,12 +40,18 @@ OF_THE_ASTRONOMER = {
     "account": "accounts/wide-field-demo",
     "requests-waiting": "requests",
     "policy": "policy",
+    "teams": "teams",
+    "team": "teams/wide-field-demo",
+    "team-member": "teams/wide-field-demo/members/teammate",
+    "team-group": "teams/wide-field-demo/groups/{group}",
+    "team-leave": "teams/wide-field-demo/leave",
     "not-found": "nowhere",
     "forbidden": "admin/people",
 }
-OF_THE_NEWCOMER = {"my-allocations-empty": "", "requests-empty": "requests"}
+OF_THE_NEWCOMER = {"my-allocations-empty": "", "requests-empty": "requests", "teams-invited": "teams"}
 OF_THE_ADMINISTRATOR = {
     "no-usage": "",
+    "teams-empty": "teams",
     "ask": "requests",
     "admin-requests": "admin/requests",
     "admin-request": "admin/requests/{request}",
@@ -64,6 +71,7 @@ class Site:
     root: str
     pictures: Path
     request: str
+    group: str
 
     def page(self, hub_name: str, *, scheme: str = "light", width: int = 1280) -> Page:
         """Return a page of a fresh browser in which ``hub_name`` has signed in."""
@@ -84,10 +92,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_hub() as hub, portal_over(database_file(folder), hub) as portal:
         with_a_busy_month(portal)
         portal.person("newcomer", "Nia Newcomer")
+        group = with_a_shared_team(portal)
         with portal.database.reading_scope() as session:
             waiting = portal_lists.waiting_requests(session)[0]
         with portal.served() as address, chromium() as browser:
-            yield Site(portal, browser, address + PREFIX, folder / "pictures", str(waiting.id))
+            yield Site(portal, browser, address + PREFIX, folder / "pictures", str(waiting.id), str(group))
 
 
 def require_steady_and_whole(page: Page, site: Site, name: str, *, width: int) -> None:
@@ -116,7 +125,7 @@ def test_every_page_is_accessible_steady_and_whole(
     page = site.page(hub_name, scheme=scheme, width=width)
     try:
         for name, path in pages.items():
-            page.goto(site.root + path.format(request=site.request))
+            page.goto(site.root + path.format(request=site.request, group=site.group))
             require_steady_and_whole(page, site, f"{name}-{scheme}-{width}", width=width)
             if (scheme, width) in AXE_LOOKS:
                 require_accessible(page, name)

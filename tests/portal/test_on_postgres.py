@@ -12,6 +12,7 @@ from tests.support.portal import (
     portal_over,
     text_of,
     with_a_busy_month,
+    with_a_shared_team,
 )
 from tests.support.postgres import PostgresServer, postgres_server
 
@@ -20,7 +21,15 @@ from nexus_allocator.store.schema import upgrade
 __all__ = ["postgres_server"]
 
 PAGES = {
-    "astronomer": ["", "accounts/astronomer", "accounts/wide-field-demo", "requests", "policy"],
+    "astronomer": [
+        "",
+        "accounts/astronomer",
+        "accounts/wide-field-demo",
+        "requests",
+        "policy",
+        "teams",
+        "teams/wide-field-demo",
+    ],
     "admin": [
         "",
         "admin/requests",
@@ -48,6 +57,9 @@ def both(
             upgrade(postgres.database)
             with_a_busy_month(sqlite)
             with_a_busy_month(postgres)
+            for portal in (sqlite, postgres):
+                portal.person("newcomer", "Nia Newcomer")
+                with_a_shared_team(portal)
             yield [sqlite, postgres]
 
 

@@ -9,6 +9,8 @@ from nexus_allocator.web import sessions
 FORMS = [
     ("servers/-/stop", {}),
     ("servers/-/keep-alive", {"keep": "yes"}),
+    ("teams/wide-field-demo/invitations", {"whom": "admin"}),
+    ("teams/wide-field-demo/members/teammate/remove", {"reason": "because"}),
     ("requests", {"account": "astronomer", "tier": "research", "justification": "x" * 60}),
 ]
 

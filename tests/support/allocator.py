@@ -23,11 +23,25 @@ from tests.support.postgres import free_port
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.credits import MICRO
+from nexus_allocator.domain.notices import notice_sentence
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.domain.states import Role, TierSlug
+from nexus_allocator.domain.states import Role, ShareKind, TierSlug
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import admission, allocations, holds, metering, people, teams
+from nexus_allocator.services import (
+    admission,
+    allocations,
+    holds,
+    invitations,
+    memberships,
+    metering,
+    notices,
+    people,
+    shares,
+    stops,
+    team_reading,
+    teams,
+)
 from nexus_allocator.store import accounts, ledger
 from nexus_allocator.store import holds as hold_rows
 from nexus_allocator.store.session import Database
@@ -69,7 +83,7 @@ class World:
         with self.database.session_scope() as session:
             person = people.sign_in(
                 session, issuer=ISSUER, subject=name, preferred_username=name, display_name=name.title(),
-                email=None, is_administrator=is_administrator, now=self.clock(),
+                email=f"{name}@example.org", is_administrator=is_administrator, now=self.clock(),
             )  # fmt: skip
             return person.id
 
@@ -99,6 +113,55 @@ class World:
             for number, name in enumerate(members):
                 role = Role.MEMBER if number else Role.LEAD
                 teams.add_member(session, team=slug, hub_name=name, role=role, now=self.clock())
+
+    def invite(self, team: str, whom: str, *, by: str | None = None, role: Role = Role.MEMBER) -> UUID:
+        with self.database.session_scope() as session:
+            made = invitations.invite(session, team=team, whom=whom, by=by, role=role, now=self.clock())
+            return made.id
+
+    def answers(self, hub_name: str, invitation_id: UUID, *, yes: bool = True) -> None:
+        answer = invitations.accept if yes else invitations.decline
+        with self.database.session_scope() as session:
+            answer(session, invitation_id, hub_name=hub_name, now=self.clock())
+
+    def leaves(self, hub_name: str, team: str) -> list[stops.ToStop]:
+        with self.database.session_scope() as session:
+            return memberships.leave(session, team=team, hub_name=hub_name, now=self.clock())
+
+    def remove(self, hub_name: str, team: str, *, by: str | None = None) -> list[stops.ToStop]:
+        with self.database.session_scope() as session:
+            return memberships.remove(
+                session, team=team, member=hub_name, reason="for the test", by=by, now=self.clock()
+            )
+
+    def share(self, team: str, holder: str | UUID, amount: float, kind: ShareKind = ShareKind.CAP) -> None:
+        """Give a member, or a sub-group by its id, a part of the team's credits."""
+        named = shares.Holder(subgroup_id=holder) if isinstance(holder, UUID) else shares.Holder(holder)
+        with self.database.session_scope() as session:
+            shares.set_share(
+                session, team=team, holder=named, kind=kind, amount_micro=round(amount * MICRO), by=None,
+                now=self.clock(),
+            )  # fmt: skip
+
+    def unshare(self, team: str, holder: str) -> None:
+        with self.database.session_scope() as session:
+            shares.lift_share(session, team=team, holder=shares.Holder(holder), by=None, now=self.clock())
+
+    def group(self, team: str, label: str, *members: str) -> UUID:
+        with self.database.session_scope() as session:
+            made = shares.make_subgroup(session, team=team, label=label, by=None, now=self.clock()).id
+            for name in members:
+                shares.group(session, team=team, member=name, subgroup_id=made, by=None, now=self.clock())
+            return made
+
+    def team_page(self, team: str, viewer: str) -> team_reading.TeamPage:
+        with self.database.reading_scope() as session:
+            return team_reading.team_page(session, slug=team, hub_name=viewer, now=self.clock())
+
+    def told(self, hub_name: str) -> list[str]:
+        with self.database.reading_scope() as session:
+            told = notices.unread(session, hub_name=hub_name)
+        return [notice_sentence(each.kind, each.facts) for each in told]
 
     def grant(self, account: str, amount: float) -> None:
         self._enter(allocations.grant, account, amount)

@@ -283,6 +283,35 @@ def wfi18_transient_cost(given: dict[str, np.ndarray]) -> dict[str, object]:
     return {**told, "taken": (before - data[0])[given["rows"]]}
 
 
+def tweakwcs(given: dict[str, np.ndarray]) -> dict[str, object]:
+    """Fit matched stars of detectors together as romancal 1.1's ``tweakreg`` does; the sky at ``grid`` then.
+
+    ``wcs_file`` is an ASDF file with a list of WCS, ``owner`` the place in it of each star's own. Each fit is
+    of one of ``geometries`` to the first of the detectors, as many as ``numbers`` says beside it.
+    """
+    import asdf  # noqa: PLC0415
+    from astropy.table import Table  # noqa: PLC0415
+    from tweakwcs import RomanWCSCorrector  # noqa: PLC0415
+    from tweakwcs.wcsimage import RefCatalog, WCSGroupCatalog, WCSImageCatalog  # noqa: PLC0415
+
+    angles = dict(zip(("v2_ref", "v3_ref", "roll_ref"), given["angles"].tolist(), strict=True))
+    with asdf.open(str(given["wcs_file"]), lazy_load=False) as file:
+        wcs = list(file["wcs"])
+    told: dict[str, object] = {}
+    for n, geometry in zip(given["numbers"].tolist(), given["geometries"].tolist(), strict=True):
+        images = []
+        for k in range(n):
+            columns = {name: given[name][given["owner"] == k] for name in ("x", "y", "weight")}
+            images.append(WCSImageCatalog(Table(columns), RomanWCSCorrector(wcs[k], angles), name=str(k)))
+        mine = given["owner"] < n
+        references = RefCatalog(Table({"RA": given["ra"][mine], "DEC": given["dec"][mine]}), name="gaia")
+        group = WCSGroupCatalog(images, name="exposure")
+        assert group.align_to_ref(references, fitgeom=geometry, nclip=0)
+        sky = [each.corrector.wcs(*given["grid"], with_bounding_box=False) for each in group]
+        told[f"{geometry}_{n}"] = np.array(sky)
+    return told
+
+
 WHAT = {
     "likelihood": likelihood,
     "saturation": saturation,
@@ -295,6 +324,7 @@ WHAT = {
     "dark_decay_cost": dark_decay_cost,
     "wfi18_transient_cost": wfi18_transient_cost,
     "refpix_cost": refpix_cost,
+    "tweakwcs": tweakwcs,
     "casertano_cost": lambda given: cost(lambda: casertano(given), int(given["repeats"])),
 }
 

@@ -24,10 +24,21 @@ from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.domain.states import Role, StopReason, TierSlug
+from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import admission, decisions, holds, people, requests, stops, teams
+from nexus_allocator.services import (
+    admission,
+    decisions,
+    holds,
+    invitations,
+    notices,
+    people,
+    requests,
+    shares,
+    stops,
+    teams,
+)
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -35,6 +46,7 @@ from nexus_allocator.web.context import Portal
 from nexus_allocator.web.oauth import HubSignIn
 
 PREFIX = "/services/nexus/"
+TEAM = "wide-field-demo"
 NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
 GRACE_MINUTES = 10
 JUSTIFICATION = (
@@ -267,6 +279,28 @@ def with_a_busy_month(portal: PortalUnderTest) -> None:
     decide(portal, denied)
     portal.ask("astronomer", "research")
     send_back(portal, portal.ask("teammate", "research"))
+
+
+def with_a_shared_team(portal: PortalUnderTest) -> UUID:
+    """The team of the busy month divides its credits and invites; return its sub-group."""
+    by, now = "astronomer", portal.clock()
+    with portal.database.session_scope() as session:
+        group = shares.make_subgroup(session, team=TEAM, label="Grism", by=by, now=now).id
+        shares.group(session, team=TEAM, member="teammate", subgroup_id=group, by=by, now=now)
+        for holder, kind, credits_micro in (
+            (shares.Holder(subgroup_id=group), ShareKind.FAIR, 1_500_000_000),
+            (shares.Holder("teammate"), ShareKind.CAP, 400_000_000),
+        ):
+            shares.set_share(
+                session, team=TEAM, holder=holder, kind=kind, amount_micro=credits_micro, by=by, now=now
+            )
+        for whom in ("newcomer", "somebody.new@example.org"):
+            invitations.invite(session, team=TEAM, whom=whom, by=by, now=now)
+        notices.tell(
+            session, people.person_called(session, "astronomer").id, NoticeKind.MEMBER_JOINED, key="past",
+            facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,
+        )  # fmt: skip
+    return group
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

@@ -92,7 +92,6 @@ def timed(name: str, function: Callable[..., Any], seconds: dict[str, float]) ->
 
 def main() -> None:
     store, extra, field, out = (Path(argument) for argument in (*sys.argv[2:5], sys.argv[-1]))
-    one.write_flat_inl(extra)
     one.use_local_references(store, extra)
     one.forget_built_in_values()
     if sys.argv[1] == "catalogue":

@@ -30,13 +30,15 @@ def gaussian_fraction(x: Floats, y: Floats, sigma: float = SIGMA) -> Floats:
     return np.asarray(across * (erf((y + 0.5) / scale) - erf((y - 0.5) / scale)) / 2)
 
 
-def epsf(*, growth: float = 0.0, size: int = 121, active: int = ACTIVE) -> kinds.EpsfReference:
+def epsf(
+    *, growth: float = 0.0, size: int = 121, active: int = ACTIVE, sigma: float = SIGMA
+) -> kinds.EpsfReference:
     """Return a Gaussian ePSF whose width grows by ``growth`` from the left edge to the right."""
     axis = (np.arange(size) - size // 2) / OVERSAMPLE
     x, y = np.meshgrid(axis, axis)
     positions = [share * (active - 1) for share in (0.0, 0.5, 1.0)]
     stamps = [
-        gaussian_fraction(x, y, SIGMA * (1 + growth * at / (active - 1)))
+        gaussian_fraction(x, y, sigma * (1 + growth * at / (active - 1)))
         for _ in positions
         for at in positions
     ]

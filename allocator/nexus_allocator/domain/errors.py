@@ -60,6 +60,42 @@ class UnknownRequest(AllocatorError):
     slug, status = "unknown_request", 404
 
 
+class UnknownInvitation(AllocatorError):
+    slug, status = "unknown_invitation", 404
+
+
+class UnknownSubgroup(AllocatorError):
+    slug, status = "unknown_subgroup", 404
+
+
+class UnknownMember(AllocatorError):
+    slug, status = "unknown_member", 404
+
+
+class TeamRoleNeeded(AllocatorError):
+    slug, status = "team_role_needed", 403
+
+
+class LeadStays(AllocatorError):
+    slug, status = "lead_stays", 409
+
+
+class AlreadyMember(AllocatorError):
+    slug, status = "already_member", 409
+
+
+class AlreadyInvited(AllocatorError):
+    slug, status = "already_invited", 409
+
+
+class InvitationOver(AllocatorError):
+    slug, status = "invitation_over", 409
+
+
+class ShareExceeded(AllocatorError):
+    slug, status = "share_exceeded", 402
+
+
 class AgreementOutdated(AllocatorError):
     slug, status = "agreement_outdated", 409
 
@@ -134,6 +170,10 @@ class BadReason(AllocatorError):
 
 class BadName(AllocatorError):
     slug, status = "bad_name", 422
+
+
+class BadAddress(AllocatorError):
+    slug, status = "bad_address", 422
 
 
 class BadGrantList(AllocatorError):

@@ -26,7 +26,67 @@ class AccountKind(StrEnum):
 
 class Role(StrEnum):
     LEAD = "lead"
+    MANAGER = "manager"
     MEMBER = "member"
+
+
+class TeamAct(StrEnum):
+    """What is done to a team; `teams.may` says which roles do it."""
+
+    SEE = "see"
+    INVITE = "invite"
+    INVITE_MANAGER = "invite-manager"
+    REMOVE_MEMBER = "remove-member"
+    REMOVE_MANAGER = "remove-manager"
+    CHANGE_ROLE = "change-role"
+    HAND_OVER = "hand-over"
+    DIVIDE = "divide"
+
+
+class TeamMoveKind(StrEnum):
+    """What happened in a team; each is kept with who, when and to whom."""
+
+    MADE = "made"
+    INVITED = "invited"
+    INVITATION_WITHDRAWN = "invitation-withdrawn"
+    JOINED = "joined"
+    DECLINED = "declined"
+    ROLE_CHANGED = "role-changed"
+    HANDED_OVER = "handed-over"
+    LEFT = "left"
+    REMOVED = "removed"
+    GROUP_MADE = "group-made"
+    GROUP_ENDED = "group-ended"
+    GROUPED = "grouped"
+    SHARE_SET = "share-set"
+    SHARE_LIFTED = "share-lifted"
+
+
+class InvitationState(StrEnum):
+    """An open invitation past its date has expired; nobody needs to write that down."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+
+
+class ShareKind(StrEnum):
+    """A cap is the most that a holder may take; a fair share is kept for its holder while they use it."""
+
+    CAP = "cap"
+    FAIR = "fair"
+
+
+class NoticeKind(StrEnum):
+    """What the portal tells a person, once each."""
+
+    LEFT_TEAM = "left-team"
+    REMOVED_FROM_TEAM = "removed-from-team"
+    MEMBER_JOINED = "member-joined"
+    MEMBER_LEFT = "member-left"
+    INVITATION_DECLINED = "invitation-declined"
+    LEADS_TEAM = "leads-team"
 
 
 class EntryKind(StrEnum):
@@ -88,6 +148,7 @@ class StopReason(StrEnum):
     QUOTA = "quota"
     ADMINISTRATOR = "administrator"
     SUSPENDED = "suspended"
+    LEFT_TEAM = "left-team"
     SHUTDOWN = "shutdown"
     START_FAILED = "start-failed"
     OUT_OF_MEMORY = "out-of-memory"

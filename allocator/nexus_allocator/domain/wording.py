@@ -25,6 +25,18 @@ def _quota(facts: Facts) -> str:
     return f"This server needs {need} credits, {left} left; {instead}."
 
 
+def _share(facts: Facts) -> str:
+    need, left = shown_need(facts["requested_micro"]), shown(facts["available_micro"])
+    fits = facts["fits"]
+    if fits is None:
+        instead = "ask the team's lead for a larger part"
+    else:
+        instead = f"a {fits['label']} server for {hours(fits['hours'])} would fit"
+    return (
+        f"This server needs {need} credits, and your part of {facts['account']} has {left} left; {instead}."
+    )
+
+
 def _bad_hours(facts: Facts) -> str:
     return (
         f"Planned hours must be a number from {facts['min']:g} to {facts['max']:g} "
@@ -80,6 +92,18 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_hold": lambda f: f"There is no hold {f['hold_id']}.",
     "unknown_server": lambda f: f"{f['person']} has no running server called {f['server']}.",
     "unknown_request": lambda f: f"There is no request {f['request_id']}.",
+    "unknown_invitation": lambda f: "There is no such invitation for you.",
+    "unknown_subgroup": lambda f: f"{f['team']} has no such sub-group.",
+    "unknown_member": lambda f: f"{f['person']} is not in {f['team']}.",
+    "team_role_needed": lambda f: f"In {f['team']} this is for {_listed(f, 'roles')}; you are {f['role']}.",
+    "lead_stays": lambda f: f"The lead of {f['team']} hands it over to another member first.",
+    "already_member": lambda f: f"{f['person']} is in {f['team']} already.",
+    "already_invited": lambda f: f"{f['person']} has an open invitation to {f['team']} already.",
+    "invitation_over": lambda f: (
+        f"This invitation to {f['team']} {f['ended']}; ask the team for another one."
+    ),
+    "share_exceeded": _share,
+    "bad_address": lambda f: f"{f['address']!r} is neither a hub name nor an e-mail address.",
     "agreement_outdated": lambda f: (
         f"Version {f['given']} is not in force; please read and accept version {f['version']}."
     ),
@@ -140,6 +164,7 @@ STOPS: dict[str, str] = {
     StopReason.QUOTA: "The account ran out of credits.",
     StopReason.ADMINISTRATOR: "An administrator stopped it.",
     StopReason.SUSPENDED: "The person was suspended.",
+    StopReason.LEFT_TEAM: "The team's credits paid for it, and its owner left the team.",
     StopReason.SHUTDOWN: "The platform was shut down.",
     StopReason.NEVER_STARTED: "It never started; nothing was charged.",
     StopReason.REPLACED: "It never started, and a new launch took its place; nothing was charged.",

@@ -13,6 +13,7 @@ from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
+from nexus_allocator.services import shares
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
 from nexus_allocator.store import accounts, holds, people
 from nexus_allocator.store import room as rooms
@@ -75,7 +76,10 @@ def admit(
     order = _checked(session, launch, policy=policy, grace_minutes=grace_minutes)
     allocation = _lock_after_earlier(session, order, now=now)
     _require_room(session, policy, order, allocation, now=now)
+    wanted = shares.Wanted(order.account, order.person.id, order.size, order.price)
+    subgroup_id = shares.require_part(session, wanted, allocation, policy=policy, now=now)
     hold = _place(session, policy, order, allocation, now=now)
+    hold.subgroup_id = subgroup_id
     return _admission(session, order, hold)
 
 

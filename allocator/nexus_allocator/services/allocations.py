@@ -37,8 +37,12 @@ def open_account(
     tier: TierSlug,
     actor: str,
     now: datetime,
+    with_grant: bool = True,
 ) -> Account:
-    """Make an account with its allocation in ``tier`` and, where the tier states credits, their grant."""
+    """Make an account with its allocation in ``tier`` and, where the tier states credits, their grant.
+
+    ``with_grant`` False: an award decides what is granted.
+    """
     owner = {"person_id": owner_id} if kind is AccountKind.PERSONAL else {"team_id": owner_id}
     account = Account(slug=slug, label=label, kind=kind, created_at=now, **owner)
     session.add(account)
@@ -52,7 +56,7 @@ def open_account(
     session.flush()
     ledger.open_book(session, allocation.id)
     announce(session, "account_opened", account_id=account.id, tier=tier)
-    if terms.credits_micro:
+    if terms.credits_micro and with_grant:
         reason = f"{terms.label} allocation"
         award(session, allocation.id, terms.credits_micro, key=f"open/{allocation.id}", actor=actor,
               reason=reason, now=now)  # fmt: skip

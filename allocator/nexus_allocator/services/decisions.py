@@ -10,7 +10,7 @@ from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import BadAmount, BadDate, UnknownRequest
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations
+from nexus_allocator.services import allocations, founding
 from nexus_allocator.services.request_moves import move, renew
 from nexus_allocator.services.rights import administrator
 from nexus_allocator.store import accounts, requests
@@ -119,7 +119,8 @@ def _give(
     now: datetime,
 ) -> None:
     asked, terms = policy.tiers[request.tier], policy.tiers[given.tier or request.tier]
-    found = accounts.by_id(session, request.account_id)
+    actor = admin.hub_name if admin else PLATFORM
+    found = founding.account_for(session, request, terms.slug, policy=policy, actor=actor, now=now)
     allocation = accounts.lock(session, [found.allocation.id])[found.allocation.id]
     amount = _amount(terms.credits_micro if given.credits_micro is None else given.credits_micro)
     ends = given.expires_at or max(allocation.expires_at, now + terms.length)
@@ -130,7 +131,6 @@ def _give(
     _decide(session, request, whole=whole, note=given.note, admin=admin, now=now)
     allocation.tier, allocation.policy_version, allocation.expires_at = terms.slug, policy.version, ends
     request.awarded_micro, request.ends_at = amount, ends
-    actor = admin.hub_name if admin else PLATFORM
     allocations.award(session, allocation.id, amount, key=f"request/{request.id}", actor=actor,
                       reason=f"{terms.label} award", now=now)  # fmt: skip
     renew(session, request.account_id, by=request.id, now=now)

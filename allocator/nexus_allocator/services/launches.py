@@ -1,6 +1,6 @@
 """What the launch page shows: who may pay, for which sizes, what it costs and what is left."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
 from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.services import shares
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, holds, ledger, people, requests
 from nexus_allocator.store.tables import Account, Allocation, Hold
@@ -64,7 +65,7 @@ def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetim
     chargeable = accounts.chargeable_by(session, person.id)
     return LaunchPage(
         accepted=True,
-        accounts=[_choice(session, policy, account, now) for account in chargeable],
+        accounts=[_choice(session, policy, account, person.id, now=now) for account in chargeable],
         last_stop=last_stop(session, person.id),
         can_request=any(_can_request(session, policy, account) for account in chargeable),
     )
@@ -96,7 +97,9 @@ def _stop_of(hold: Hold) -> LastStop | None:
     return LastStop(hold.stop_reason, hold.stop_actor, at, hold.exit_signal, hold.exit_code)
 
 
-def _choice(session: Session, policy: Policy, account: Account, now: datetime) -> AccountChoice:
+def _choice(
+    session: Session, policy: Policy, account: Account, person_id: UUID, *, now: datetime
+) -> AccountChoice:
     allocation = account.allocation
     return AccountChoice(
         slug=account.slug,
@@ -104,9 +107,20 @@ def _choice(session: Session, policy: Policy, account: Account, now: datetime) -
         kind=account.kind,
         tier=allocation.tier,
         expires_at=allocation.expires_at,
-        standing=standing(session, allocation, now=now),
+        standing=_own_standing(session, account, person_id, now=now),
         sizes=policy.sizes_of(allocation.tier) if now < allocation.expires_at else [],
     )
+
+
+def _own_standing(session: Session, account: Account, person_id: UUID, *, now: datetime) -> Standing:
+    """Return where the account stands, with what is available no more than the person's part of it."""
+    whole = standing(session, account.allocation, now=now)
+    if account.team_id is None:
+        return whole
+    part = shares.standing_of(session, account.team_id, account.allocation.id, person_id=person_id, now=now)
+    if part is None or part.room_micro is None:
+        return whole
+    return replace(whole, available_micro=min(whole.available_micro, part.room_micro))
 
 
 def _can_request(session: Session, policy: Policy, account: Account) -> bool:

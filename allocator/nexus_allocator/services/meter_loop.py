@@ -9,6 +9,7 @@ from datetime import timedelta
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services import forecasts
+from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
 from nexus_allocator.services.request_moves import turn_all
 from nexus_allocator.store import meter
@@ -54,6 +55,7 @@ class MeterLoop:
             turn_all(self.database, policy=self.policy, now=now)
             with self.database.session_scope() as session:
                 forecasts.keep_days(session, now=now)
+            stop_leavers(self.database, self.hub, now=now)
         return ours
 
     def _run(self) -> None:

@@ -100,6 +100,7 @@ class RequestRow:
     members: tuple[str, ...]
     asked_micro: int | None
     ends_at: datetime | None
+    team_label: str | None
     history: tuple[MoveRow, ...]
     is_by_administrator: bool
 
@@ -264,6 +265,7 @@ def _request_row(
         members=tuple(row.members or ()),
         asked_micro=row.asked_micro,
         ends_at=row.ends_at,
+        team_label=row.team_label,
         is_by_administrator=row.decided_by is not None,
         history=tuple(MoveRow(RequestState(move.after), by, move.at, move.reason) for move, by in moves),
     )

@@ -20,9 +20,10 @@ from nexus_allocator.domain.names import MUST_BE, NAME
 from nexus_allocator.domain.policy import Policy, Tier
 from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT
 from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, decisions
+from nexus_allocator.services import allocations, decisions, founding
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_to_speak_for, in_good_standing, person_called
+from nexus_allocator.services.teams import require_label
 from nexus_allocator.store import accounts, people, requests
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Person, TierRequest
@@ -44,6 +45,7 @@ class Ask:
     exposures: int | None = None
     grant_number: str | None = None
     members: tuple[str, ...] = ()
+    team_label: str | None = None
 
 
 def submit(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: datetime) -> TierRequest:
@@ -53,6 +55,8 @@ def submit(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: da
     """
     allocations.require_reason(ask.justification)
     request, person = _written(session, ask, policy=policy, hub_name=hub_name, now=now)
+    if founding.founds(request, accounts.by_id(session, request.account_id)):
+        require_label(request.team_label or "")
     request.submitted_at = now
     move(session, request, RequestState.SUBMITTED, mover=Mover.APPLICANT, actor_id=person.id, now=now)
     decisions.award_by_grant(session, request, person, policy=policy, now=now)
@@ -124,6 +128,7 @@ def _begun(
 def _write(request: TierRequest, ask: Ask, policy: Policy) -> None:
     request.tier, request.justification = TierSlug(ask.tier), ask.justification.strip()
     request.title, request.exposures = ask.title, ask.exposures
+    request.team_label = (ask.team_label or "").strip() or None
     request.grant_number, request.members = decisions.grant_key(ask.grant_number), list(ask.members)
     wanted = ask.exposures
     request.asked_micro = None if wanted is None else wanted * science.exposure_micro(policy)
@@ -135,6 +140,8 @@ def require_sense(ask: Ask) -> None:
     for text, most in ((ask.justification, longest), (ask.title or "", LONGEST_TITLE)):
         if len(text.strip()) > most or "\x00" in text:
             raise BadReason(min=0, max=most)
+    if (ask.team_label or "").strip():
+        require_label(ask.team_label or "")
     if ask.exposures is not None and not 0 < ask.exposures <= MOST_EXPOSURES:
         raise BadAmount(amount=ask.exposures, must_be=f"from 1 to {MOST_EXPOSURES:,} exposures")
     for name in ask.members:

@@ -12,13 +12,19 @@ from nexus_allocator.domain.states import (
     BookKind,
     EntryKind,
     HoldState,
+    InvitationState,
+    NoticeKind,
     RequestState,
     Role,
+    ShareKind,
+    TeamMoveKind,
     TierSlug,
 )
 from nexus_allocator.store.base import Base, Word
 
 OPEN_HOLD = text("state IN ('placed', 'running')")
+LIVING_SUBGROUP = text("ended_at IS NULL")
+ONE_LEAD = text("role = 'lead'")
 OPEN_REQUEST = text("state IN ('draft', 'submitted', 'in-review', 'returned')")
 
 
@@ -78,14 +84,112 @@ class Team(Base):
     label: Mapped[str] = mapped_column(Text)
     gid: Mapped[int] = mapped_column(unique=True)
     created_at: Mapped[datetime]
+    counted_from: Mapped[datetime | None]
+
+
+class Subgroup(Base):
+    """Members who have one share between them; its row stays when it ends, because holds name it."""
+
+    __tablename__ = "subgroup"
+    __table_args__ = (
+        Index(
+            "ix_subgroup_label",
+            "team_id",
+            "label",
+            unique=True,
+            sqlite_where=LIVING_SUBGROUP,
+            postgresql_where=LIVING_SUBGROUP,
+        ),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"))
+    label: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class Membership(Base):
     __tablename__ = "membership"
+    __table_args__ = (
+        Index(
+            "ix_membership_lead",
+            "team_id",
+            unique=True,
+            sqlite_where=ONE_LEAD,
+            postgresql_where=ONE_LEAD,
+        ),
+    )
     team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"), primary_key=True)
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True, index=True)
     role: Mapped[Role] = mapped_column(Word(Role))
     joined_at: Mapped[datetime]
+    subgroup_id: Mapped[UUID | None] = mapped_column(ForeignKey("subgroup.id"))
+
+
+class Share(Base):
+    """A part of a team's allocation, of one member or one sub-group."""
+
+    __tablename__ = "share"
+    __table_args__ = (
+        CheckConstraint("(person_id IS NULL) <> (subgroup_id IS NULL)", name="one_holder"),
+        CheckConstraint("amount_micro >= 0", name="amount"),
+        UniqueConstraint("team_id", "person_id"),
+        UniqueConstraint("subgroup_id"),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"))
+    person_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    subgroup_id: Mapped[UUID | None] = mapped_column(ForeignKey("subgroup.id"))
+    kind: Mapped[ShareKind] = mapped_column(Word(ShareKind))
+    amount_micro: Mapped[int]
+    set_at: Mapped[datetime]
+
+
+class Invitation(Base):
+    """An invitation to a team: of somebody known, or of whoever signs in with an e-mail address."""
+
+    __tablename__ = "invitation"
+    __table_args__ = (
+        CheckConstraint("(person_id IS NULL) <> (email IS NULL)", name="one_way"),
+        Index("ix_invitation_team", "team_id", "state"),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"))
+    person_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"), index=True)
+    email: Mapped[str | None] = mapped_column(Text, index=True)
+    role: Mapped[Role] = mapped_column(Word(Role))
+    state: Mapped[InvitationState] = mapped_column(Word(InvitationState))
+    invited_by: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    invited_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+class TeamMove(Base):
+    """One thing that happened in a team; rows never change. ``actor_id`` None is an operator."""
+
+    __tablename__ = "team_move"
+    team_id: Mapped[UUID] = mapped_column(ForeignKey("team.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    kind: Mapped[TeamMoveKind] = mapped_column(Word(TeamMoveKind))
+    actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    subject_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime]
+
+
+class PortalNotice(Base):
+    """Something a person is told once; ``key`` names it, so that it isn't told again."""
+
+    __tablename__ = "portal_notice"
+    __table_args__ = (Index("ix_portal_notice_person", "person_id", "read_at"),)
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"))
+    kind: Mapped[NoticeKind] = mapped_column(Word(NoticeKind))
+    key: Mapped[str] = mapped_column(Text, unique=True)
+    facts: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime]
+    read_at: Mapped[datetime | None]
 
 
 class Account(Base):
@@ -241,6 +345,8 @@ class Hold(Base):
         Index("ix_hold_allocation_placed", "allocation_id", "placed_at"),
         Index("ix_hold_person_placed", "person_id", "placed_at"),
         Index("ix_hold_person_settled", "person_id", "settled_at"),
+        Index("ix_hold_allocation_person", "allocation_id", "person_id", "placed_at"),
+        Index("ix_hold_subgroup", "subgroup_id", "placed_at"),
         CheckConstraint("posted_micro >= 0", name="posted"),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
@@ -274,6 +380,7 @@ class Hold(Base):
     stop_note: Mapped[str | None] = mapped_column(Text)
     exit_signal: Mapped[int | None]
     exit_code: Mapped[int | None]
+    subgroup_id: Mapped[UUID | None] = mapped_column(ForeignKey("subgroup.id"))
     allocation: Mapped[Allocation] = relationship(lazy="raise_on_sql")
     person: Mapped[Person] = relationship(lazy="raise_on_sql")
 
@@ -319,6 +426,7 @@ class TierRequest(Base):
     members: Mapped[list[str] | None] = mapped_column(JSON)
     asked_micro: Mapped[int | None]
     ends_at: Mapped[datetime | None]
+    team_label: Mapped[str | None] = mapped_column(Text)
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
     person: Mapped[Person] = relationship(lazy="raise_on_sql", foreign_keys=[person_id])
 

@@ -10,6 +10,7 @@ from nexus_allocator.domain.names import NAME
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services.allocations import LARGEST_MICRO, REASON_LENGTH
 from nexus_allocator.services.requests import LONGEST_TITLE, MOST_EXPOSURES, MOST_MEMBERS, Ask
+from nexus_allocator.services.teams import LABEL_LENGTH
 from nexus_allocator.web.formats import day_text
 
 Errors = dict[str, str]
@@ -42,6 +43,7 @@ class AskForm:
     exposures: str = ""
     grant_number: str = ""
     members: str = ""
+    team_label: str = ""
 
     def errors(self, accounts: set[str], tiers: set[str], *, draft: bool) -> Errors:
         """Return what is wrong; a draft may be unfinished, never too long."""
@@ -57,6 +59,8 @@ class AskForm:
             errors["title"] = f"Give a title of at most {LONGEST_TITLE} characters."
         if len(self.grant_number.strip()) > LONGEST_GRANT:
             errors["grant_number"] = f"A grant number has at most {LONGEST_GRANT} characters."
+        if len(self.team_label.strip()) > LABEL_LENGTH or not self.team_label.isprintable():
+            errors["team_label"] = f"Give the team a name of at most {LABEL_LENGTH} characters."
         wrong = [name for name in self.names() if not NAME.fullmatch(name)]
         if wrong or len(self.names()) > MOST_MEMBERS:
             shown = ", ".join(name[:40] for name in wrong[:3]) or "more"
@@ -91,6 +95,7 @@ class AskForm:
             exposures=self.exposure_count(policy),
             grant_number=self.grant_number.strip() or None,
             members=self.names(),
+            team_label=self.team_label.strip() or None,
         )
 
 

@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from nexus_allocator.domain import science, wording
 from nexus_allocator.domain.forecast import Forecast
+from nexus_allocator.domain.notices import notice_sentence
 from nexus_allocator.domain.policy import Policy, RateCard, Tier
 from nexus_allocator.domain.states import Approval, HoldState, RequestState, StopReason, TierSlug
 from nexus_allocator.services.forecasts import DayLeft, DaySpend, PoolReading
+from nexus_allocator.services.notices import Told
 from nexus_allocator.services.portal_lists import AccountRow, MoveRow, RequestRow
 from nexus_allocator.services.portal_reading import AccountPage, AccountReading, ServerReading
 from nexus_allocator.web.charts import BarChart, balance_meter, spend_chart
@@ -160,6 +163,17 @@ class LastStop:
 
 def last_stop(server: ServerReading | None) -> LastStop | None:
     return None if server is None else LastStop(stop_text(server, own=True), server.ended_at)
+
+
+@dataclass(frozen=True)
+class NoticeView:
+    id: UUID
+    text: str
+    at: datetime
+
+
+def notice_views(told: Iterable[Told]) -> list[NoticeView]:
+    return [NoticeView(row.id, notice_sentence(row.kind, row.facts), row.at) for row in told]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,10 @@ PIXEL_SCALE_ARCSEC: Final = 0.11
 NOMINAL_PIXEL_AREA_SR: Final = math.radians(PIXEL_SCALE_ARCSEC / 3600) ** 2
 """Area that ``conversion_megajanskys`` and the relative pixel area refer to."""
 
+MOSAIC_SCALE_ARCSEC: Final = 0.055
+"""Pixels of the mission's mosaics."""
+MOSAIC_PIXEL_AREA_SR: Final = math.radians(MOSAIC_SCALE_ARCSEC / 3600) ** 2
+
 DETECTORS: Final = tuple(f"WFI{number:02d}" for number in range(1, 19))
 
 V2_CENTRE_ARCSEC: Final = 1546.3846181707652

@@ -24,6 +24,7 @@ KINDS: Final = {
     "WfiMosaic": "an L3 mosaic",
     "Ramp": "an intermediate ramp",
     "ImageSourceCatalog": "an L4 catalogue",
+    "SegmentationMap": "an L4 segmentation map",
 }
 # What asdf, yaml, numpy and lz4 raise on bytes that are not what they seemed.
 _BROKEN: Final = (

@@ -183,10 +183,51 @@ class RateImage:
 
 @dataclass(frozen=True)
 class Catalog:
-    """An L4 product: one row per source in the mission's columns, units on the columns."""
+    """An L4 product: one row per source in the mission's columns, units on the columns.
+
+    ``segments`` (4088, 4088) has the label of the source that each pixel belongs to, 0 for none; None in one
+    that was read, for it is a product of its own.
+    """
 
     meta: ExposureMeta
     table: Table
     provenance: Provenance = Provenance()
     photometry: Photometry | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    segments: NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True)
+class CoaddMeta:
+    """What a mosaic says of the exposures in it.
+
+    ``resample`` is rad's block of how they were brought together; ``exposure_id`` tells their visit: its
+    exposure number means nothing. ``own`` is ours alone.
+    """
+
+    filter_name: str
+    first: datetime
+    last: datetime
+    exposure_time_s: float
+    exposure_id: ExposureId = field(default_factory=ExposureId)
+    resample: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """An L3 product: (ny, nx) planes of surface brightness in MJy/sr, variances in their squares.
+
+    ``context`` (n, ny, nx) has a bit for each image that a pixel is made of; ``wcsinfo`` says the ``wcs`` in
+    numbers, as rad wants them.
+    """
+
+    meta: CoaddMeta
+    data: NDArray[np.float32]
+    err: NDArray[np.float32]
+    var_poisson: NDArray[np.float32]
+    var_rnoise: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    context: NDArray[np.uint32]
+    wcs: Any
+    wcsinfo: Mapping[str, Any]

@@ -6,7 +6,7 @@ from typing import Final
 
 from nexus_pipeline.errors import InputError
 
-SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L4": "cat", "WCS": "wcs"}
+SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L3": "coadd", "L4": "cat", "SEGM": "segm", "WCS": "wcs"}
 _PATTERN: Final = re.compile(
     r"r(\d{5})(\d{2})(\d{3})(\d{3})(\d{3})(\d{3})_(\d{4})_(wfi\d{2})_(f\d{3}|grism|prism)_([a-z]+)"
 )
@@ -43,6 +43,17 @@ def file_name(exposure_id: ExposureId, detector: str, filter_name: str, *, level
     """Return the mission's file name of the product of ``level`` (L1, L2, L4 or WCS)."""
     ending = "parquet" if level == "L4" else "asdf"
     return f"{stem(exposure_id, detector, filter_name)}_{SUFFIXES[level]}.{ending}"
+
+
+def visit_grouping(exposure_id: ExposureId) -> str:
+    """Return how the mission names the exposures of a visit in a mosaic of them."""
+    return f"v{exposure_id.visit_id[5:]}"
+
+
+def mosaic_name(exposure_id: ExposureId, filter_name: str) -> str:
+    """Return the file name of a prompt mosaic of a visit that is none of the sky map's cells."""
+    grouping = visit_grouping(exposure_id)
+    return f"r{exposure_id.program:05d}_p_{grouping}_{filter_name.lower()}_{SUFFIXES['L3']}.asdf"
 
 
 def parse_file_name(name: str) -> tuple[ExposureId, str, str, str]:

@@ -72,14 +72,14 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    table = _measure(image, psf, partial(_told, records, on_step), threads=threads)
+    table, segments = _measure(image, psf, partial(_told, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
         references={**image.provenance.references, **files},
         context=store.context,
     )
-    return Catalog(meta, table, provenance, image.photometry)
+    return Catalog(meta, table, provenance, image.photometry, segments=segments)
 
 
 def require_calibrated(image: RateImage) -> None:
@@ -110,7 +110,10 @@ def matched_filter(image: RateImage, psf: PsfGrid) -> Plane:
     return psf.stamp(middle, middle, radius=_FILTER_RADIUS).astype(np.float32)
 
 
-def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int) -> Table:
+def _measure(
+    image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, threads: int
+) -> tuple[Table, NDArray[np.uint32]]:
+    """Return the sources and the map of their labels."""
     unusable, stamp = unusable_pixels(image), matched_filter(image, psf)
     with told("background"):
         sky = sky_behind(image, unusable, stamp)
@@ -129,7 +132,7 @@ def _measure(image: RateImage, psf: PsfGrid, told: Callable[[str], Any], *, thre
             threads=threads,
         )
     with told("source_catalog"):
-        return _table(_Light(image, unusable, sky), found, fits, psf)
+        return _table(_Light(image, unusable, sky), found, fits, psf), found.labels.astype(np.uint32)
 
 
 @contextmanager

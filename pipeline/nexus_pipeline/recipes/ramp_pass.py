@@ -10,14 +10,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nexus_pipeline.bands import BAND_ROWS, available_cores, over_rows
+from nexus_pipeline.bands import BAND_ROWS, available_cores, over_rows, share_out
 from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
@@ -69,19 +68,23 @@ class Correction:
     take_out: Callable[[WorkingRamp], WorkingRamp]
 
 
-def over_bands(ramp: Ramp, todo: Sequence[Ready]) -> Passed:
+def over_bands(ramp: Ramp, todo: list[Ready]) -> Passed:
     """Return the rate image of ``ramp`` after the steps ``todo``; raises what the steps raise.
 
-    A step that is to be skipped says so before the first band.
+    ``todo`` is empty afterwards. A step that is to be skipped says so before the first band.
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
+    todo.clear()
     (mask,), chosen = by_name["dq_init"].references, by_name["dq_init"].parameters
     ramp, mask = watch.call("dq_init", dq_init.settled, ramp, mask, **chosen)
     by_name["dq_init"] = replace(by_name["dq_init"], references=(mask,))
     border = watch.call("dq_init", dq_init.border, ramp, mask)
     frame = _Frame(ramp, by_name, border, watch)
     corrections, skipped = _measured(frame)
+    if "refpix" in by_name:
+        # The corrections are what is left to do of it.
+        by_name["refpix"] = replace(by_name["refpix"], references=())
     n_rows, n_columns = ramp.data.shape[1:]
     fit = ramp_fitting.FittedRows(
         np.empty((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
@@ -247,8 +250,7 @@ def _refit(
             begin=begin, fitted=fitted, algorithm=algorithm,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        list(pool.map(work, large_events.runs(np.unique(jumps[:, 1]), BAND_ROWS)))
+    share_out(work, large_events.runs(np.unique(jumps[:, 1]), BAND_ROWS))
 
 
 def _step(band: WorkingRamp, ready: Ready, first: int, watch: Stopwatch) -> WorkingRamp:

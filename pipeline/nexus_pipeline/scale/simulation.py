@@ -18,7 +18,7 @@ import numpy as np
 from nexus_pipeline.bands import available_cores
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.ma_table import MATable
-from nexus_pipeline.products import l1, l2, names, store
+from nexus_pipeline.products import l1, l2, l3, names, store
 from nexus_pipeline.products.charge import Charge, read_charge, read_exposure
 from nexus_pipeline.products.model import Pointing
 from nexus_pipeline.products.names import ExposureId
@@ -27,14 +27,16 @@ from nexus_pipeline.scale import workers
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import Sources
 from nexus_pipeline.simulate.exposure import Effects
+from nexus_pipeline.simulate.mosaic import Stack, simulate_mosaic
 from nexus_pipeline.simulate.plane import RatePlane
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the detectors of an exposure share; ``level`` 1 is ramps, 2 idealised images.
+    """What the detectors of an exposure share.
 
-    ``earlier`` are exposures before it (URLs of L1 or L2) that persist in it, each in its own detector.
+    ``level`` 1 is ramps, 2 idealised images, 3 a mosaic, which has a ``stack``. ``earlier`` are exposures
+    before it (URLs of L1 or L2) that persist in it, each in its own detector.
     """
 
     sources: Sources | RatePlane
@@ -47,6 +49,7 @@ class Plan:
     effects: Effects
     level: int = 1
     earlier: tuple[str, ...] = ()
+    stack: Stack | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def tasks(detectors: Sequence[str], plan: Plan, output: str, *, seed: int) -> li
 
 def target(detector: str, plan: Plan, output: str) -> str:
     """Return where the product of ``detector`` goes."""
+    if plan.stack is not None:
+        return store.join(output, names.mosaic_name(plan.exposure_id, plan.filter_name))
     name = names.file_name(plan.exposure_id, detector, plan.filter_name, level=f"L{plan.level}")
     return store.join(output, name)
 
@@ -133,6 +138,9 @@ def made(task: Task, plan: Plan, *, threads: int = 2) -> Outcome:
         truth = ramp.truth
         l1.write_ramp(ramp.ramp, task.target)
         exposure.write_truth(ramp.snowballs, exposure.snowballs_url(task.target))
+    elif plan.stack is not None:
+        coadd, truth = simulate_mosaic(plan.sources, meta, plan.references, plan.stack, **asked)
+        l3.write_mosaic(coadd, task.target)
     else:
         image, truth = exposure.simulate_ideal(plan.sources, meta, plan.references, **asked)
         l2.write_rate_image(image, task.target)

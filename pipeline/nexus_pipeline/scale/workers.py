@@ -4,6 +4,7 @@ Processes are spawned, not forked: numba and its threads do not survive a fork. 
 numba's cache on disk, which all share.
 """
 
+import gc
 import multiprocessing
 import signal
 from collections.abc import Callable, Generator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from nexus_pipeline.bands import limit_cores
 from nexus_pipeline.errors import PipelineError
+from nexus_pipeline.scale import memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -128,6 +130,9 @@ def _work(pipe: Connection, function: Callable[[Any], Any], cores: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _exit)
     limit_cores(cores)
+    memory.keep_freed()
+    # Modules by the hundred are not garbage; looking at them for each input took half a second.
+    gc.freeze()
     while True:
         try:
             item = pipe.recv()

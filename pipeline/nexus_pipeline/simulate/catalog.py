@@ -4,7 +4,8 @@ Columns (romanisim's names): ``ra``, ``dec`` (deg, ICRS), ``type`` (PSF or star,
 galaxies ``n`` (Sérsic index), ``half_light_radius`` (arcsec, of the circle of the same area), ``ba`` (axis
 ratio) and ``pa`` (deg, north through east); for each filter ``F158`` (maggies) or ``mag_F158`` (AB).
 A source may name its spectrum in ``sed`` (see ``seds``): its flux is then known in every filter once it is
-in one, or from the spectrum alone. ``variable`` names a light curve, ``ra_rate``, ``dec_rate`` and
+in one, or from the spectrum alone. Such a spectrum, or fluxes in neighbouring filters, tell its colour (see
+``colour``). ``variable`` names a light curve, ``ra_rate``, ``dec_rate`` and
 ``epoch`` tell of motion (see ``changing``). Columns with units are brought to these; without, these are
 meant.
 """
@@ -24,6 +25,7 @@ from nexus_pipeline.errors import InputError, UnreadableProductError
 from nexus_pipeline.instrument.filters import AB_ZERO_JY, IMAGING_FILTERS
 from nexus_pipeline.products import store
 from nexus_pipeline.simulate.changing import Moment, delta_magnitudes, moved
+from nexus_pipeline.simulate.colour import by_fluxes
 
 Floats = NDArray[np.float64]
 STARS: Final = ("PSF", "STAR")
@@ -45,7 +47,8 @@ _SHAPE: Final = ("n", "half_light_radius", "ba", "pa")
 class Sources:
     """Sources of one filter, one entry each: ICRS degrees, janskys, and shapes (0 for stars).
 
-    Rates are arcsec an hour along the sky, None where nothing moves.
+    Rates are arcsec an hour along the sky, None where nothing moves. ``effective_um`` is the mean wavelength
+    of the photons in the filter: NaN for a source without colour, None where none has one.
     """
 
     ra_deg: Floats
@@ -58,6 +61,7 @@ class Sources:
     position_angle_deg: Floats
     ra_rate: Floats | None = None
     dec_rate: Floats | None = None
+    effective_um: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ra_deg)
@@ -135,6 +139,7 @@ def sources_from_table(
         epoch_mjd=_column(table, "epoch", np.nan),
         when=beside.moment,
     )
+    moves = bool(rates[0].any() or rates[1].any())
     fainter = delta_magnitudes(_names(table, "variable"), beside.light_curves, beside.moment)
     sources = Sources(
         ra_deg,
@@ -145,7 +150,9 @@ def sources_from_table(
         shape["half_light_radius"],
         shape["ba"],
         shape["pa"],
-        *(rates if rates[0].any() or rates[1].any() else (None, None)),
+        ra_rate=rates[0] if moves else None,
+        dec_rate=rates[1] if moves else None,
+        effective_um=_effective_um(table, filter_name, beside.seds),
     )
     _check(sources, name)
     return sources
@@ -223,6 +230,19 @@ def _flux_by_seds(
         here = flux_jy(label, filter_name, spectra)
         out[labels == label] *= here / (flux_jy(label, anchor[0], spectra) if anchor else 1.0)
     return out
+
+
+def _effective_um(table: Table, filter_name: str, spectra: Mapping[str, Any]) -> Floats | None:
+    """Return what the sources' spectra, or else their fluxes in several filters, tell of their colour."""
+    fluxes = {known: flux for known in IMAGING_FILTERS if (flux := _own_flux(table, known)) is not None}
+    labels = _names(table, "sed")
+    if len(fluxes) < 2 and not (labels != "").any():
+        return None
+    told = by_fluxes(filter_name, fluxes) if fluxes else np.full(len(table), np.nan)
+    for label in np.unique(labels[labels != ""]).tolist():
+        by_spectrum = import_seds().effective_um(label, filter_name, spectra)
+        told[labels == label] = told[labels == label] if by_spectrum is None else by_spectrum
+    return told if np.isfinite(told).any() else None
 
 
 def _check(sources: Sources, name: str) -> None:

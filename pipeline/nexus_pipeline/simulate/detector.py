@@ -81,8 +81,8 @@ def expose(
         )  # fmt: skip
         read_out_rows(
             rows.start, rows.stop, signal, rows.start - low, model.ipc, model.read_noise, n_reads,
-            added.offsets, added.shared, added.coupling, added.term_rows, added.term_columns, seed, tables,
-            out,
+            added.offsets, added.shared, added.coupling, added.own, added.term_rows, added.term_columns, seed,
+            tables, out,
         )  # fmt: skip
 
     bands = [range(low, min(low + _BAND_ROWS, size)) for low in range(0, size, _BAND_ROWS)]
@@ -104,7 +104,7 @@ def darks(
         signal = np.full((table.n_resultants, last - first, size), BIAS_DN, np.float32)
         read_out_rows(
             first, last, signal, 0, no_ipc(), read_noise, table.reads_per_resultant, added.offsets,
-            added.shared, added.coupling, added.term_rows, added.term_columns, seed, tables, out,
+            added.shared, added.coupling, added.own, added.term_rows, added.term_columns, seed, tables, out,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=threads) as pool:

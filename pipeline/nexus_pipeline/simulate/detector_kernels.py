@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nexus_pipeline.bands import compiled
 from nexus_pipeline.instrument.wfi import BORDER, CHANNEL_WIDTH, SATURATION_DN
 from nexus_pipeline.simulate import random
-from nexus_pipeline.simulate.electronics import BIAS_DN
+from nexus_pipeline.simulate.electronics import BIAS_DN, CLOCKS_TOGETHER
 from nexus_pipeline.simulate.random import Effect
 from nexus_pipeline.simulate.samplers import Samplers, fill_normals, fill_poisson
 
@@ -85,6 +85,7 @@ def read_out_rows(
     offsets: Plane,
     shared: Plane,
     coupling: Plane,
+    own: Plane,
     term_rows: Plane,
     term_columns: Plane,
     seed: int,
@@ -107,6 +108,7 @@ def read_out_rows(
                     column, phase = low + i, i if channel % 2 == 0 else CHANNEL_WIDTH - 1 - i
                     value = level + read_noise[row, column] * quieter * spread[k * CHANNEL_WIDTH + i]
                     value += coupling[channel] * shared[k, row, phase]
+                    value += own[k, channel, row, phase // CLOCKS_TOGETHER]
                     if dark_row or column < BORDER or column >= size - BORDER:
                         value += BIAS_DN
                     else:

@@ -2,7 +2,8 @@
 
 Takes how large each disturbance is; leaves DN by resultant: an offset of each output, a slow drift, and
 noise of 1/f that all outputs share in the order in which their pixels are read, the 33rd and the reference
-pixels among them; a signal that decays from the reset on; on WFI18 the transient of the first read.
+pixels among them; less of it that each output has to itself, where no other tells of it; a signal that
+decays from the reset on; on WFI18 the transient of the first read.
 """
 
 from dataclasses import dataclass, replace
@@ -26,6 +27,9 @@ TRANSIENT_DETECTOR: Final = "WFI18"
 TRANSIENT_DN: Final = (60.0, -6.0)
 TRANSIENT_S: Final = (0.35, 1.2)
 """Our own figures: romancal fits a sum of two such exponentials and starts at these times."""
+CLOCKS_TOGETHER: Final = 14
+"""An output's own 1/f noise is constant over so many samples, a tenth of a row: above that frequency there
+is little of it beside the read noise."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Electronics:
 
     ``channel_offset_dn`` per resultant and output; ``row_drift_dn`` along rows, shared by the outputs, over
     ``drift_rows``; ``pink_dn`` 1/f noise of one read in the order of the pixels, which each output sees
-    times 1 give or take ``coupling_scatter``.
+    times 1 give or take ``coupling_scatter``; ``channel_pink_dn`` that of each output alone, 1 electron as
+    NIRSpec's H2RGs have (Rauscher 2015).
     """
 
     channel_offset_dn: float = 3.0
@@ -42,10 +47,11 @@ class Electronics:
     drift_rows: float = 200.0
     pink_dn: float = 2.5
     coupling_scatter: float = 0.1
+    channel_pink_dn: float = 0.5
 
     def off(self) -> "Electronics":
         """Return the same without any."""
-        return replace(self, channel_offset_dn=0.0, row_drift_dn=0.0, pink_dn=0.0)
+        return replace(self, channel_offset_dn=0.0, row_drift_dn=0.0, pink_dn=0.0, channel_pink_dn=0.0)
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,14 @@ class Signals:
     """DN to add to pixel (y, x) of resultant k.
 
     ``offsets[k, y, channel]``, ``coupling[channel] * shared[k, y, phase]`` with the phase in the order of
-    reading, and, not to the border, Σ ``term_rows[t, k, y] * term_columns[t, x]``. The last channel is the
-    33rd output.
+    reading, ``own[k, channel, y, phase // CLOCKS_TOGETHER]``, and, not to the border,
+    Σ ``term_rows[t, k, y] * term_columns[t, x]``. The last channel is the 33rd output.
     """
 
     offsets: Plane
     shared: Plane
     coupling: Plane
+    own: Plane
     term_rows: Plane
     term_columns: Plane
 
@@ -76,6 +83,7 @@ def signals(
         _offsets(electronics, table, size, seed),
         _pink(electronics, table, size, seed),
         coupling.astype(np.float32),
+        _own(electronics, table, size, seed),
         terms.rows,
         terms.columns,
     )
@@ -136,6 +144,7 @@ def amp33(signals: Signals, table: MATable, read_noise: float, seed: int) -> NDA
     values *= (read_noise / np.sqrt(table.reads_per_resultant)).astype(np.float32)[:, None, None]
     values += signals.offsets[:, :, -1:] + np.float32(BIAS_DN)
     values += signals.coupling[-1] * signals.shared
+    values += np.repeat(signals.own[:, -1], CLOCKS_TOGETHER, axis=-1)[..., :AMP33_WIDTH]
     return np.clip(np.rint(values), 0, SATURATION_DN).astype(np.uint16)
 
 
@@ -160,14 +169,39 @@ def _pink(electronics: Electronics, table: MATable, size: int, seed: int) -> Pla
     """
     rng = random.generator(seed, Effect.PINK_NOISE)
     n = size * (CHANNEL_WIDTH + IDLE_CLOCKS)
-    power = np.zeros(n // 2 + 1, np.float32)
-    power[1:] = np.arange(1, n // 2 + 1) ** -0.5
-    # Of unit variance: a real series has each of its frequencies twice.
-    power /= np.sqrt(2 * np.sum(power.astype(np.float64) ** 2)) / n
+    amplitude = _amplitude(n)
     out = np.empty((table.n_resultants, size, CHANNEL_WIDTH), np.float32)
     for k, n_reads in enumerate(table.reads_per_resultant):
-        parts = rng.standard_normal((power.size, 2), dtype=np.float32) * np.float32(0.5**0.5)
-        spectrum = parts.view(np.complex64)[:, 0] * power
-        series = np.fft.irfft(spectrum, n).astype(np.float32).reshape(size, -1)
+        series = _series(amplitude, n, rng).reshape(size, -1)
         out[k] = series[:, :CHANNEL_WIDTH] * np.float32(electronics.pink_dn / np.sqrt(n_reads))
     return out
+
+
+def _own(electronics: Electronics, table: MATable, size: int, seed: int) -> Plane:
+    """Return 1/f noise of each output (n_resultants, n_channels + 1, n_rows, 10), the 33rd's last."""
+    rng = random.generator(seed, Effect.CHANNEL_NOISE)
+    n_parts = (CHANNEL_WIDTH + IDLE_CLOCKS) // CLOCKS_TOGETHER
+    out = np.zeros((table.n_resultants, -(-size // CHANNEL_WIDTH) + 1, size, n_parts), np.float32)
+    if electronics.channel_pink_dn == 0:
+        return out
+    amplitude = _amplitude(size * n_parts)
+    for k, n_reads in enumerate(table.reads_per_resultant):
+        for channel in out[k]:
+            channel[...] = _series(amplitude, channel.size, rng).reshape(channel.shape)
+        out[k] *= np.float32(electronics.channel_pink_dn / np.sqrt(n_reads))
+    return out
+
+
+def _amplitude(n: int) -> NDArray[np.float32]:
+    """Return the amplitudes of the frequencies of ``n`` samples of 1/f noise, of unit variance."""
+    power = np.zeros(n // 2 + 1, np.float32)
+    power[1:] = np.arange(1, n // 2 + 1) ** -0.5
+    # A real series has each of its frequencies twice.
+    power /= np.sqrt(2 * np.sum(power.astype(np.float64) ** 2)) / n
+    return power
+
+
+def _series(amplitude: NDArray[np.float32], n: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    parts = rng.standard_normal((amplitude.size, 2), dtype=np.float32) * np.float32(0.5**0.5)
+    spectrum = parts.view(np.complex64)[:, 0] * amplitude
+    return np.asarray(np.fft.irfft(spectrum, n).astype(np.float32))

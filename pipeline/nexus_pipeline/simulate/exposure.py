@@ -40,6 +40,7 @@ from nexus_pipeline.simulate.attitude import PointingError, true_pointing
 from nexus_pipeline.simulate.background import background_mjysr
 from nexus_pipeline.simulate.catalog import Sources, read_beside, read_sources, read_table
 from nexus_pipeline.simulate.changing import moment
+from nexus_pipeline.simulate.colour import ColourPsfs, by_colour
 from nexus_pipeline.simulate.electronics import Electronics
 from nexus_pipeline.simulate.persistence import Persistence
 from nexus_pipeline.simulate.plane import RatePlane, is_plane, rate_dn_s, read_plane
@@ -84,6 +85,7 @@ class Effects:
     dark_decay: bool = True
     wfi18_transient: bool = True
     bad_pixels: bool = True
+    colour: bool = True
     electronics: Electronics = field(default_factory=Electronics)
     pointing_error: PointingError = field(default_factory=PointingError)
 
@@ -166,7 +168,7 @@ def simulate(
     truly = true_pointing(meta.pointing, effects.pointing_error, seed=seed)
     optics = _optics(replace(meta, pointing=truly), references)
     done("optics")
-    drawn, truth = _scene(sources, optics, meta, references, threads=threads)
+    drawn, truth = _scene(sources, optics, meta, references, colour=effects.colour, threads=threads)
     done("sources")
     electrons, model = _detected(drawn.image, optics, meta, references, effects=effects)
     mask = references.load(kinds.MaskReference, **_where(meta)).dq if effects.bad_pixels else None
@@ -204,12 +206,13 @@ def simulate_ideal(
     effects: Effects | None = None,
     threads: int = 2,
 ) -> tuple[RateImage, Table]:
-    """Return an idealised L2 (see ``ideal``) and the truth; of ``effects`` only the background counts."""
+    """Return an idealised L2 (see ``ideal``) and the truth; of ``effects`` background and colour count."""
     optics = _optics(meta, references)
     size, where = optics.flat.shape[0], _where(meta)
-    drawn, truth = _scene(sources, optics, meta, references, threads=threads)
+    effects = effects or Effects()
+    drawn, truth = _scene(sources, optics, meta, references, colour=effects.colour, threads=threads)
     rate = drawn.image / optics.area
-    rate += np.float32(_background_dn_s(optics, meta) if (effects or Effects()).background else 0.0)
+    rate += np.float32(_background_dn_s(optics, meta) if effects.background else 0.0)
     inner = active((size + 2 * BORDER, size + 2 * BORDER))
     dark = references.load(kinds.DarkReference, **where).rate[inner]
     made = ideal.with_noise(
@@ -242,7 +245,10 @@ def middle(sources: Sources, ra_deg: float | None, dec_deg: float | None) -> tup
 
 def truth_url(ramp_url: str) -> str:
     """Return where the truth of the ramp at ``ramp_url`` lies."""
-    return f"{ramp_url.removesuffix('.asdf').removesuffix('_uncal').removesuffix('_cal')}_truth.ecsv"
+    stem = ramp_url.removesuffix(".asdf")
+    for suffix in ("_uncal", "_cal", "_coadd"):
+        stem = stem.removesuffix(suffix)
+    return f"{stem}_truth.ecsv"
 
 
 def snowballs_url(ramp_url: str) -> str:
@@ -288,7 +294,7 @@ def _optics(meta: ExposureMeta, references: ReferenceStore) -> _Optics:
     return _Optics(
         wcs=wcs.build(transform, meta.pointing, size=flat.shape[0]),
         area=distortion.relative_pixel_area(transform, flat.shape[0]),
-        psf=_optical_psf(references.load(kinds.EpsfReference, **where)),
+        psf=optical_psf(references.load(kinds.EpsfReference, **where)),
         photom=references.load(kinds.PhotomReference, **where).table[meta.filter_name],
         flat=flat,
     )
@@ -300,6 +306,7 @@ def _scene(
     meta: ExposureMeta,
     references: ReferenceStore,
     *,
+    colour: bool,
     threads: int,
 ) -> tuple[scene.Drawn, Table]:
     """Return the sources' light in DN/s per pixel, and the truth about them (no rows for a plane)."""
@@ -311,19 +318,25 @@ def _scene(
     placed = scene.place(
         sources, optics.wcs, conversion_megajanskys=optics.photom.conversion_megajanskys, size=size
     )
+    coloured = colour and sources.effective_um is not None
     drawn = scene.draw(
         sources,
         placed,
         optics.wcs,
         optics.psf,
         size=size,
+        colours=_colours(optics.psf, meta, references) if coloured else None,
         threads=threads,
         exposure_time_s=meta.ma_table.exposure_time_s,
     )
     return drawn, scene.truth(sources, placed, drawn)
 
 
-def _optical_psf(reference: kinds.EpsfReference) -> PsfGrid:
+def _colours(plain: PsfGrid, meta: ExposureMeta, references: ReferenceStore) -> ColourPsfs | None:
+    return by_colour(references.load(kinds.EpsfReference, **_where(meta)), plain)
+
+
+def optical_psf(reference: kinds.EpsfReference) -> PsfGrid:
     """Return the ePSF; InputError for one that includes IPC, which belongs to the detector here."""
     if "ipc" in reference.includes:
         raise InputError("the ePSF includes inter-pixel capacitance: the simulator needs one without it")

@@ -118,6 +118,8 @@ def outside(galaxies: Galaxies, sizes: NDArray[np.int64]) -> Floats:
 
 def needed_oversample(psf: PsfGrid) -> int:
     """Return 2 where two samples a pixel hold all the optics pass (beyond 1.2 µm), else the ePSF's own."""
+    if psf.oversample <= 2:
+        return psf.oversample
     samples = _samples(psf.at(psf.xs.mean(), psf.ys.mean()))
     transform = np.abs(_transform(samples, 512, psf.oversample, psf.oversample))
     cut = 512 // psf.oversample

@@ -59,13 +59,18 @@ def with_noise(
     flat: Plane,
     read_noise: Plane,
     rng: np.random.Generator,
+    dilution: float = 1.0,
 ) -> Rates:
-    """Return ``rate`` (DN/s after the flat) with the noise of a ramp of ``table``."""
+    """Return ``rate`` (DN/s after the flat) with the noise of a ramp of ``table``.
+
+    ``dilution`` is the variance over that of one ramp: 1/n for a mean of n.
+    """
     noise = np.maximum(read_noise, np.float32(1e-3)) ** 2
     flux = np.maximum(rate * flat + dark, np.float32(1e-6)) / gain
     nodes = slope_variances(table, _RATIOS)
     at = np.log(flux / noise)
     factors = [np.interp(at, np.log(_RATIOS), node).astype(np.float32) for node in nodes]
+    factors = [each * np.float32(dilution) for each in factors]
     var_poisson, var_rnoise = flux * factors[0] / flat**2, noise * factors[1] / flat**2
     deviates = rng.standard_normal(rate.shape, dtype=np.float32)
     return Rates(rate + np.sqrt(var_poisson + var_rnoise) * deviates, var_poisson, var_rnoise)

@@ -31,6 +31,7 @@ class Effect(IntEnum):
     IDEAL = 20
     POINTING = 30
     BAD_PIXELS = 40
+    CHANNEL_NOISE = 50
 
 
 def generator(seed: int, effect: Effect) -> np.random.Generator:

@@ -4,7 +4,7 @@ Takes sources, world coordinates, the ePSF and the sky; leaves flux per pixel (s
 surface brightness, both in the units of an ideal L2 image (DN/s), and where each source fell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.simulate import galaxies
 from nexus_pipeline.simulate.catalog import Sources
 from nexus_pipeline.simulate.changing import TRAIL_STEP_PIXELS
+from nexus_pipeline.simulate.colour import ColourPsfs
 from nexus_pipeline.sky.wcs import to_pixels
 
 Floats = NDArray[np.float64]
@@ -24,7 +25,7 @@ MARGIN_PIXELS: Final = 50
 """Sources this far off the detector still throw light onto it."""
 _REACH_DEG: Final = 0.12
 """From the middle of a detector to beyond its corners (0.088 degrees) and the margin."""
-_FAINT_STAR_RADIUS: Final = 20
+FAINT_STAR_RADIUS: Final = 20
 _BRIGHT_STAR_DN_S: Final = 50.0
 """From here on what a star sends beyond 20 pixels would be seen: its whole stamp is drawn."""
 _LOST_DN_S: Final = 0.01
@@ -45,21 +46,35 @@ class Placed:
 
 @dataclass(frozen=True)
 class Drawn:
-    """DN/s per pixel (size²), and the share of each placed source's light that lies outside its stamp."""
+    """DN/s per pixel (size²); of each placed source the share of its light outside its stamp, and its bin of
+    colour.
+    """
 
     image: NDArray[np.float32]
     outside: Floats
+    colour_bin: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def place(sources: Sources, wcs: Any, *, conversion_megajanskys: float, size: int) -> Placed:
-    """Return the sources within the margin of a size² detector, flux as DN/s summed over pixels."""
+def place(
+    sources: Sources,
+    wcs: Any,
+    *,
+    conversion_megajanskys: float,
+    size: int,
+    margin: int = MARGIN_PIXELS,
+    reach_deg: float = _REACH_DEG,
+) -> Placed:
+    """Return the sources within the margin of a size² detector, flux as DN/s summed over pixels.
+
+    What is further than ``reach_deg`` from the middle is not looked at.
+    """
     # A polynomial goes astray far off the detector: only the sky near the detector may land on it, and of
     # a catalogue for the whole focal plane most is dropped before the dear part.
     ra, dec = wcs((size - 1) / 2, (size - 1) / 2)
     apart = _separation_deg(sources.ra_deg, sources.dec_deg, float(ra), float(dec))
-    row = np.flatnonzero(apart < _REACH_DEG)
+    row = np.flatnonzero(apart < reach_deg)
     x, y = to_pixels(wcs, sources.ra_deg[row], sources.dec_deg[row])
-    low, high = -MARGIN_PIXELS, size + MARGIN_PIXELS
+    low, high = -margin, size + margin
     near = (x > low) & (x < high) & (y > low) & (y < high)
     row = row[near]
     flux = sources.flux_jy[row] / (conversion_megajanskys * 1e6 * NOMINAL_PIXEL_AREA_SR)
@@ -73,28 +88,55 @@ def draw(
     psf: PsfGrid,
     *,
     size: int,
+    colours: ColourPsfs | None = None,
     threads: int = 2,
     exposure_time_s: float = 0.0,
+    faint_radius: int = FAINT_STAR_RADIUS,
 ) -> Drawn:
-    """Return the light of stars and galaxies (size²); what moves leaves a trail, as a mean over the time."""
-    n_placed = len(placed.row)
-    at, placed = _trails(sources, placed, wcs, exposure_time_s)
+    """Return the light of stars and galaxies (size²); what moves leaves a trail, as a mean over the time.
+
+    With ``colours`` a source that has a colour gets its PSF instead of ``psf``. Of all but bright stars no
+    more is drawn than lies within ``faint_radius`` pixels.
+    """
+    bins = _colour_bins(sources, placed, colours)
+    at, parts = _trails(sources, placed, wcs, exposure_time_s)
     image = np.zeros((size, size), dtype=np.float32)
-    star = sources.is_star[placed.row]
-    radii = np.where(placed.flux[star] > _BRIGHT_STAR_DN_S, psf.radius - 1, _FAINT_STAR_RADIUS).astype(
-        np.int64
-    )
-    psf.add_to(image, placed.x[star], placed.y[star], placed.flux[star], radii=radii)
-    extended = _galaxies(sources, placed, wcs, ~star)
+    star, outside = sources.is_star[parts.row], np.empty(len(at))
+    for is_star in (True, False):
+        for colour_bin in np.unique(bins[at][star == is_star]):
+            chosen = (star == is_star) & (bins[at] == colour_bin)
+            own = psf if colours is None else colours.psf(int(colour_bin))
+            some = Placed(*(each[chosen] for each in (parts.row, parts.x, parts.y, parts.flux)))
+            if is_star:
+                outside[chosen] = _add_stars(image, some, own, faint_radius)
+            else:
+                outside[chosen] = _add_galaxies(image, _galaxies(sources, some, wcs), own, threads=threads)
+    share = np.empty(len(placed.row))
+    share[at] = outside
+    return Drawn(image, share, bins)
+
+
+def _colour_bins(sources: Sources, placed: Placed, colours: ColourPsfs | None) -> NDArray[np.int64]:
+    if colours is None or sources.effective_um is None:
+        return np.zeros(len(placed.row), dtype=np.int64)
+    return colours.bins(sources.effective_um[placed.row])
+
+
+def _add_stars(image: NDArray[np.float32], placed: Placed, psf: PsfGrid, faint_radius: int) -> Floats:
+    """Add stars to ``image`` in place; return the share of each one's light that lies outside its stamp."""
+    radii = np.where(placed.flux > _BRIGHT_STAR_DN_S, psf.radius - 1, faint_radius).astype(np.int64)
+    psf.add_to(image, placed.x, placed.y, placed.flux, radii=radii)
+    return _outside_stars(psf, radii)
+
+
+def _add_galaxies(
+    image: NDArray[np.float32], extended: galaxies.Galaxies, psf: PsfGrid, *, threads: int
+) -> Floats:
+    """Add galaxies to ``image`` in place; return the share of each one's light outside its stamp."""
     missing = np.clip(_LOST_DN_S / np.maximum(extended.flux, 1e-6), 1e-3, _MOST_MISSING)
     sizes = galaxies.stamp_sizes(extended, missing)
     galaxies.add_galaxies(image, extended, psf, sizes=sizes, threads=threads)
-    outside = np.empty(len(star))
-    outside[star] = _outside_stars(psf, radii)
-    outside[~star] = galaxies.outside(extended, sizes)
-    share = np.empty(n_placed)
-    share[at] = outside
-    return Drawn(image, share)
+    return galaxies.outside(extended, sizes)
 
 
 def _trails(
@@ -137,12 +179,16 @@ def truth(sources: Sources, placed: Placed, drawn: Drawn) -> Table:
             "n": sources.sersic_n[row],
             "half_light_radius": sources.half_light_radius_arcsec[row],
             "outside_stamp": drawn.outside,
+            "effective_um": np.full(len(row), np.nan)
+            if sources.effective_um is None
+            else sources.effective_um[row],
+            "colour_bin": drawn.colour_bin,
         }
     )
 
 
-def _galaxies(sources: Sources, placed: Placed, wcs: Any, chosen: NDArray[np.bool_]) -> galaxies.Galaxies:
-    row, x, y = placed.row[chosen], placed.x[chosen], placed.y[chosen]
+def _galaxies(sources: Sources, placed: Placed, wcs: Any) -> galaxies.Galaxies:
+    row, x, y = placed.row, placed.x, placed.y
     jacobian = _pixels_per_arcsec(wcs, x, y)
     angle = np.deg2rad(sources.position_angle_deg[row])
     ratio = np.sqrt(sources.axis_ratio[row])
@@ -152,7 +198,7 @@ def _galaxies(sources: Sources, placed: Placed, wcs: Any, chosen: NDArray[np.boo
     axes[:, 0, 0], axes[:, 1, 0] = np.sin(angle) * radius / ratio, np.cos(angle) * radius / ratio
     axes[:, 0, 1], axes[:, 1, 1] = np.cos(angle) * radius * ratio, -np.sin(angle) * radius * ratio
     shape = np.einsum("nij,njk->nik", jacobian, axes)
-    return galaxies.Galaxies(x, y, placed.flux[chosen], sources.sersic_n[row], shape)
+    return galaxies.Galaxies(x, y, placed.flux, sources.sersic_n[row], shape)
 
 
 def _pixels_per_arcsec(wcs: Any, x: Floats, y: Floats) -> Floats:

@@ -70,6 +70,19 @@ def flux_jy(sed_name: str, filter_name: str, seds: Mapping[str, Sed]) -> float:
     return float(AB_ZERO_JY * counts / Observation(flat, band).countrate(_AREA))
 
 
+def effective_um(sed_name: str, filter_name: str, seds: Mapping[str, Sed]) -> float | None:
+    """Return the mean wavelength (µm) of a spectrum's detected photons.
+
+    None for a name nobody knows and a spectrum that does not cover the filter: no colour is told.
+    """
+    band = _throughput(filter_name)
+    try:
+        seen = Observation(_spectrum(sed_name, band, seds), band)
+        return float(seen.effective_wavelength(binned=False).to_value(u.um))
+    except (SynphotError, InputError):
+        return None
+
+
 def _sed(um: Floats, jansky: Floats, rows: NDArray[np.bool_], name: str) -> Sed:
     order = np.argsort(um[rows])
     wavelength, flux = um[rows][order], jansky[rows][order]

@@ -38,6 +38,14 @@ def plane_about(directions: Floats) -> TangentPlane:
     return TangentPlane(np.stack([outward, east, np.cross(outward, east)]))
 
 
+def plane_at(ra_deg: float, dec_deg: float) -> TangentPlane:
+    """Return the plane that touches the sky at a position; at a pole, north lies along the meridian of RA."""
+    ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)
+    outward = [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)]
+    north = [-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)]
+    return TangentPlane(np.array([outward, [-np.sin(ra), np.cos(ra), 0.0], north]))
+
+
 def directions_of(ra_deg: Floats, dec_deg: Floats) -> Floats:
     """Return unit vectors (n, 3) of positions in degrees."""
     ra, dec = np.deg2rad(ra_deg), np.deg2rad(dec_deg)

@@ -9,7 +9,6 @@ was made for.
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from nexus_pipeline.bands import available_cores
+from nexus_pipeline.bands import share_out
 from nexus_pipeline.errors import MismatchedReferenceError, StepSkipped
 from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH
 from nexus_pipeline.products.model import BorderPixels, WorkingRamp
@@ -94,9 +93,7 @@ def measure(
                 rows, rows.view(np.uint32), correction.signal[k, channel], _TOP
             )
 
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for _ in pool.map(work, range(n_channels)):
-            pass
+    share_out(work, range(n_channels))
     return correction
 
 

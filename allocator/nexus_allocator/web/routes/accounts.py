@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
-from nexus_allocator.services import portal_lists, portal_reading, statements
+from nexus_allocator.services import notices, portal_lists, portal_reading, statements, team_reading
 from nexus_allocator.web import views
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import Anybody, PortalHere, SignedIn
@@ -45,6 +45,8 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
+        told = views.notice_views(notices.unread(session, hub_name=visitor.hub_name))
+        invited = team_reading.invitations_to(session, hub_name=visitor.hub_name, now=portal.clock())
     values = {
         "accounts": [views.account_view(account, portal.policy) for account in home.accounts],
         "charts": {account.slug: views.charts_of(account) for account in home.accounts},
@@ -52,6 +54,8 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
         "usage": [views.server_view(server, portal.policy, own=True) for server in home.usage],
         "can_ask": {choice.slug for choice in choices if not choice.waiting},
         "last_stop": views.last_stop(home.last_stop),
+        "told": told,
+        "invitations": invited,
     }
     return page(request, "allocations.html", values, visitor=visitor, here="allocations")
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain import science, wording
-from nexus_allocator.domain.errors import RequestOpen, TierNotRequestable
+from nexus_allocator.domain.errors import BadName, RequestOpen, TierNotRequestable
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services import portal_lists, requests
 from nexus_allocator.services.portal_lists import RequestRow
@@ -52,10 +52,11 @@ def typed_form(
     exposures: Typed = "",
     grant_number: Typed = "",
     members: Typed = "",
+    team_label: Typed = "",
 ) -> AskForm:
     return AskForm(
         account, tier, plain_newlines(justification), plain_newlines(title), area, exposures,
-        plain_newlines(grant_number), members,
+        plain_newlines(grant_number), members, plain_newlines(team_label),
     )  # fmt: skip
 
 
@@ -94,6 +95,8 @@ def write(portal: Portal, visitor: Visitor, form: AskForm, do: str) -> Errors:
         return {"account": wording.sentence(refusal)}
     except TierNotRequestable as refusal:
         return {"tier": wording.sentence(refusal)}
+    except BadName as refusal:
+        return {"team_label": wording.sentence(refusal)}
     return {}
 
 
@@ -137,7 +140,7 @@ def continued(
     exposures = "" if begun.exposures is None else str(begun.exposures)
     filled = AskForm(
         begun.account, begun.tier, begun.justification, begun.title or "", "", exposures,
-        begun.grant_number or "", ", ".join(begun.members),
+        begun.grant_number or "", ", ".join(begun.members), begun.team_label or "",
     )  # fmt: skip
     return filled, begun
 

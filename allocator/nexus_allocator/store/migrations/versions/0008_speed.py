@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0008"
-down_revision: str | None = "0003"
+down_revision: str | None = "0004"
 
 HOLD_INDEXES = {
     "ix_hold_allocation_placed": ["allocation_id", "placed_at"],

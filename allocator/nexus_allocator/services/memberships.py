@@ -1,0 +1,191 @@
+"""Who is in a team and as what: roles, the lead handed over, leaving and being removed.
+
+Who leaves keeps nothing running on the team's credits: the reason is stored with each such server, in the
+same transaction, and the hub is asked to stop it afterwards; `stop_leavers` repeats that until it is done.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.errors import HubUnavailable, LeadStays, NotAllowed, UnknownMember
+from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamAct, TeamMoveKind
+from nexus_allocator.services import stops
+from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.holds import INTENT_LASTS
+from nexus_allocator.services.notices import tell
+from nexus_allocator.services.rights import (
+    lock_team,
+    person_called,
+    require_role,
+    team_to_change,
+    team_to_see,
+)
+from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.teams import seat
+from nexus_allocator.store import holds, teams
+from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.tables import Membership, Person, Team
+
+log = logging.getLogger(__name__)
+PLATFORM = "nexus"
+
+
+def change_role(
+    session: Session, *, team: str, member: str, role: Role, by: str | None, now: datetime
+) -> None:
+    """Make a member a manager or a manager a member; the lead is handed over instead.
+
+    Raises UnknownTeam, TeamRoleNeeded, UnknownMember, LeadStays, NotAllowed.
+    """
+    if role is Role.LEAD:
+        raise NotAllowed()
+    found, actor = team_to_change(session, team, TeamAct.CHANGE_ROLE, by=by)
+    person, row = _member(session, found, member)
+    if row.role is Role.LEAD:
+        raise LeadStays(team=found.label)
+    row.role = role
+    _keep(
+        session,
+        found,
+        TeamMoveKind.ROLE_CHANGED,
+        actor=actor,
+        subject=person,
+        facts={"role": role.value},
+        now=now,
+    )
+
+
+def hand_over(session: Session, *, team: str, to: str, by: str | None, now: datetime) -> None:
+    """Make another member the lead; the lead before becomes a manager.
+
+    Raises UnknownTeam, TeamRoleNeeded, UnknownMember.
+    """
+    found, actor = team_to_change(session, team, TeamAct.HAND_OVER, by=by)
+    person, row = _member(session, found, to)
+    if row.role is Role.LEAD:
+        return
+    seat(session, found, person, Role.LEAD, now=now)
+    number = _keep(session, found, TeamMoveKind.HANDED_OVER, actor=actor, subject=person, facts={}, now=now)
+    tell(session, person.id, NoticeKind.LEADS_TEAM, key=f"leads/{found.id}/{number}",
+         facts={"team": found.label}, now=now)  # fmt: skip
+
+
+def leave(session: Session, *, team: str, hub_name: str, now: datetime) -> list[ToStop]:
+    """Leave a team; return the servers to stop after the commit. Raises UnknownTeam, LeadStays."""
+    person = person_called(session, hub_name)
+    found = team_to_see(session, team, person)
+    lock_team(session, found.id)
+    _, row = _member(session, found, hub_name)
+    if row.role is Role.LEAD:
+        raise LeadStays(team=found.label)
+    servers = _part(session, found, person, actor=hub_name, note=None, now=now)
+    number = _keep(
+        session,
+        found,
+        TeamMoveKind.LEFT,
+        actor=person,
+        subject=person,
+        facts={"servers": len(servers)},
+        now=now,
+    )
+    tell(session, person.id, NoticeKind.LEFT_TEAM, key=f"left/{found.id}/{number}",
+         facts={"team": found.label, "servers": len(servers)}, now=now)  # fmt: skip
+    for leader in teams.leading(session, found.id):
+        tell(session, leader, NoticeKind.MEMBER_LEFT, key=f"left/{found.id}/{number}",
+             facts={"team": found.label, "person": person.hub_name}, now=now)  # fmt: skip
+    return servers
+
+
+def remove(
+    session: Session, *, team: str, member: str, reason: str, by: str | None, now: datetime
+) -> list[ToStop]:
+    """Take a member out of a team, with a reason they read; return the servers to stop after the commit.
+
+    Raises UnknownTeam, TeamRoleNeeded, UnknownMember, LeadStays, BadReason.
+    """
+    found, actor = team_to_change(session, team, TeamAct.REMOVE_MEMBER, by=by)
+    text = require_reason(reason)
+    person, row = _member(session, found, member)
+    if row.role is Role.LEAD:
+        raise LeadStays(team=found.label)
+    _require_above(session, found, row, actor)
+    servers = _part(session, found, person, actor=by or "operator", note=text, now=now)
+    facts = {"reason": text, "servers": len(servers)}
+    number = _keep(session, found, TeamMoveKind.REMOVED, actor=actor, subject=person, facts=facts, now=now)
+    tell(session, person.id, NoticeKind.REMOVED_FROM_TEAM, key=f"removed/{found.id}/{number}",
+         facts={"team": found.label, **facts}, now=now)  # fmt: skip
+    return servers
+
+
+def stop_servers(hub: HubClient, servers: Sequence[ToStop]) -> None:
+    """Ask the hub to stop them; what it can't now, `stop_leavers` asks again."""
+    for server in servers:
+        try:
+            stops.ask_hub(hub, server)
+        except HubUnavailable as error:
+            log.warning("a leaver's server is stopped later: %s", error.facts["problem"])
+
+
+def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
+    """Stop what still runs on a team's credits for people who are not in it."""
+    with database.reading_scope() as session:
+        if not teams.live_without_seat(session):
+            return []
+    with database.session_scope() as session:
+        servers = []
+        for hold, person, team in teams.live_without_seat(session):
+            if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
+                holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=PLATFORM,
+                                 note=team.label, now=now)  # fmt: skip
+            servers.append(ToStop(person.hub_name, hold.server_name))
+    stop_servers(hub, servers)
+    return servers
+
+
+def _member(session: Session, team: Team, hub_name: str) -> tuple[Person, Membership]:
+    person = person_called(session, hub_name)
+    row = teams.membership(session, team.id, person.id)
+    if row is None:
+        raise UnknownMember(person=hub_name[:40], team=team.label)
+    return person, row
+
+
+def _require_above(session: Session, team: Team, row: Membership, actor: Person | None) -> None:
+    """Raise TeamRoleNeeded when a manager would take out another manager."""
+    if row.role is not Role.MANAGER or actor is None or actor.is_administrator:
+        return
+    seat_of_actor = teams.seat(session, team.id, actor.id)
+    require_role(team, seat_of_actor.role if seat_of_actor else Role.MEMBER, TeamAct.REMOVE_MANAGER)
+
+
+def _part(
+    session: Session, team: Team, person: Person, *, actor: str, note: str | None, now: datetime
+) -> list[ToStop]:
+    account = teams.account_of(session, team.id)
+    teams.remove_seat(session, team.id, person.id)
+    servers = []
+    for hold in teams.live_holds(session, account.allocation.id, person.id):
+        holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=actor[:64], note=note, now=now)
+        servers.append(ToStop(person.hub_name, hold.server_name))
+    announce(session, "member_left", team_id=team.id, person_id=person.id, servers=len(servers))
+    return servers
+
+
+def _keep(
+    session: Session,
+    team: Team,
+    kind: TeamMoveKind,
+    *,
+    actor: Person | None,
+    subject: Person,
+    facts: dict[str, object],
+    now: datetime,
+) -> int:
+    return teams.add_move(
+        session, team.id, kind, actor_id=actor.id if actor else None, subject_id=subject.id, facts=facts,
+        at=now,
+    )  # fmt: skip

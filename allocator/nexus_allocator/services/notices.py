@@ -1,0 +1,55 @@
+"""Telling people things in the portal: written in the deciding transaction, each once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.states import NoticeKind
+from nexus_allocator.services.rights import person_called
+from nexus_allocator.store import notices
+from nexus_allocator.store.session import announce
+
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Told:
+    id: UUID
+    kind: NoticeKind
+    facts: Mapping[str, Any]
+    at: datetime
+
+
+def tell(
+    session: Session,
+    person_id: UUID,
+    kind: NoticeKind,
+    *,
+    key: str,
+    facts: Mapping[str, Any],
+    now: datetime,
+) -> bool:
+    """Leave a notice for a person unless one with this key was left before; say whether it is new."""
+    whole_key = f"{key}/{person_id}"
+    if notices.has(session, whole_key):
+        return False
+    notices.add(session, person_id, kind, key=whole_key, facts=facts, at=now)
+    announce(session, "notice_left", person_id=person_id, kind=kind)
+    return True
+
+
+def unread(session: Session, *, hub_name: str) -> list[Told]:
+    """Return what a person was told and has not put away, the latest first. Raises UnknownPerson."""
+    rows = notices.unread(session, person_called(session, hub_name).id, limit=MOST_SHOWN)
+    return [Told(row.id, row.kind, row.facts, row.at) for row in rows]
+
+
+def put_away(session: Session, notice_id: UUID, *, hub_name: str, now: datetime) -> None:
+    """Show this notice no more; another's, or one that is gone, is left as it is."""
+    found = notices.of_person(session, person_called(session, hub_name).id, notice_id)
+    if found is not None and found.read_at is None:
+        found.read_at = now
