@@ -24,6 +24,7 @@ lint: ## style, types, layers
 bench: ## print the figures that README and notes quote
 	@./bootstrap test
 	$(bin)/python -m tests.bench.allocator
+	SCHEMATHESIS_EXAMPLES=300 $(bin)/pytest -q -s tests/allocator/test_openapi.py
 	$(bin)/python -m tests.bench.ramp_fitting
 	$(bin)/python -m tests.bench.steps
 	$(bin)/python -m tests.bench.refpix

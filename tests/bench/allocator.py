@@ -247,14 +247,15 @@ def bench_over(
 ) -> Iterator[Bench]:
     """Yield a filled database with the service's workers over it."""
     url = server.url(server.new_database())
-    database = Database(url, threads=THREADS)
-    schema.upgrade(database)
-    began = time.perf_counter()
-    filled = fill(database, server, policy=POLICY, people=people, teams=teams, entries=entries)
-    with database.session_scope() as session:
-        forecasts.keep_days(session, now=datetime.now(UTC))
-    took = time.perf_counter() - began
     with ExitStack() as stack:
+        database = Database(url, threads=THREADS)
+        stack.callback(database.dispose)
+        schema.upgrade(database)
+        began = time.perf_counter()
+        filled = fill(database, server, policy=POLICY, people=people, teams=teams, entries=entries)
+        with database.session_scope() as session:
+            forecasts.keep_days(session, now=datetime.now(UTC))
+        took = time.perf_counter() - began
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-bench-")))
         hub = stack.enter_context(running_hub())
         environment = service_environment(
@@ -270,7 +271,6 @@ def bench_over(
         bench.table.add("entries of the longest account", filled.largest, "rows")
         bench.table.add("filled in", took, "s")
         yield bench
-    database.dispose()
 
 
 def run(server: PostgresServer, **sizes: float) -> Table:

@@ -34,7 +34,7 @@ MASS = ("hold", "entry", "link", "checkpoint")
 POSTINGS_A_SERVER = 4
 YEAR_S = 365 * 86_400
 MEMBERS = 5
-GRANT_MICRO = 10**15
+GRANT_MICRO = 10**13
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,24 @@ class _Connections:
 
     async def send(self, ask: Ask) -> tuple[int, bytes]:
         kept = self.idle.setdefault(ask.port, [])
-        reader, writer = kept.pop() if kept else await asyncio.open_connection("127.0.0.1", ask.port)
+        while kept:
+            reader, writer = kept.pop()
+            try:
+                return await self._exchange(ask, reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                # The server closes what was idle for five seconds; it has not read the request then.
+                writer.close()
+        return await self._exchange(ask, *await asyncio.open_connection("127.0.0.1", ask.port))
+
+    async def _exchange(
+        self, ask: Ask, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> tuple[int, bytes]:
         writer.write(ask.raw)
         head = await reader.readuntil(b"\r\n\r\n")
         lines = head.decode("latin-1").lower().split("\r\n")
         length = next(int(line[15:]) for line in lines if line.startswith("content-length:"))
         body = await reader.readexactly(length)
-        kept.append((reader, writer))
+        self.idle[ask.port].append((reader, writer))
         return int(lines[0].split()[1]), body
 
     def close(self) -> None:

@@ -84,8 +84,7 @@ def admit(
     _require_room(session, policy, order, allocation, now=now)
     wanted = shares.Wanted(order.account, order.person.id, order.size, order.price)
     subgroup_id = shares.require_part(session, wanted, allocation, policy=policy, now=now)
-    hold = _place(session, policy, order, allocation, now=now)
-    hold.subgroup_id = subgroup_id
+    hold = _place(session, policy, order, allocation, subgroup_id=subgroup_id, now=now)
     return _admission(session, order, hold)
 
 
@@ -153,10 +152,19 @@ def _require_room(
     pool.require_no_brake(session, policy, order.size, policy.tiers[allocation.tier], now=now)
 
 
-def _place(session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime) -> Hold:
+def _place(
+    session: Session,
+    policy: Policy,
+    order: _Order,
+    allocation: Allocation,
+    *,
+    subgroup_id: UUID | None,
+    now: datetime,
+) -> Hold:
     price, size = order.price, order.size
     hold = Hold(
-        allocation_id=allocation.id, person_id=order.person.id, server_name=order.server_name,
+        allocation_id=allocation.id, person_id=order.person.id, subgroup_id=subgroup_id,
+        server_name=order.server_name,
         state=HoldState.PLACED, size=size.slug, cpu=size.cpu, memory_bytes=size.memory_bytes, gpu=size.gpu,
         image=order.image.slug, planned_minutes=price.planned_minutes, grace_minutes=price.grace_minutes,
         rate_micro_per_hour=price.rate_micro_per_hour, rate_card_version=policy.rate_card.version,
