@@ -23,7 +23,7 @@ lint: ## style, types, layers
 
 bench: ## print the figures that README and notes quote
 	@./bootstrap test
-	$(bin)/python -m tests.bench.admission
+	$(bin)/python -m tests.bench.allocator
 	$(bin)/python -m tests.bench.ramp_fitting
 	$(bin)/python -m tests.bench.steps
 	$(bin)/python -m tests.bench.refpix

@@ -63,14 +63,14 @@ def as_server_user() -> list[str]:
 
 
 @contextmanager
-def private_postgres(folder: Path) -> Iterator[PostgresServer]:
+def private_postgres(folder: Path, options: tuple[str, ...] = OPTIONS) -> Iterator[PostgresServer]:
     """Run a new PostgreSQL with its data in a temporary place; ``folder`` holds its programs."""
     data = Path(tempfile.mkdtemp(prefix="nexus-postgres-"))
     process = None
     try:
         _initialise(folder, data)
         port = free_port()
-        process = _start(folder, data, port)
+        process = _start(folder, data, port, options)
         server = PostgresServer(port)
         _wait(server, process, data)
         yield server
@@ -102,8 +102,8 @@ def _initialise(folder: Path, data: Path) -> None:
     assert made.returncode == 0, made.stdout + made.stderr
 
 
-def _start(folder: Path, data: Path, port: int) -> subprocess.Popen[bytes]:
-    settings = (f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *OPTIONS)
+def _start(folder: Path, data: Path, port: int, options: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    settings = (f"port={port}", "listen_addresses=127.0.0.1", "unix_socket_directories=", *options)
     words = [word for setting in settings for word in ("-c", setting)]
     log = (data.parent / f"{data.name}.log").open("wb")
     with log:

@@ -41,6 +41,8 @@ def sources() -> Table:
     stars = catalog.make_stars(middle, radius=RADIUS_DEG, rng=rng, n=4_000, bandpasses=[one.FILTER])
     galaxies, stars = (inside(table, sky) for table in (galaxies, stars))
     galaxies = galaxies[galaxies["ba"] >= 0.05]
+    # romanisim's own column says pixels, and holds arcsec.
+    galaxies["half_light_radius"].unit = u.arcsec
     galaxies.sort(one.FILTER, reverse=True)
     points = galaxies[N_GALAXIES : N_GALAXIES + N_POINTS - len(stars)]
     points["type"] = "PSF"

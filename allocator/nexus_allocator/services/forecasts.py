@@ -8,12 +8,14 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.forecast import HISTORY_DAYS, Forecast, History, forecast
-from nexus_allocator.store import forecasting
+from nexus_allocator.store import forecasting, platform_days
 from nexus_allocator.store.tables import Account
 
 # How far the platform's forecast looks: awards last a year.
 PLATFORM_HORIZON = timedelta(days=365)
 CHART_DAYS = 90
+# After midnight the last postings of the day before are still on their way.
+SETTLING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,10 @@ def of_platform(session: Session, *, now: datetime) -> PoolReading:
     """Return all accounts together. What running servers used and nobody posted yet is today's."""
     today = now.astimezone(UTC).date()
     first = today - timedelta(days=CHART_DAYS - 1)
-    spent = forecasting.platform_spent_by_day(session, since=start_of(first))
+    spent = _spent_by_day(session, first=first)
     live, rate, held, unposted = forecasting.live_sums(session)
     spent[today] = spent.get(today, 0) + unposted
-    count, posted = forecasting.left_in_running(session, now=now)
+    count, posted = _left_in_running(session, now=now)
     began = forecasting.first_account(session)
     past = history(spent, began=(began or now).astimezone(UTC).date(), today=today)
     ends_at = now + PLATFORM_HORIZON
@@ -114,6 +116,40 @@ def of_platform(session: Session, *, now: datetime) -> PoolReading:
         ends_at=ends_at,
         spend=days_of(spent, first=first, last=today),
     )
+
+
+def _spent_by_day(session: Session, *, first: date) -> dict[date, int]:
+    """Return days from ``first`` on: those that are kept, and from the ledger those after them."""
+    kept = platform_days.spent_since(session, first)
+    rest = max(kept) + timedelta(days=1) if kept else first
+    return kept | forecasting.platform_spent_by_day(session, since=start_of(rest))
+
+
+def _left_in_running(session: Session, *, now: datetime) -> tuple[int, int]:
+    """Return how many allocations run and what is left in them; those that end today still count."""
+    kept = platform_days.latest_snapshot(session)
+    if kept is None:
+        return forecasting.left_in_running(session, now=now)
+    return kept.running, kept.left_micro + forecasting.platform_net(session, since=kept.at)
+
+
+def keep_days(session: Session, *, now: datetime) -> int:
+    """Keep the whole days that have ended, which a page would else add up each time; return how many.
+
+    A little after midnight, when what was metered before it has been posted. The audit of the ledger
+    does not need them: they can be deleted, and come again.
+    """
+    today = (now - SETTLING).astimezone(UTC).date()
+    last = platform_days.last_day(session)
+    first = today - timedelta(days=CHART_DAYS) if last is None else last + timedelta(days=1)
+    if first >= today:
+        return 0
+    found = forecasting.platform_spent_by_day(session, since=start_of(first))
+    days = (first + timedelta(days=number) for number in range((today - first).days))
+    spent = {day: found.get(day, 0) for day in days}
+    running, left = forecasting.left_in_running(session, now=now)
+    platform_days.keep(session, spent, platform_days.Snapshot(now, running, left))
+    return len(spent)
 
 
 def days_of(spent: Mapping[date, int], *, first: date, last: date) -> tuple[DaySpend, ...]:

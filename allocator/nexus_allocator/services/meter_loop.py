@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.services import forecasts
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
 from nexus_allocator.services.request_moves import turn_all
@@ -53,6 +54,8 @@ class MeterLoop:
                 log.warning("the hub's answer was not whole (%s); nothing was ended", result.trouble)
             turn_all(self.database, policy=self.policy, now=now)
             stop_leavers(self.database, self.hub, now=now)
+            with self.database.session_scope() as session:
+                forecasts.keep_days(session, now=now)
         return ours
 
     def _run(self) -> None:

@@ -59,6 +59,15 @@ def _of_servers(side: InstrumentedAttribute[UUID], kind: BookKind, since: dateti
     return found.where(Entry.hold_id.is_not(None)).group_by(day)
 
 
+def platform_net(session: Session, *, since: datetime) -> int:
+    """Return what all accounts together gained since then: grants and corrections less usage."""
+    total = func.coalesce(func.sum(Entry.amount_micro), 0)
+    own = select(Book.id).where(Book.allocation_id.is_(None))
+    came = select(total).where(Entry.from_book_id.in_(own), Entry.at >= since).scalar_subquery()
+    went = select(total).where(Entry.to_book_id.in_(own), Entry.at >= since).scalar_subquery()
+    return int(session.scalars(select(came - went)).one())
+
+
 def left_in_running(session: Session, *, now: datetime) -> tuple[int, int]:
     """Return how many allocations have not ended, and the sum of their balances."""
     balances = (

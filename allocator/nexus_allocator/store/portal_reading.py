@@ -53,14 +53,14 @@ def _of_open_holds(what: ColumnElement[int]) -> ColumnElement[int]:
 
 def other_entries(session: Session, allocation_id: UUID, *, limit: int) -> Sequence[tuple[Entry, bool]]:
     """Return grants and corrections made by people, newest first, each with whether it adds."""
-    query = (
-        select(Entry, (Entry.to_book_id == Book.id).label("adds"))
-        .join(Book, or_(Book.id == Entry.to_book_id, Book.id == Entry.from_book_id))
-        .where(Book.allocation_id == allocation_id, Entry.hold_id.is_(None))
-        .order_by(Entry.at.desc(), Entry.id)
-        .limit(limit)
-    )
-    return [(entry, bool(adds)) for entry, adds in session.execute(query)]
+    book = select(Book.id).where(Book.allocation_id == allocation_id).scalar_subquery()
+    found: list[tuple[Entry, bool]] = []
+    # One query for each side, because each has an index of its own and either alone would read them all.
+    for side, adds in ((Entry.to_book_id, True), (Entry.from_book_id, False)):
+        query = select(Entry).where(side == book, Entry.hold_id.is_(None))
+        rows = session.scalars(query.order_by(Entry.at.desc(), Entry.id).limit(limit))
+        found += [(entry, adds) for entry in rows]
+    return sorted(found, key=lambda row: (-row[0].at.timestamp(), row[0].id))[:limit]
 
 
 def holds_of_account(session: Session, allocation_id: UUID, *, limit: int) -> Sequence[Hold]:

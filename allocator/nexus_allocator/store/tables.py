@@ -1,6 +1,6 @@
 """The tables. Entries of the ledger never change (triggers forbid it); holds stand beside it and do."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -255,6 +255,16 @@ class Entry(Base):
         CheckConstraint("from_book_id <> to_book_id", name="two_books"),
         Index("ix_entry_from", "from_book_id", "at"),
         Index("ix_entry_to", "to_book_id", "at"),
+        *(
+            Index(
+                f"ix_entry_{side}_without_hold",
+                f"{side}_book_id",
+                "at",
+                sqlite_where=text("hold_id IS NULL"),
+                postgresql_where=text("hold_id IS NULL"),
+            )
+            for side in ("from", "to")
+        ),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     kind: Mapped[EntryKind] = mapped_column(Word(EntryKind))
@@ -295,6 +305,20 @@ class Checkpoint(Base):
     used_micro: Mapped[int]
 
 
+class PlatformDay(Base):
+    """What servers cost on one UTC day in all accounts, derived from the entries so that a page adds up few.
+
+    The day that was kept ``at`` a moment says what was left then in so many ``running`` allocations.
+    """
+
+    __tablename__ = "platform_day"
+    day: Mapped[date] = mapped_column(primary_key=True)
+    spent_micro: Mapped[int]
+    at: Mapped[datetime | None]
+    running: Mapped[int | None]
+    left_micro: Mapped[int | None]
+
+
 class RateCardRow(Base):
     """A rate card as it was when first used; a version's rates never change."""
 
@@ -320,6 +344,9 @@ class Hold(Base):
         Index("ix_hold_allocation_state", "allocation_id", "state"),
         Index("ix_hold_allocation_person", "allocation_id", "person_id", "placed_at"),
         Index("ix_hold_subgroup", "subgroup_id", "placed_at"),
+        Index("ix_hold_allocation_placed", "allocation_id", "placed_at"),
+        Index("ix_hold_person_placed", "person_id", "placed_at"),
+        Index("ix_hold_person_settled", "person_id", "settled_at"),
         CheckConstraint("posted_micro >= 0", name="posted"),
     )
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)

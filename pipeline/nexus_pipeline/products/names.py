@@ -50,10 +50,23 @@ def visit_grouping(exposure_id: ExposureId) -> str:
     return f"v{exposure_id.visit_id[5:]}"
 
 
+def pass_grouping(exposure_id: ExposureId) -> str:
+    """Return how the mission names the exposures of a pass in a mosaic of them."""
+    return f"p{exposure_id.visit_id[5:10]}"
+
+
+def mosaic_stem(
+    program: int, grouping: str, filter_name: str, *, skycell: str | None = None, release: str = "p"
+) -> str:
+    """Return the name of a mosaic without suffix and ending; ``skycell`` None is none of the skymap's."""
+    parts = [f"r{program:05d}", release, grouping, skycell, filter_name.lower()]
+    return "_".join(part for part in parts if part is not None)
+
+
 def mosaic_name(exposure_id: ExposureId, filter_name: str) -> str:
-    """Return the file name of a prompt mosaic of a visit that is none of the sky map's cells."""
-    grouping = visit_grouping(exposure_id)
-    return f"r{exposure_id.program:05d}_p_{grouping}_{filter_name.lower()}_{SUFFIXES['L3']}.asdf"
+    """Return the file name of a prompt mosaic of a visit that is none of the skymap's skycells."""
+    name = mosaic_stem(exposure_id.program, visit_grouping(exposure_id), filter_name)
+    return f"{name}_{SUFFIXES['L3']}.asdf"
 
 
 def parse_file_name(name: str) -> tuple[ExposureId, str, str, str]:
