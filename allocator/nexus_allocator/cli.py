@@ -34,9 +34,11 @@ from nexus_allocator.services import (
     demo,
     grants,
     invitations,
+    leases,
     memberships,
     metering,
     people,
+    pool,
     request_moves,
     seals,
     shares,
@@ -45,6 +47,7 @@ from nexus_allocator.services import (
     teams,
 )
 from nexus_allocator.services import audit as auditing
+from nexus_allocator.services import enforcement as enforcing
 from nexus_allocator.store import schema
 from nexus_allocator.store.session import Database
 
@@ -178,7 +181,13 @@ def reconcile() -> None:
         HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub,
     ):
         result = metering.run_round(database, hub, terms=terms, clock=_now)
-    typer.echo(", ".join(f"{name} {value}" for name, value in asdict(result).items()))
+        policy = load_policy(settings.tiers_file)
+        enforced = enforcing.enforce(database, hub, terms=policy.enforcement, now=_now())
+        pool.measure(database, policy.pool, now=_now())
+        if not result.trouble:
+            leases.collect(database, hub.every_server(), now=_now())
+    done = asdict(result) | {"noticed": enforced.noticed, "stopped": enforced.stopped}
+    typer.echo(", ".join(f"{name} {value}" for name, value in done.items()))
     if result.trouble:
         _fail(f"The hub's answer was not whole ({result.trouble}); nothing was ended.")
 

@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
+from nexus_allocator.api import lab as lab_routes
 from nexus_allocator.api.context import Context
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
 from nexus_allocator.clients.hub import HubClient
@@ -66,12 +68,14 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
         openapi_url=f"{settings.service_prefix}api/openapi.json",
     )  # fmt: skip
     app.state.portal = portal
-    app.state.context = _context(settings, policy, database)
+    app.state.context = _context(settings, policy, database, hub)
     app.add_exception_handler(AllocatorError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_path)
     prefix = settings.service_prefix.rstrip("/")
     app.include_router(hub_routes.router, prefix=prefix)
+    app.include_router(lab_routes.router, prefix=prefix)
+    app.include_router(gateway_routes.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
     return app
@@ -105,13 +109,15 @@ def _terms(settings: Settings) -> Terms:
     )
 
 
-def _context(settings: Settings, policy: Policy, database: Database) -> Context:
+def _context(settings: Settings, policy: Policy, database: Database, hub: HubClient) -> Context:
     return Context(
         database=database,
+        hub=hub,
         policy=policy,
         internal_token=settings.internal_token.get_secret_value(),
         administrators=settings.issuer_admins,
         grace_minutes=settings.save_grace_minutes,
         confinement=settings.confinement,
         clock=utc_now,
+        metering=_terms(settings),
     )

@@ -11,10 +11,12 @@ from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, ISSUER, served
 from tests.support.postgres import free_port
 
 from nexus_allocator.config import Settings
+from nexus_allocator.domain.lab_tokens import lab_token
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
 
 BASE = "/services/nexus/api/hub"
+LAB = "/services/nexus/api/lab"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -187,3 +189,44 @@ def test_an_unknown_hold_server_or_path_is_not_found(service: Hub) -> None:
 def test_groups_follow_the_accounts(service: Hub) -> None:
     service.accepted("astronomer")
     assert service.get(f"{BASE}/people/astronomer/groups").json() == {"groups": ["tier-entry"]}
+
+
+def of_server(hold_id: str, secret: str = INTERNAL_TOKEN) -> dict[str, str]:
+    return {"Authorization": f"Bearer {lab_token(secret, hold_id)}"}
+
+
+def test_a_running_server_sees_its_account_and_its_own_end(service: Hub) -> None:
+    service.accepted("astronomer")
+    admitted = service.admit(hours=2).json()
+    card = service.get(f"{LAB}/card", headers=of_server(admitted["hold_id"])).json()
+    assert (card["account"], card["left"], card["size"]) == ("Your own account", "25.00", "small")
+    assert card["until"] == admitted["until"] > card["planned_until"]
+    assert (card["stopping"], card["notice"]) == (False, None)
+
+
+def test_a_server_s_token_speaks_for_its_own_hold_only(service: Hub) -> None:
+    service.accepted("astronomer")
+    hold_id = service.admit().json()["hold_id"]
+    other = str(uuid4())
+    for headers in (
+        {},
+        of_server(hold_id, "not the secret"),
+        {"Authorization": f"Bearer {hold_id}.{lab_token(INTERNAL_TOKEN, other).partition('.')[2]}"},
+        {"Authorization": "Bearer no-token"},
+    ):
+        refused(service.get(f"{LAB}/card", headers={"Authorization": ""} | headers), 401, "invalid_token")
+    refused(service.get(f"{LAB}/card", headers=of_server(other)), 404, "unknown_hold")
+    assert service.get(f"{BASE}/people/astronomer/launch", headers=of_server(hold_id)).status_code == 401
+
+
+def test_a_stop_from_inside_is_recorded_as_the_person_s_own_before_the_hub_is_asked(service: Hub) -> None:
+    service.accepted("astronomer")
+    hold_id = service.admit().json()["hold_id"]
+    body = {"process_started_at": "2026-03-02T09:00:00Z"}
+    assert service.post(f"{BASE}/holds/{hold_id}/started", json=body).status_code == 204
+    refused(service.post(f"{LAB}/stop", headers=of_server(hold_id)), 503, "hub_unavailable")
+    assert service.get(f"{LAB}/card", headers=of_server(hold_id)).json()["stopping"]
+    service.post(f"{BASE}/holds/{hold_id}/stopped", json={"alive_at_stop": True})
+    last = service.get(f"{BASE}/people/astronomer/launch").json()["last_stop"]
+    assert (last["reason"], last["actor"]) == ("own-hand", "astronomer")
+    refused(service.get(f"{LAB}/card", headers=of_server(hold_id)), 404, "unknown_hold")

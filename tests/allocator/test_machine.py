@@ -1,9 +1,10 @@
 """Any order of launches, stops, crashes, lost messages, transfers and clock steps leaves the sums right.
 
 No hold leaks, every chain verifies, and no server takes an account below zero, or a member of a team above
-their cap, by more than the meter was away for.
+their cap, by more than the meter was away for, and the cap of offline leases.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -30,14 +31,21 @@ from nexus_allocator.domain.errors import (
     TransferTooLarge,
     UnknownAccount,
 )
+from nexus_allocator.domain.leases import Lease, LeaseRefused
 from nexus_allocator.domain.states import LIVE, HoldState, ShareKind, TierSlug
+from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.hub.offline import OfflineBook
+from nexus_allocator.services import enforcement, leases, pool
 from nexus_allocator.services.audit import audit
 from nexus_allocator.services.metering import run_round
 from nexus_allocator.store.session import Database
+from nexus_allocator.store.tables import Hold
 
 GRANT = 3.0
 # Four processors and 16 GiB by the first rate card.
 MEDIUM_MICRO = 300_000
+# Six hours of a Small server, the packaged policy's total for leases.
+LEASE_CAP_MICRO = 750_000
 NUMBERS: Iterator[int] = count()
 
 
@@ -54,11 +62,16 @@ class Process:
 
 
 class Allocator(RuleBasedStateMachine):
-    """One account of three credits, three servers, and a hub that is now and then away."""
+    """One account of three credits, three servers, and a hub that is now and then away.
+
+    Its person has an account of their own, and offline leases on it while the service is away from the hub.
+    """
 
     database: Database
     hub: FakeHub
     clock: Clock
+    lease: Lease | None
+    leases: list[UUID]
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +89,10 @@ class Allocator(RuleBasedStateMachine):
         self.world.grant(self.account, GRANT)
         self.granted = round(GRANT * 1e6)
         self.taken = 0
+        # Little enough of their own that leases can use it up.
+        self.world.correct(self.name, -23.5)
         self.own = self.world.figures(self.name).balance
+        self.book, self.lease, self.leases = OfflineBook(), None, []
         self.metered_at = self.clock()
         self.servers: dict[str, Process] = {}
         self.latest: dict[str, Process] = {}
@@ -189,12 +205,71 @@ class Allocator(RuleBasedStateMachine):
     @rule(seconds=st.integers(1, 4000))
     def time_passes(self, seconds: int) -> None:
         self.clock.forward(seconds=seconds)
+        if self.lease and self.clock() >= self.lease.until:
+            # The hub ends it itself, at most a poll later.
+            self.end_lease(self.lease.until, reason="planned-hours")
+
+    @rule()
+    def visit(self) -> None:
+        """The launch page, with the service there: a fresh offer, and what was collected is forgotten."""
+        with self.database.reading_scope() as session:
+            found = leases.offline_of(
+                session, policy=self.world.policy, hub_name=self.name, grace_minutes=GRACE_MINUTES,
+                now=self.clock(),
+            )  # fmt: skip
+        offer = found.offer.as_state() if found.offer else None
+        self.book.heard({"offer": offer, "collected": list(map(str, found.collected))})
+        self.show_lease()
+
+    @precondition(lambda self: self.lease is None)
+    @rule(hours=st.integers(1, 8).map(lambda steps: steps / 4))
+    def launch_without_the_service(self, hours: float) -> None:
+        wish = {"account": self.name, "size": "small", "hours": hours}
+        try:
+            self.lease = self.book.grant(wish, [], server_name="lease", now=self.clock())
+        except LeaseRefused:
+            return
+        self.book.has_started(str(self.lease.id), self.clock())
+        self.leases.append(self.lease.id)
+        self.show_lease()
+
+    @precondition(lambda self: self.lease is not None)
+    @rule(seen=st.booleans())
+    def stop_the_lease(self, seen: bool) -> None:
+        self.end_lease(self.clock() if seen else None, reason=None)
+
+    def end_lease(self, at: datetime | None, *, reason: str | None) -> None:
+        assert self.lease is not None
+        evidence = Evidence(stopped_at=at, alive_at_stop=at is not None)
+        self.book.has_ended(str(self.lease.id), evidence, started=self.lease.at, reason=reason)
+        self.lease = None
+        self.show_lease()
+
+    def show_lease(self) -> None:
+        """The hub's own list says what the spawner's state says."""
+        if self.lease:
+            self.hub.runs(self.name, self.lease.id, self.lease.at, "lease")
+        else:
+            self.hub.has_stopped(self.name, "lease")
+        state = self.hub.servers[self.name, "lease"]["state"]
+        state["offline"] = json.loads(json.dumps(self.book.as_state()))
+
+    def lease_holds(self) -> list[Hold]:
+        """The holds of the leases that the service has collected."""
+        with self.database.reading_scope() as session:
+            return [hold for lease_id in self.leases if (hold := session.get(Hold, lease_id))]
 
     @rule(hub_is_up=st.booleans())
     def meter(self, hub_is_up: bool) -> None:
         self.hub.status = 200 if hub_is_up else 503
+        self.hub.stops.clear()
         with self.hub.client() as client:
+            if hub_is_up:
+                leases.collect(self.database, client.every_server(), now=self.clock())
             run_round(self.database, client, terms=TERMS, clock=self.clock)
+            policy = self.world.policy
+            enforcement.enforce(self.database, client, terms=policy.enforcement, now=self.clock())
+            pool.measure(self.database, policy.pool, now=self.clock())
         self.hub.status = 200
         if not hub_is_up:
             return
@@ -206,6 +281,8 @@ class Allocator(RuleBasedStateMachine):
             process.unmetered_s = max(process.unmetered_s, self.away_s())
             if self.world.hold(process.hold_id).until <= self.clock():
                 assert (self.name, name) in self.hub.stops
+            # For its planned hours, or for want of credits.
+            if (self.name, name) in self.hub.stops:
                 process.ended = self.clock()
                 del self.servers[name], self.hub.servers[self.name, name]
         self.metered_at = self.clock()
@@ -276,7 +353,15 @@ class Allocator(RuleBasedStateMachine):
         assert figures.held == sum(
             max(hold.amount_micro, hold.usage_micro) - hold.posted_micro for hold in live
         )
-        assert self.world.figures(self.name).balance == self.own
+        assert self.world.figures(self.name).balance == self.own - sum(
+            hold.posted_micro for hold in self.lease_holds()
+        )
+
+    @invariant()
+    def leases_cost_no_more_than_their_cap_and_no_hours_that_were_not_granted(self) -> None:
+        for hold in self.lease_holds():
+            assert 0 <= hold.posted_micro <= hold.usage_micro <= hold.amount_micro
+        assert self.world.figures(self.name).available >= -LEASE_CAP_MICRO
 
     @invariant()
     def no_server_costs_more_than_was_held_but_for_the_time_the_meter_was_away(self) -> None:
@@ -318,10 +403,15 @@ class Allocator(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everything ends and the hub answers: no hold stays open, and the audit finds every chain whole."""
         self.clock.forward(hours=1)
+        if self.lease:
+            self.end_lease(min(self.clock(), self.lease.until), reason=None)
+        with self.hub.client() as client:
+            leases.collect(self.database, client.every_server(), now=self.clock())
+        assert len(self.lease_holds()) == len(self.leases), "every lease is collected"
         self.hub.servers.clear()
         with self.hub.client() as client:
             run_round(self.database, client, terms=TERMS, clock=self.clock)
-        assert self.world.figures(self.account).held == 0
+        assert self.world.figures(self.account).held == self.world.figures(self.name).held == 0
         rows = {row.hub_name: row for row in self.world.team_page(self.account, self.mate).members}
         assert (rows[self.name].taken_micro if self.name in rows else 0) == self.counted()
         self.the_audit_finds_nothing_amiss()

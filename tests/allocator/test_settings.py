@@ -56,6 +56,8 @@ def test_a_setting_that_makes_no_sense_is_refused(
 
 DOCUMENT = yaml.safe_load(TIERS.read_text())
 SCIENCE: dict[str, Any] = DOCUMENT["science"]
+ENFORCEMENT: dict[str, Any] = DOCUMENT["enforcement"]
+POOL: dict[str, Any] = DOCUMENT["pool"]
 GPU_SIZE = {"slug": "small", "label": "Small", "cpu": 8, "memory_gib": 32, "gpu": 2}
 
 
@@ -94,6 +96,11 @@ def test_a_policy_file_of_one_s_own_is_read_with_the_agreement_beside_it(tmp_pat
         ({"tiers": tiers(who="")}, "who"),
         ({"science": SCIENCE | {"size": "huge"}}, "huge"),
         ({"science": SCIENCE | {"cpu_s_per_detector": 0}}, "cpu_s_per_detector"),
+        ({"enforcement": ENFORCEMENT | {"warn_at_percent": [75, 90]}}, "must rise"),
+        ({"enforcement": ENFORCEMENT | {"warn_at_percent": [90, 75, 100]}}, "must rise"),
+        ({"enforcement": ENFORCEMENT | {"save_minutes_at_zero": -1}}, "save_minutes_at_zero"),
+        ({"pool": POOL | {"waiting_sizes": ["huge"]}}, "huge"),
+        ({"pool": POOL | {"brake_at_percent": 90}}, "brake_at_percent"),
     ],
 )
 def test_a_policy_that_contradicts_itself_is_refused(

@@ -85,6 +85,7 @@ def test_a_link_cannot_start_a_server(hub: HubUnderTest) -> None:
 
 
 def test_an_outage_of_the_service_refuses_politely_and_counts_as_no_failure(hub: HubUnderTest) -> None:
+    hub.control(offers=False)
     person = hub.sign_in()
     hub.control(failing=True)
     for _ in range(6):
@@ -97,6 +98,7 @@ def test_an_outage_of_the_service_refuses_politely_and_counts_as_no_failure(hub:
 
 
 def test_a_service_that_hangs_is_given_up_after_three_seconds_and_blocks_nobody(hub: HubUnderTest) -> None:
+    hub.control(offers=False)
     person = hub.sign_in()
     hub.control(admission_delay_s=20)
     begun = time.monotonic()

@@ -59,6 +59,7 @@ OF_THE_ADMINISTRATOR = {
     "admin-people-none": "admin/people?q=nobody-of-this-name",
     "admin-accounts": "admin/accounts",
     "admin-servers": "admin/servers",
+    "admin-pool": "admin/pool",
     "admin-forecast": "admin/forecast",
     "admin-stop": "admin/servers/teammate/mosaics/stop",
 }

@@ -285,11 +285,11 @@ class FakeHub:
         }
         return {"kind": "user", "name": name, "servers": shown}
 
-    def page(self, offset: int, limit: int) -> dict[str, Any]:
-        names = self.active()
+    def page(self, offset: int, limit: int, *, stopped_too: bool) -> dict[str, Any]:
+        names = list(dict.fromkeys(name for name, _ in self.servers)) if stopped_too else self.active()
         limit = min(limit, self.page_limit)
         following = {"offset": offset + limit, "limit": limit} if offset + limit < len(names) else None
-        items = [self.user(name, stopped_too=False) for name in names[offset : offset + limit]]
+        items = [self.user(name, stopped_too=stopped_too) for name in names[offset : offset + limit]]
         place = {"offset": offset, "limit": limit, "total": len(names), "next": following}
         return {"items": items, "_pagination": place}
 
@@ -317,7 +317,8 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             elif parts.path == "/hub/api/users":
                 offset, limit = int(query["offset"]), int(query["limit"])
                 broken = hub.broken_page is not None and offset >= hub.broken_page * hub.page_limit
-                self.answer(500 if broken else 200, hub.page(offset, limit))
+                stopped_too = query.get("include_stopped_servers") == "1"
+                self.answer(500 if broken else 200, hub.page(offset, limit, stopped_too=stopped_too))
             else:
                 name = unquote(parts.path.removeprefix("/hub/api/users/"))
                 known = name in {owner for owner, _ in hub.servers}

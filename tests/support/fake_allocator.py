@@ -44,11 +44,13 @@ SIZES = {
 DEFAULTS: dict[str, Any] = {
     "available_micro": 2 * CREDIT,
     "admission_delay_s": 0.0,
+    "collected": [],
     "environment": {},
     "failing": False,
     "keep_alive_until": None,
     "last_stop": None,
     "memory_bytes": 4 * 2**30,
+    "offers": True,
     "suspended": [],
     "teams": {},
 }
@@ -146,7 +148,37 @@ async def launch(name: str) -> dict[str, Any]:
         "confinement": "CPU and memory are confined to the size you choose.",
         "last_stop": state.settings.get("last_stop"),
         "can_request": True,
+        "offline": {
+            "offer": offer(name) if accepted and state.settings["offers"] else None,
+            "collected": state.settings["collected"],
+        },
     }
+
+
+def offer(name: str) -> dict[str, Any]:
+    """What the person may start while this service fails."""
+    return {
+        "account": name,
+        "size": "small",
+        "size_label": "Small",
+        "cpu": 2,
+        "memory_bytes": 4 * 2**30,
+        "image": "nexus",
+        "home": name,
+        "uid": number_of(name),
+        "gid": number_of(name),
+        "umask": "0027",
+        "rate_micro_per_hour": 125_000,
+        "rate_card_version": 2,
+        "grace_minutes": 10,
+        "minutes": 130,
+        "total_minutes": 360,
+        "until": (datetime.now(UTC) + timedelta(days=7)).isoformat(),
+    }
+
+
+def number_of(name: str) -> int:
+    return 20000 + list(state.people).index(name)
 
 
 def accounts(name: str, available: int) -> list[dict[str, Any]]:
@@ -203,7 +235,7 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
         raise RefusalError(402, "quota_exceeded", message)
     hold_id = f"hold-{len(state.holds) + 1}"
     state.holds[hold_id] = {"hub_name": name, "stopped": None}
-    number = 20000 + list(state.people).index(name)
+    number = number_of(name)
     team_gids = state.settings["teams"]
     return {
         "hold_id": hold_id,

@@ -31,7 +31,7 @@ def breaches(path: str, source: str) -> Iterator[Breach]:
             yield Breach(path, line, "select( outside store/")
         if room in CLOCKLESS and (is_call(node, "now") or is_call(node, "utcnow") or is_call(node, "today")):
             yield Breach(path, line, "the clock is read inside; take `now` as an argument")
-        if room == "hub" and BLOCKING_HTTP & set(imported(node)):
+        if room in ("hub", "gateway") and BLOCKING_HTTP & set(imported(node)):
             yield Breach(path, line, "a blocking HTTP client in the hub")
 
 

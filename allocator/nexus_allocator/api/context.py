@@ -9,20 +9,24 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.services.metering import Terms
 from nexus_allocator.store.session import Database
 
 
 @dataclass(frozen=True)
 class Context:
     database: Database
+    hub: HubClient
     policy: Policy
     internal_token: str = field(repr=False)
     administrators: tuple[str, ...]
     grace_minutes: int
     confinement: str
     clock: Callable[[], datetime]
+    metering: Terms
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))

@@ -10,6 +10,7 @@ from nexus_allocator.api.models import (
     AdmissionModel,
     AgreementBody,
     AgreementModel,
+    BrakeModel,
     GroupsModel,
     HoursModel,
     IdentityBody,
@@ -18,17 +19,20 @@ from nexus_allocator.api.models import (
     LastStopModel,
     LaunchBody,
     LaunchModel,
+    OfflineModel,
     PersonModel,
     RefusalModel,
     StartedBody,
     StopIntentBody,
     StoppedBody,
 )
-from nexus_allocator.services import admission, holds, launches, people, stops
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.wording import pool_sentence
+from nexus_allocator.services import admission, holds, launches, leases, people, stops
 
 NO_CONTENT = 204
 REFUSALS: dict[int | str, dict[str, object]] = {
-    status: {"model": RefusalModel} for status in (401, 402, 403, 404, 409, 422)
+    status: {"model": RefusalModel} for status in (401, 402, 403, 404, 409, 422, 429)
 }
 
 router = APIRouter(prefix="/api/hub", tags=["hub"])
@@ -69,7 +73,10 @@ def groups(hub_name: str, here: Here) -> GroupsModel:
 def launch_page(hub_name: str, here: Here) -> LaunchModel:
     with here.database.reading_scope() as session:
         page = launches.launch_page(session, policy=here.policy, hub_name=hub_name, now=here.clock())
-    return _launch_model(here, page)
+        offline = leases.offline_of(
+            session, policy=here.policy, hub_name=hub_name, grace_minutes=here.grace_minutes, now=here.clock()
+        )
+    return _launch_model(here, page, offline)
 
 
 @trusted.post("/people/{hub_name}/agreement", status_code=NO_CONTENT)
@@ -136,7 +143,7 @@ def _server(segment: str) -> str:
     return "" if segment == "-" else segment
 
 
-def _launch_model(here: Context, page: launches.LaunchPage) -> LaunchModel:
+def _launch_model(here: Context, page: launches.LaunchPage, offline: leases.Offline) -> LaunchModel:
     policy, agreement, hours = here.policy, here.policy.agreement, here.policy.hours
     rates = {slug: policy.rate_micro(size) for slug, size in policy.sizes.items()}
     return LaunchModel(
@@ -161,7 +168,17 @@ def _launch_model(here: Context, page: launches.LaunchPage) -> LaunchModel:
         confinement=here.confinement,
         last_stop=LastStopModel.of(page.last_stop) if page.last_stop else None,
         can_request=page.can_request,
+        brake=_brake(page, policy),
+        offline=OfflineModel(offer=offline.offer, collected=offline.collected),
     )
+
+
+def _brake(page: launches.LaunchPage, policy: Policy) -> BrakeModel | None:
+    if page.brake is None or page.brake.waits_until is None:
+        return None
+    until = page.brake.waits_until
+    text = pool_sentence(page.brake.spent_micro, policy.pool.credits_micro, until)
+    return BrakeModel(sizes=list(policy.pool.waiting_sizes), sentence=text, until=until)
 
 
 router.include_router(trusted)

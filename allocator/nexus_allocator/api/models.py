@@ -6,8 +6,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from nexus_allocator.domain.leases import Offer
 from nexus_allocator.domain.stops import Evidence
-from nexus_allocator.domain.wording import stop_sentence
+from nexus_allocator.domain.wording import spend_sentence, stop_sentence
 from nexus_allocator.services.admission import Admission
 from nexus_allocator.services.launches import AccountChoice, LastStop
 
@@ -66,6 +67,7 @@ class AdmissionModel(BaseModel):
     hold_id: UUID
     cpu: int
     memory_bytes: int
+    gpu: int
     image: str
     uid: int
     gid: int
@@ -84,6 +86,7 @@ class AdmissionModel(BaseModel):
             hold_id=admission.hold_id,
             cpu=admission.size.cpu,
             memory_bytes=admission.size.memory_bytes,
+            gpu=admission.size.gpu,
             image=admission.image,
             uid=admission.uid,
             gid=admission.gid,
@@ -136,6 +139,7 @@ class SizeModel(BaseModel):
     label: str
     cpu: int
     memory_gib: int
+    gpu: int
     credits_per_hour_micro: int
 
 
@@ -156,6 +160,7 @@ class AccountModel(BaseModel):
     expires_at: datetime
     burn: BurnModel
     sizes: list[SizeModel]
+    notice: str | None
 
     @classmethod
     def of(cls, choice: AccountChoice, *, tier_label: str, rates_micro: dict[str, int]) -> "AccountModel":
@@ -177,11 +182,25 @@ class AccountModel(BaseModel):
                     label=size.label,
                     cpu=size.cpu,
                     memory_gib=size.memory_gib,
+                    gpu=size.gpu,
                     credits_per_hour_micro=rates_micro[size.slug],
                 )
                 for size in choice.sizes
             ],
+            notice=_notice_text(choice),
         )
+
+
+def _notice_text(choice: AccountChoice) -> str | None:
+    notice = choice.notice
+    if notice is None:
+        return None
+    return spend_sentence(
+        notice.percent,
+        award_micro=notice.award_micro,
+        left_micro=choice.standing.balance_micro,
+        stops_at=notice.stops_at,
+    )
 
 
 class AgreementModel(BaseModel):
@@ -216,6 +235,21 @@ class LastStopModel(BaseModel):
         return cls(reason=stop.reason, actor=stop.actor, at=stop.at, sentence=text)
 
 
+class BrakeModel(BaseModel):
+    """Which sizes have to wait for the platform's budget, and why."""
+
+    sizes: list[str]
+    sentence: str
+    until: datetime
+
+
+class OfflineModel(BaseModel):
+    """What the person may start while the service is away, and what is collected and need not be kept."""
+
+    offer: Offer | None
+    collected: list[UUID]
+
+
 class LaunchModel(BaseModel):
     agreement: AgreementModel
     accounts: list[AccountModel]
@@ -225,6 +259,8 @@ class LaunchModel(BaseModel):
     confinement: str
     last_stop: LastStopModel | None
     can_request: bool
+    brake: BrakeModel | None
+    offline: OfflineModel
 
 
 class RefusalModel(BaseModel):

@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 
 from nexus_allocator.domain.errors import HubUnavailable
+from nexus_allocator.domain.leases import Lease, OfflineRefusal
 from nexus_allocator.domain.stops import Evidence
 
 PAGED = {"Accept": "application/jupyterhub-pagination+json"}
@@ -34,6 +35,8 @@ class Sighting:
     hold_id: UUID | None
     process_started_at: datetime | None
     last_stop: tuple[UUID, Evidence] | None
+    leases: tuple[Lease, ...] = ()
+    offline_refusals: tuple[OfflineRefusal, ...] = ()
 
     @property
     def is_alive(self) -> bool:
@@ -70,7 +73,12 @@ class HubClient:
 
     def active_servers(self) -> list[Sighting]:
         """Return every active server of every page. Raises HubUnavailable when the list is not whole."""
-        return [sighting for user in self._active_users() for sighting in _sightings(user)]
+        return [sighting for user in self._users({"state": "active"}) for sighting in _sightings(user)]
+
+    def every_server(self) -> list[Sighting]:
+        """Return every server the hub remembers, stopped ones too. Raises HubUnavailable."""
+        query = {"include_stopped_servers": "1"}
+        return [sighting for user in self._users(query) for sighting in _sightings(user)]
 
     def servers_of(self, hub_name: str) -> list[Sighting]:
         """Return one person's servers, stopped ones too; none when the hub knows no such person."""
@@ -86,10 +94,10 @@ class HubClient:
         )
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
-    def _active_users(self) -> Iterator[dict[str, Any]]:
+    def _users(self, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
         offset = 0
         while True:
-            query = {"state": "active", "offset": str(offset), "limit": str(PAGE_SIZE)}
+            query = wanted | {"offset": str(offset), "limit": str(PAGE_SIZE)}
             page = _body(self._ask("GET", "users", params=query, headers=PAGED))
             if not isinstance(page, dict) or "items" not in page or "_pagination" not in page:
                 raise HubUnavailable(problem="the list of servers has no pages")
@@ -137,6 +145,7 @@ def _sightings(user: dict[str, Any]) -> Iterator[Sighting]:
 
 def _sighting(hub_name: str, server_name: str, server: dict[str, Any]) -> Sighting:
     state = server.get("state") or {}
+    offline = state.get("offline") or {"leases": (), "refusals": ()}
     return Sighting(
         hub_name=hub_name,
         server_name=server_name,
@@ -146,6 +155,8 @@ def _sighting(hub_name: str, server_name: str, server: dict[str, Any]) -> Sighti
         hold_id=_uuid(state.get("hold_id")),
         process_started_at=_moment(state.get("process_started_at")),
         last_stop=_last_stop(state.get("last_stop")),
+        leases=tuple(Lease.from_state(lease) for lease in offline["leases"]),
+        offline_refusals=tuple(OfflineRefusal.from_state(each) for each in offline["refusals"]),
     )
 
 

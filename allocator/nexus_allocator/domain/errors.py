@@ -108,6 +108,16 @@ class GpuLimit(AllocatorError):
     slug, status = "gpu_limit", 409
 
 
+class DaskLimit(AllocatorError):
+    slug, status = "dask_limit", 409
+
+
+class PoolBrake(AllocatorError):
+    """The platform's budget goes too fast; large launches wait."""
+
+    slug, status = "pool_brake", 429
+
+
 class RequestOpen(AllocatorError):
     slug, status = "request_open", 409
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from nexus_allocator.domain.errors import UnknownImage, UnknownSize
+from nexus_allocator.domain.pool import Pool
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 GIB = 1024**3
@@ -86,6 +87,27 @@ class Science:
 
 
 @dataclass(frozen=True)
+class Enforcement:
+    """At how many percent of an award people are told, and how long they may save once all is used."""
+
+    warn_at_percent: tuple[int, ...]
+    save_grace: timedelta
+
+
+@dataclass(frozen=True)
+class OfflineLeases:
+    """What may start while the service is away: one size on one's own account, with caps per person.
+
+    Times are without the grace to save; ``offered_for`` is how long a person's last visit counts.
+    """
+
+    size: str
+    minutes: int
+    total_minutes: int
+    offered_for: timedelta
+
+
+@dataclass(frozen=True)
 class Image:
     slug: str
     label: str
@@ -114,6 +136,9 @@ class Policy:
     version: int
     rate_card: RateCard
     science: Science
+    enforcement: Enforcement
+    pool: Pool
+    offline_leases: OfflineLeases
     sizes: Mapping[str, Size]
     tiers: Mapping[TierSlug, Tier]
     images: tuple[Image, ...]

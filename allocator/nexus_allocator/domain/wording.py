@@ -1,7 +1,7 @@
 """Text for people: one sentence per refusal and per reason a server stopped. Called at the edges only."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from nexus_allocator.domain.credits import shown, shown_need
@@ -17,6 +17,10 @@ def hours(value: float) -> str:
 
 def _quota(facts: Facts) -> str:
     need, left = shown_need(facts["requested_micro"]), shown(facts["available_micro"])
+    if facts.get("what") == "cluster":
+        return (
+            f"This cluster needs {need} credits at its largest, {left} left; ask for fewer workers or hours."
+        )
     fits = facts["fits"]
     if fits is None:
         instead = "nothing smaller would fit; ask for more credits"
@@ -49,6 +53,15 @@ def _limit(facts: Facts) -> str:
     return (
         f"{facts['account']} may run {facts['limit']} {plural} at once and has {facts['live']}. "
         "Stop one first."
+    )
+
+
+def pool_sentence(spent_micro: int, budget_micro: int, until: datetime) -> str:
+    """Return why large launches wait; ``until`` is the earliest the brake can lift."""
+    spent, budget = shown(spent_micro), shown(budget_micro)
+    return (
+        f"The Nexus as a whole spends its budget faster than planned ({spent} of {budget} credits of this "
+        f"period), until {until.day} {until:%B, %H:%M} UTC at the earliest."
     )
 
 
@@ -111,6 +124,14 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "gpu_limit": lambda f: (
         f"{f['account']} may use {f['limit']} GPUs at once and uses {f['live']}; "
         f"this size has {f['wanted']}. Stop a server with a GPU first."
+    ),
+    "dask_limit": lambda f: (
+        f"{f['account']} may have {f['limit']} Dask cores at once and has {f['live']}; this cluster has "
+        f"up to {f['wanted']}. Ask for fewer workers or close another cluster first."
+    ),
+    "pool_brake": lambda f: (
+        f"{pool_sentence(f['spent_micro'], f['budget_micro'], datetime.fromisoformat(f['until']))} "
+        f"So {f['label']} has to wait; {_listed(f, 'going')} can start now."
     ),
     "request_open": lambda f: "A request for this account is already waiting for a decision.",
     "bad_grant_list": lambda f: (
@@ -180,6 +201,17 @@ def stop_sentence(reason: str, *, exit_signal: int | None, exit_code: int | None
     if reason == StopReason.EXIT:
         return f"Its process ended by itself with exit code {exit_code}."
     return STOPS.get(reason, f"It was stopped: {reason}.")
+
+
+def spend_sentence(percent: int, *, award_micro: int, left_micro: int, stops_at: datetime | None) -> str:
+    """Return what to tell people of an award that is used up to ``percent``; the whole has a stop's time."""
+    if stops_at is None:
+        left, award = shown(left_micro), shown(award_micro)
+        return f"{percent} % of the award is used: {left} of {award} credits are left."
+    return (
+        "The credits of this account are used up. Save your work now: its running servers are stopped at "
+        f"{stops_at:%H:%M} UTC unless credits come in."
+    )
 
 
 def length(span: timedelta) -> str:

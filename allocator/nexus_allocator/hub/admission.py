@@ -5,17 +5,21 @@ A mixin, to stand before LocalProcessSpawner on one machine and before KubeSpawn
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from traitlets import Instance, default
 from traitlets.config import LoggingConfigurable
 
-from nexus_allocator.hub.launch_form import render_form
+from nexus_allocator.domain.leases import Lease, LeaseRefused
+from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.hub.launch_form import render_form, render_offline_form
+from nexus_allocator.hub.offline import AWAY, OfflineBook
 from nexus_allocator.hub.options import read_form, read_options
-from nexus_allocator.hub.refusals import refusal, refusal_from
+from nexus_allocator.hub.refusals import OUT_OF_ORDER, refusal, refusal_from
 from nexus_allocator.hub.service import Admission, AllocationService, Refused, ServiceUnavailable
 
+LEASE_OVER = "planned-hours"
 NO_LAUNCH_BY_LINK = "A link cannot start a server: check the choices below and press Start server."
 
 
@@ -44,11 +48,14 @@ class AdmittedServer(Server):  # type: ignore[misc]
     ended_at: datetime | None = None
     last_stop: dict[str, Any] | None = None
     refused_options: dict[str, Any] | None = None
+    stop_told: str | None = None
+    offline: OfflineBook
     background: set[asyncio.Task[None]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.background = set()
+        self.offline = OfflineBook()
 
     # -- the launch page
 
@@ -63,7 +70,13 @@ class AdmittedServer(Server):  # type: ignore[misc]
         except (Refused, ServiceUnavailable) as error:
             self.log.warning("No launch page for %s: %s", self.user.name, error)
             model = None
-        return render_form(model, self.refused_options or self.orm_spawner.user_options or {})
+        chosen = self.refused_options or self.orm_spawner.user_options or {}
+        if model is None and self.offline.offer is not None:
+            return render_offline_form(self.offline.offer, chosen)
+        if model is not None:
+            self.offline.heard(model.get("offline"))
+            self.keep_state()
+        return render_form(model, chosen)
 
     @default("options_from_form")
     def _default_options_from_form(self) -> Any:
@@ -91,9 +104,11 @@ class AdmittedServer(Server):  # type: ignore[misc]
             admission = await self.service.admit(self.user.name, self.name, options)
         except ValueError as error:
             raise self._refused(refusal(self.handler, 422, str(error))) from error
-        except (Refused, ServiceUnavailable) as error:
-            self.log.info("Refused %s: %s", self._log_name, getattr(error, "code", "unavailable"))
+        except Refused as error:
+            self.log.info("Refused %s: %s", self._log_name, error.code)
             raise self._refused(refusal_from(self.handler, error)) from error
+        except ServiceUnavailable as error:
+            admission = self.take_lease(options, error)
         self.refused_options = None
         self.admission = admission
         self.hold_id = admission.hold_id
@@ -101,6 +116,30 @@ class AdmittedServer(Server):  # type: ignore[misc]
         self.mem_guarantee = self.mem_limit = admission.memory_bytes
         self.apply_admission(admission)
         # Kept before the process exists, so that a hub killed in between still knows what to settle.
+        self.keep_state()
+
+    def take_lease(self, options: dict[str, Any], outage: ServiceUnavailable) -> Admission:
+        """Return an admission under an offline lease, or raise the refusal; both are kept and counted."""
+        self.log.warning("No answer about %s: %s", self._log_name, outage)
+        try:
+            now = datetime.now(UTC)
+            lease = self.offline.grant(options, self.leases_elsewhere(), server_name=self.name, now=now)
+        except LeaseRefused as error:
+            self.keep_state()
+            self.log.info("Refused %s while the service is away: %s", self._log_name, error)
+            told = AWAY.format(why=error) if self.offline.offer else OUT_OF_ORDER
+            raise self._refused(refusal(self.handler, 503, told)) from error
+        self.log.warning("Offline lease %s for %s until %s", lease.id, self._log_name, lease.until)
+        return self.offline.admission(lease)
+
+    def leases_elsewhere(self) -> list[Lease]:
+        """Return the leases in the states of the person's other servers."""
+        others = {name: orm for name, orm in self.user.orm_user.orm_spawners.items() if name != self.name}
+        books = [OfflineBook.from_state((orm.state or {}).get("offline")) for orm in others.values()]
+        return [lease for book in books for lease in book.leases]
+
+    def keep_state(self) -> None:
+        """Hand the state to the hub, which writes it with what it writes next."""
         self.orm_spawner.state = self.get_state()
 
     def _refused(self, error: Exception) -> Exception:
@@ -119,6 +158,7 @@ class AdmittedServer(Server):  # type: ignore[misc]
         """Report the start without holding it up: the metering sees the server in the hub's list, too."""
         self.process_started_at = process_started_at
         if self.hold_id is not None:
+            self.offline.has_started(self.hold_id, process_started_at)
             self._in_background(self.service.started(self.hold_id, process_started_at, pid))
 
     def _in_background(self, call: Coroutine[Any, Any, Any]) -> None:
@@ -153,16 +193,36 @@ class AdmittedServer(Server):  # type: ignore[misc]
             "exit_code": self.exit_code,
         }
         self.last_stop = {"hold_id": self.hold_id, **evidence}
+        self.offline.has_ended(
+            self.hold_id,
+            Evidence(self.ended_at, self.alive_at_stop, self.exit_signal, self.exit_code),
+            started=self.process_started_at,
+            reason=self.stop_told,
+        )
         try:
             await self.service.stopped(self.hold_id, evidence)
         except (Refused, ServiceUnavailable) as error:
             self.log.warning("Not settled now (%s, hold %s): %s", self._log_name, self.hold_id, error)
 
     async def announce_stop(self, reason: str, actor: str) -> None:
+        self.stop_told = reason
         try:
             await self.service.announce_stop(self.user.name, self.name, reason=reason, actor=actor)
         except (Refused, ServiceUnavailable) as error:
             self.log.warning("Reason %s not recorded for %s: %s", reason, self._log_name, error)
+
+    def end_overdue_lease(self) -> None:
+        """Stop a server whose offline lease is over: while the service is away nobody else would."""
+        lease = self.offline.lease_of(self.hold_id)
+        if lease is not None and self.ready and datetime.now(UTC) >= lease.until and self.stop_told is None:
+            self.stop_told = LEASE_OVER
+            self._in_background(self.end_lease())
+
+    async def end_lease(self) -> None:
+        await self.announce_stop(LEASE_OVER, "hub")
+        await self.stop()
+        # As for a server that ended by itself: the hub clears up after it and settles.
+        await self.poll_and_notify()
 
     # -- what the hub keeps
 
@@ -174,18 +234,21 @@ class AdmittedServer(Server):  # type: ignore[misc]
             state["process_started_at"] = self.process_started_at.isoformat()
         if self.last_stop is not None:
             state["last_stop"] = self.last_stop
+        if (offline := self.offline.as_state()) is not None:
+            state["offline"] = offline
         return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self.hold_id = state.get("hold_id")
         self.last_stop = state.get("last_stop")
+        self.offline = OfflineBook.from_state(state.get("offline"))
         started = state.get("process_started_at")
         self.process_started_at = datetime.fromisoformat(started) if started else None
 
     def clear_state(self) -> None:
         super().clear_state()
-        self.hold_id = self.process_started_at = self.admission = None
+        self.hold_id = self.process_started_at = self.admission = self.stop_told = None
         self.exit_signal = self.exit_code = self.alive_at_stop = self.ended_at = None
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from nexus_allocator.domain.credits import MICRO, hold_micro
+from nexus_allocator.domain.leases import Offer
 
 TEMPLATES = Environment(
     loader=PackageLoader("nexus_allocator.hub"), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -55,6 +56,14 @@ def render_form(model: dict[str, Any] | None, chosen: dict[str, Any], now: datet
         chosen=still_valid(model, chosen),
         portal=PORTAL,
         estimate=estimate(model, chosen, now or datetime.now(UTC)),
+    )
+
+
+def render_offline_form(offer: Offer, chosen: dict[str, Any]) -> str:
+    """Return the form for what may be started while the service does not answer."""
+    hours = {"min": 0.25, "max": offer.longest_hours, "default": min(1.0, offer.longest_hours)}
+    return TEMPLATES.get_template("launch_offline.html").render(
+        offer=offer, hours=hours, chosen_hours=offered_hours(hours, chosen.get("hours"))
     )
 
 

@@ -12,10 +12,13 @@ from nexus_allocator.hub import confinement
 from nexus_allocator.hub.admission import AdmittedServer
 from nexus_allocator.hub.homes import Folders
 from nexus_allocator.hub.processes import Identity, began_at, enter, is_alive, watch_end
+from nexus_allocator.hub.refusals import refusal
 from nexus_allocator.hub.service import Admission
 
 SIGKILL = 9
-# Announcements and the extension manager are off: both call hosts of their own.
+NO_GPU = "This size has {wanted} GPUs, and this machine has {here}. Choose a size without."
+# Announcements and the extension manager are off: both call hosts of their own. The card in JupyterLab that
+# shows the balance is below the same folder, as configuration, server extension and Lab extension.
 LAB_CONFIGURATION = Path(__file__).parent / "lab"
 
 
@@ -56,6 +59,9 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
     # -- starting
 
     def apply_admission(self, admission: Admission) -> None:
+        if admission.gpu > (here := gpus_here()):
+            # The hold is given back by the hub's own clearing up.
+            raise self._refused(refusal(self.handler, 422, NO_GPU.format(wanted=admission.gpu, here=here)))
         self.folders.prepare(admission)
         if self.controllers is not None:
             self.group = confinement.make_group(
@@ -84,9 +90,12 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}",
             "PYTHONSAFEPATH": "1",
             "JUPYTER_CONFIG_PATH": str(LAB_CONFIGURATION),
+            "JUPYTER_PATH": str(LAB_CONFIGURATION),
             "NEXUS_ACCOUNT": admission.account,
             "NEXUS_HOLD_ID": admission.hold_id,
             "NEXUS_IMAGE": admission.image,
+            "NEXUS_LAB_TOKEN": self.service.lab_token(admission.hold_id),
+            "NEXUS_LAB_URL": self.service.lab_url,
             "NEXUS_NOTEBOOKS": self.notebooks,
             "NEXUS_REFERENCES_URL": self.references,
             "NEXUS_STORE_URL": store,
@@ -134,6 +143,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
 
     async def poll(self) -> int | None:
         """Return None while the server lives, else its exit status (negative: signal), 0 if nobody saw it."""
+        self.end_overdue_lease()
         if self.proc is not None:
             status: int | None = self.proc.poll()
             if status is not None:
@@ -183,6 +193,11 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             except OSError as error:
                 self.log.info("Control group of %s is still in use: %s", self._log_name, error)
             self.group = None
+
+
+def gpus_here() -> int:
+    """Return how many GPUs this machine has, by NVIDIA's device files."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def group_name(person: str, hold_id: str) -> str:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
+from nexus_allocator.domain.lab_tokens import lab_token
+
 DEADLINE_S = 3.0
 
 
@@ -51,6 +53,7 @@ class Admission:
     until: str
     account: str
     rate_micro_per_hour: int
+    gpu: int = 0
     environment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -119,6 +122,14 @@ class AllocationService:
         answer = await self._call("GET", f"/servers/{quote(hub_name)}/{quote(server_name) or '-'}/keep-alive")
         until = answer["keep_alive_until"]
         return datetime.fromisoformat(until) if until else None
+
+    @property
+    def lab_url(self) -> str:
+        """Where a running server asks about itself, with the token of its hold."""
+        return self.url.rpartition("/")[0] + "/lab"
+
+    def lab_token(self, hold_id: str) -> str:
+        return lab_token(self.token, hold_id)
 
     async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = HTTPRequest(

@@ -1,7 +1,7 @@
 """The packaged policy, and how a policy file is read and checked."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +11,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nexus_allocator.domain.credits import MICRO
-from nexus_allocator.domain.policy import Agreement, HoursRange, Image, Policy, RateCard, Science, Size, Tier
+from nexus_allocator.domain.policy import (
+    Agreement,
+    Enforcement,
+    HoursRange,
+    Image,
+    OfflineLeases,
+    Policy,
+    RateCard,
+    Science,
+    Size,
+    Tier,
+)
+from nexus_allocator.domain.pool import Pool
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 Amount = Decimal
@@ -36,6 +48,34 @@ class ScienceDocument(Document):
     square_degrees_per_exposure: float = Field(gt=0, allow_inf_nan=False)
     size: str
     measured: str = Field(min_length=1)
+
+
+class EnforcementDocument(Document):
+    warn_at_percent: list[int]
+    save_minutes_at_zero: float = Field(ge=0, le=24 * 60, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def marks_rise_to_the_whole_award(self) -> Self:
+        marks = self.warn_at_percent
+        if marks != sorted(set(marks)) or marks[-1:] != [100] or marks[0] <= 0:
+            raise ValueError(f"warn_at_percent {marks} must rise from above zero to 100, each mark once")
+        return self
+
+
+class PoolDocument(Document):
+    credits: Amount = Field(gt=0, decimal_places=6)
+    starts_on: date
+    period_days: int = Field(gt=0, le=3660)
+    brake_at_percent: int = Field(ge=100, le=10_000)
+    head_start_days: int = Field(ge=0)
+    waiting_sizes: list[str]
+
+
+class OfflineLeasesDocument(Document):
+    size: str
+    hours: float = Field(gt=0, le=24, multiple_of=0.25)
+    total_hours: float = Field(gt=0, le=168, allow_inf_nan=False)
+    offered_for_days: int = Field(gt=0, le=365)
 
 
 class SizeDocument(Document):
@@ -101,6 +141,9 @@ class PolicyDocument(Document):
     version: int = Field(gt=0)
     rate_card: RateCardDocument
     science: ScienceDocument
+    enforcement: EnforcementDocument
+    pool: PoolDocument
+    offline_leases: OfflineLeasesDocument
     sizes: list[SizeDocument] = Field(min_length=1)
     tiers: list[TierDocument]
     images: list[ImageDocument] = Field(min_length=1)
@@ -126,6 +169,10 @@ class PolicyDocument(Document):
             most = max(gpus[slug] for slug in tier.sizes)
             if tier.gpus is not None and most > tier.gpus:
                 raise ValueError(f"tier {tier.slug} has a size of {most} GPUs and gives {tier.gpus}")
+        if unknown := set(self.pool.waiting_sizes) - set(gpus):
+            raise ValueError(f"pool names unknown sizes {sorted(unknown)}")
+        if self.offline_leases.size not in gpus:
+            raise ValueError(f"offline_leases names the unknown size {self.offline_leases.size}")
         if self.science.size not in gpus:
             raise ValueError(f"science names the unknown size {self.science.size}")
         return self
@@ -143,6 +190,9 @@ class PolicyDocument(Document):
             version=self.version,
             rate_card=_rate_card(self.rate_card),
             science=Science(**self.science.model_dump()),
+            enforcement=_enforcement(self.enforcement),
+            pool=_pool(self.pool),
+            offline_leases=_offline_leases(self.offline_leases),
             sizes={size.slug: Size(**size.model_dump()) for size in self.sizes},
             tiers={tier.slug: _tier(tier) for tier in self.tiers},
             images=tuple(Image(**image.model_dump()) for image in self.images),
@@ -194,6 +244,30 @@ def _tier(tier: TierDocument) -> Tier:
         automatic_with_grant=tier.automatic_with_grant,
         requestable_by=tuple(tier.requestable_by),
         scratch_days=tier.scratch_days,
+    )
+
+
+def _enforcement(document: EnforcementDocument) -> Enforcement:
+    return Enforcement(tuple(document.warn_at_percent), timedelta(minutes=document.save_minutes_at_zero))
+
+
+def _pool(pool: PoolDocument) -> Pool:
+    return Pool(
+        credits_micro=_micro(pool.credits),
+        starts_at=datetime.combine(pool.starts_on, time(), UTC),
+        period=timedelta(days=pool.period_days),
+        brake_at_percent=pool.brake_at_percent,
+        head_start=timedelta(days=pool.head_start_days),
+        waiting_sizes=tuple(pool.waiting_sizes),
+    )
+
+
+def _offline_leases(leases: OfflineLeasesDocument) -> OfflineLeases:
+    return OfflineLeases(
+        size=leases.size,
+        minutes=round(leases.hours * 60),
+        total_minutes=round(leases.total_hours * 60),
+        offered_for=timedelta(days=leases.offered_for_days),
     )
 
 

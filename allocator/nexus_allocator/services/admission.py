@@ -13,7 +13,7 @@ from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import shares
+from nexus_allocator.services import pool, shares
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
 from nexus_allocator.store import accounts, holds, people
 from nexus_allocator.store import room as rooms
@@ -121,6 +121,7 @@ def _require_room(
         available_micro=left.available_micro,
     )
     require_room(policy, room, order.size, order.price, now=now)
+    pool.require_no_brake(session, policy, order.size, policy.tiers[allocation.tier], now=now)
 
 
 def _place(session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime) -> Hold:

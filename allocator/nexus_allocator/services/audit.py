@@ -144,6 +144,6 @@ def _hub_drifts(
             server = f"{sighting.hub_name}/{sighting.server_name or 'default'}"
             yield Drift("hub_without_hold", server, "an open hold", str(sighting.hold_id or "none"))
     shown = {sighting.hold_id for sighting in sightings}
-    for hold in holds.every_open(session):
+    for hold in holds.open_servers(session):
         if hold.placed_at + silence < now and hold.id not in shown:
             yield Drift("hold_without_server", str(hold.id), "a live server", "none at the hub")

@@ -48,6 +48,23 @@ def witness(
         _post(session, hold, at)
 
 
+def witness_part(
+    session: Session, hold_id: UUID, *, seconds: float, at: datetime, posting_interval: timedelta
+) -> None:
+    """The gateway says that the hold's cluster lives and has used ``seconds`` of the whole cluster since.
+
+    The reading's own clock stands still: all of its time is carried along.
+    """
+    hold = _locked(session, hold_id)
+    if hold.state == HoldState.SETTLED:
+        return
+    began = hold.process_started_at or max(at, hold.placed_at)
+    hold.state = HoldState.RUNNING
+    _keep(hold, Reading(hold.placed_at, began, began, hold.earlier_s + seconds))
+    if at - (hold.posted_at or hold.placed_at) >= posting_interval:
+        _post(session, hold, at)
+
+
 def stopped(session: Session, hold_id: UUID, evidence: Evidence, *, now: datetime) -> None:
     """The hub says that the hold's server ended. Raises UnknownHold."""
     settle(session, hold_id, evidence, reason=None, now=now)

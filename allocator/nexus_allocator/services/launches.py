@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
+from nexus_allocator.domain.pool import PoolState
 from nexus_allocator.domain.states import AccountKind, TierSlug
-from nexus_allocator.services import shares
+from nexus_allocator.services import enforcement, pool, shares
 from nexus_allocator.services.rights import person_called
-from nexus_allocator.store import accounts, holds, ledger, people, requests
-from nexus_allocator.store.tables import Account, Allocation, Hold
+from nexus_allocator.store import accounts, holds, ledger, people, requests, spend_notices
+from nexus_allocator.store.tables import Account, Allocation, Hold, SpendNotice
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class AccountChoice:
     expires_at: datetime
     standing: Standing
     sizes: list[Size]
+    notice: enforcement.Standing | None
 
 
 @dataclass(frozen=True)
@@ -55,19 +57,25 @@ class LaunchPage:
     accounts: list[AccountChoice]
     last_stop: LastStop | None
     can_request: bool
+    brake: PoolState | None
 
 
 def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetime) -> LaunchPage:
     """Return what a person may launch; nothing but the agreement before it is accepted."""
     person = person_called(session, hub_name)
     if not people.has_accepted(session, person.id, policy.agreement.version):
-        return LaunchPage(accepted=False, accounts=[], last_stop=None, can_request=False)
+        return LaunchPage(accepted=False, accounts=[], last_stop=None, can_request=False, brake=None)
     chargeable = accounts.chargeable_by(session, person.id)
+    noticed = spend_notices.highest(session, [account.allocation.id for account in chargeable])
     return LaunchPage(
         accepted=True,
-        accounts=[_choice(session, policy, account, person.id, now=now) for account in chargeable],
+        accounts=[
+            _choice(session, policy, account, person.id, notice=noticed.get(account.allocation.id), now=now)
+            for account in chargeable
+        ],
         last_stop=last_stop(session, person.id),
         can_request=any(_can_request(session, policy, account) for account in chargeable),
+        brake=pool.braking(session, policy.pool, now=now),
     )
 
 
@@ -98,7 +106,13 @@ def _stop_of(hold: Hold) -> LastStop | None:
 
 
 def _choice(
-    session: Session, policy: Policy, account: Account, person_id: UUID, *, now: datetime
+    session: Session,
+    policy: Policy,
+    account: Account,
+    person_id: UUID,
+    *,
+    notice: SpendNotice | None,
+    now: datetime,
 ) -> AccountChoice:
     allocation = account.allocation
     return AccountChoice(
@@ -109,6 +123,7 @@ def _choice(
         expires_at=allocation.expires_at,
         standing=_own_standing(session, account, person_id, now=now),
         sizes=policy.sizes_of(allocation.tier) if now < allocation.expires_at else [],
+        notice=enforcement.standing(notice, policy.enforcement) if notice else None,
     )
 
 

@@ -4,11 +4,13 @@ import logging
 import os
 import socket
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.services import forecasts
+from nexus_allocator.services import forecasts, leases, pool
+from nexus_allocator.services.enforcement import enforce
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
 from nexus_allocator.services.request_moves import turn_all
@@ -19,6 +21,10 @@ log = logging.getLogger(__name__)
 
 # Rounds come a little faster than the interval, so that two never lie further apart than it.
 CADENCE = 0.8
+# A whole list of a hub's people is long; leases of servers that have ended can wait so long.
+SWEEP = timedelta(hours=1)
+# So many intervals without a round mean that the service or its database was away.
+GAP = 3
 
 
 class MeterLoop:
@@ -29,6 +35,8 @@ class MeterLoop:
     ) -> None:
         self.database, self.hub, self.terms, self.policy, self.clock = database, hub, terms, policy, clock
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{id(self):x}"
+        self._swept_at: datetime | None = None
+        self._turned_at: datetime | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
 
@@ -49,14 +57,32 @@ class MeterLoop:
             until = now + self.terms.interval * CADENCE
             ours = meter.claim(session, meter.METER, holder=self.holder, until=until, now=now)
         if ours:
+            self._sweep(now)
             result = run_round(self.database, self.hub, terms=self.terms, clock=self.clock)
             if result.trouble:
                 log.warning("the hub's answer was not whole (%s); nothing was ended", result.trouble)
+            enforced = enforce(self.database, self.hub, terms=self.policy.enforcement, now=self.clock())
+            if enforced.trouble:
+                log.warning("servers without credits were not stopped yet (%s)", enforced.trouble)
+            pool.measure(self.database, self.policy.pool, now=self.clock())
             turn_all(self.database, policy=self.policy, now=now)
             stop_leavers(self.database, self.hub, now=now)
             with self.database.session_scope() as session:
                 forecasts.keep_days(session, now=now)
         return ours
+
+    def _sweep(self, now: datetime) -> None:
+        """Collect leases whose servers have ended: at the first turn, after a gap, and now and then."""
+        swept, turned = self._swept_at, self._turned_at
+        self._turned_at = now
+        if swept and turned and now - swept < SWEEP and now - turned < GAP * self.terms.interval:
+            return
+        try:
+            leases.collect(self.database, self.hub.every_server(), now=now)
+            self._swept_at = now
+        except HubUnavailable as error:
+            self._swept_at = None
+            log.warning("offline leases were not looked for (%s)", error.facts["problem"])
 
     def _run(self) -> None:
         pause = min(self.terms.interval / 20, timedelta(seconds=5)).total_seconds()

@@ -10,7 +10,7 @@ from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import stops
+from nexus_allocator.services import leases, stops
 from nexus_allocator.store import holds, meter
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
@@ -34,6 +34,7 @@ class Round:
     witnessed: int = 0
     ended: int = 0
     overrun: int = 0
+    leases: int = 0
     unaccounted: list[str] = field(default_factory=list)
     trouble: str | None = None
 
@@ -44,6 +45,8 @@ def run_round(database: Database, hub: HubClient, *, terms: Terms, clock: Clock)
     asked_at = clock()
     try:
         seen = hub.active_servers()
+        # Before they are witnessed: their servers run already.
+        result.leases = leases.collect(database, seen, now=asked_at)
         _witness_alive(database, seen, result, terms=terms, asked_at=asked_at)
         _end_gone(database, hub, seen, result, terms=terms, asked_at=asked_at, clock=clock)
         result.overrun = len(stops.stop_overrun(database, hub, now=clock()))
@@ -99,7 +102,7 @@ def _missing(database: Database, seen: list[Sighting], *, terms: Terms, asked_at
     with database.reading_scope() as session:
         return [
             hold
-            for hold in holds.every_open(session)
+            for hold in holds.open_servers(session)
             if _is_old_enough(hold, terms, asked_at)
             and _may_have_ended(shown.get((hold.person.hub_name, hold.server_name)), hold.id)
         ]
@@ -132,7 +135,7 @@ def _evidence_of_end(servers: list[Sighting], hold: Hold) -> Evidence | None:
 def _record(database: Database, result: Round, *, at: datetime) -> None:
     facts = {
         "witnessed": result.witnessed, "ended": result.ended, "overrun": result.overrun,
-        "unaccounted": result.unaccounted[:100],
+        "leases": result.leases, "unaccounted": result.unaccounted[:100],
     }  # fmt: skip
     with database.session_scope() as session:
         meter.record_tick(session, at=at, trouble=result.trouble, facts=facts)

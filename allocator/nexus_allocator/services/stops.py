@@ -78,17 +78,18 @@ def ask_hub(hub: HubClient, server: ToStop) -> None:
 def stop_overrun(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
     """Stop the servers whose planned hours and grace are over: their hold pays no further."""
     with database.session_scope() as session:
-        over = [hold for hold in holds.every_open(session) if hold.process_started_at and hold.until <= now]
-        servers = [_intend_end(session, hold, now) for hold in over]
+        over = [hold for hold in holds.open_servers(session) if hold.process_started_at and hold.until <= now]
+        servers = [intend(session, hold, StopReason.PLANNED_HOURS, now=now) for hold in over]
     for server in servers:
         ask_hub(hub, server)
     return servers
 
 
-def _intend_end(session: Session, hold: Hold, now: datetime) -> ToStop:
+def intend(session: Session, hold: Hold, reason: StopReason, *, now: datetime) -> ToStop:
+    """Record that the Nexus itself stops a server; read with its person."""
     return record_intent(
-        session, hub_name=hold.person.hub_name, server_name=hold.server_name,
-        reason=StopReason.PLANNED_HOURS, actor="nexus", now=now,
+        session, hub_name=hold.person.hub_name, server_name=hold.server_name, reason=reason, actor="nexus",
+        now=now,
     )  # fmt: skip
 
 

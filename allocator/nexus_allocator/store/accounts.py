@@ -17,6 +17,14 @@ def by_slug(session: Session, slug: str) -> Account | None:
     return session.scalar(_with_allocation().where(Account.slug == slug))
 
 
+def by_slugs(session: Session, slugs: Sequence[str]) -> Sequence[Account]:
+    return session.scalars(_with_allocation().where(Account.slug.in_(slugs)).order_by(Account.slug)).all()
+
+
+def of_person(session: Session, person_id: UUID) -> Account | None:
+    return session.scalar(_with_allocation().where(Account.person_id == person_id))
+
+
 def by_id(session: Session, account_id: UUID) -> Account:
     return session.scalars(_with_allocation().where(Account.id == account_id)).one()
 

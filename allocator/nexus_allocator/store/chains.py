@@ -65,6 +65,17 @@ def used_of_book() -> ColumnElement[int]:
     return _kept(Checkpoint.used_micro) - about_servers.scalar_subquery()
 
 
+def used_until(session: Session, book_id: UUID, number: int) -> int:
+    """Return what servers had used of a book up to one link."""
+    before = select(Checkpoint.number, Checkpoint.used_micro).where(Checkpoint.book_id == book_id)
+    latest = before.where(Checkpoint.number <= number).order_by(Checkpoint.number.desc()).limit(1)
+    first, used = session.execute(latest).one_or_none() or (0, 0)
+    links = select(func.coalesce(func.sum(Link.amount_micro), 0)).where(Link.book_id == book_id)
+    rest = links.where(Link.number > first, Link.number <= number)
+    about_servers = rest.join(Entry, Entry.id == Link.entry_id).where(Entry.hold_id.is_not(None))
+    return used - int(session.scalars(about_servers).one())
+
+
 def _kept(column: InstrumentedAttribute[int]) -> ColumnElement[int]:
     latest = select(column).where(Checkpoint.book_id == Book.id).correlate(Book)
     return func.coalesce(latest.order_by(Checkpoint.number.desc()).limit(1).scalar_subquery(), 0)

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.states import LIVE, HoldState
 from nexus_allocator.store import accounts
 from nexus_allocator.store.tables import Allocation, Hold, StopIntent
@@ -39,6 +40,21 @@ def open_of_person(session: Session, person_id: UUID) -> Sequence[Hold]:
     return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
 
 
+def open_of_allocation(session: Session, allocation_id: UUID) -> Sequence[Hold]:
+    found = select(Hold).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
+    return session.scalars(found.options(*WITH_OWNERS).order_by(Hold.placed_at, Hold.id)).all()
+
+
+def open_servers(session: Session) -> Sequence[Hold]:
+    """Return the open holds of servers that the hub runs."""
+    return [hold for hold in every_open(session) if hold.size != CLUSTER]
+
+
+def open_clusters(session: Session) -> Sequence[Hold]:
+    """Return the open holds of clusters that dask-gateway runs."""
+    return [hold for hold in every_open(session) if hold.size == CLUSTER]
+
+
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
     """Return the person's ended servers, the latest first; launches that never started are left out."""
     found = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)
@@ -64,6 +80,10 @@ def batches(session: Session, size: int = 500) -> Iterator[Sequence[Hold]]:
 
 def by_id(session: Session, hold_id: UUID) -> Hold | None:
     return session.get(Hold, hold_id)
+
+
+def with_owners(session: Session, hold_id: UUID) -> Hold | None:
+    return session.scalar(select(Hold).where(Hold.id == hold_id).options(*WITH_OWNERS))
 
 
 def add_intent(

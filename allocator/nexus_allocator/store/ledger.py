@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ScalarSelect, case, func, select
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.states import LIVE, BookKind, EntryKind
@@ -108,6 +108,16 @@ def unposted(session: Session, allocation_id: UUID) -> int:
     return int(session.scalars(total.where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))).one())
 
 
+def used_since_grant(session: Session, allocation_id: UUID) -> int:
+    """Return what servers used, as posted, since credits were last granted to the allocation."""
+    book = _book_of(session, allocation_id)
+    granted = select(Link.number).join(Entry, Entry.id == Link.entry_id).where(Link.book_id == book)
+    last = granted.where(Entry.to_book_id == book, Entry.kind == EntryKind.GRANT)
+    number = session.scalar(last.order_by(Entry.at.desc(), Link.number.desc()).limit(1))
+    whole = session.scalars(select(chains.used_of_book()).where(Book.id == book)).one()
+    return int(whole) - (chains.used_until(session, book, number) if number else 0)
+
+
 def spent_by_day(session: Session, allocation_id: UUID, *, since: datetime) -> dict[date, int]:
     """Return posted usage per UTC day; a correction of a hold's usage counts against its day."""
     book = _book_of(session, allocation_id)
@@ -164,6 +174,24 @@ def balance_before(session: Session, allocation_id: UUID, moment: datetime) -> i
 
 def has_entry(session: Session, key: str) -> bool:
     return session.scalar(select(Entry.id).where(Entry.key == key)) is not None
+
+
+def used_by_all(session: Session, *, since: datetime) -> int:
+    """Return what all servers used, as posted from ``since`` on, less what was given back."""
+    total = select(func.coalesce(func.sum(Entry.amount_micro), 0)).where(Entry.at >= since)
+    used = total.where(Entry.to_book_id == _platform_book(BookKind.USED))
+    back = total.where(Entry.from_book_id == _platform_book(BookKind.CORRECTED), Entry.hold_id.is_not(None))
+    return int(session.scalars(used).one()) - int(session.scalars(back).one())
+
+
+def _platform_book(kind: BookKind) -> ScalarSelect[UUID]:
+    return select(Book.id).where(Book.kind == kind).scalar_subquery()
+
+
+def unposted_of_all(session: Session) -> int:
+    """Return the usage of all running servers that the ledger does not show yet."""
+    total = select(func.coalesce(func.sum(Hold.usage_micro - Hold.posted_micro), 0))
+    return int(session.scalars(total.where(Hold.state.in_(LIVE))).one())
 
 
 def platform_total(session: Session) -> int:

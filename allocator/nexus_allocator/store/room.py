@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.states import LIVE
 from nexus_allocator.store import chains
 from nexus_allocator.store.tables import Book, Hold
@@ -23,10 +24,12 @@ class Left:
 def left(session: Session, allocation_id: UUID) -> Left:
     """Return what the allocation has left; the caller holds its lock."""
     kept = case((Hold.usage_micro > Hold.amount_micro, Hold.usage_micro), else_=Hold.amount_micro)
-    sums = (func.coalesce(func.sum(each), 0) for each in (Hold.gpu, kept - Hold.posted_micro))
-    open_holds = select(func.count(), *sums).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
+    # Clusters are limited by their cores.
+    server = case((Hold.size != CLUSTER, 1), else_=0)
+    sums = (func.coalesce(func.sum(each), 0) for each in (server, Hold.gpu, kept - Hold.posted_micro))
+    open_holds = select(*sums).where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))
     found = open_holds.add_columns(
         select(chains.balance_of_book()).where(Book.allocation_id == allocation_id).scalar_subquery()
     )
     live, gpus, held, balance = session.execute(found).one()
-    return Left(live, int(gpus), int(balance) - int(held))
+    return Left(int(live), int(gpus), int(balance) - int(held))

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from nexus_allocator.domain.leases import OfflineKind
 from nexus_allocator.domain.states import (
     AccountKind,
     BookKind,
@@ -23,6 +24,7 @@ from nexus_allocator.domain.states import (
 from nexus_allocator.store.base import Base, Word
 
 OPEN_HOLD = text("state IN ('placed', 'running')")
+STANDING_NOTICE = text("cleared_at IS NULL")
 LIVING_SUBGROUP = text("ended_at IS NULL")
 ONE_LEAD = text("role = 'lead'")
 OPEN_REQUEST = text("state IN ('draft', 'submitted', 'in-review', 'returned')")
@@ -395,6 +397,71 @@ class StopIntent(Base):
     actor: Mapped[str] = mapped_column(Text)
     note: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime]
+
+
+class SpendNotice(Base):
+    """An award was used up to one of the policy's marks; it stands until credits come in again."""
+
+    __tablename__ = "spend_notice"
+    __table_args__ = (
+        Index(
+            "ix_spend_notice_standing",
+            "allocation_id",
+            "percent",
+            unique=True,
+            sqlite_where=STANDING_NOTICE,
+            postgresql_where=STANDING_NOTICE,
+        ),
+    )
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+    allocation_id: Mapped[UUID] = mapped_column(ForeignKey("allocation.id"))
+    percent: Mapped[int]
+    award_micro: Mapped[int]
+    left_micro: Mapped[int]
+    at: Mapped[datetime]
+    cleared_at: Mapped[datetime | None]
+
+
+class OfflineEvent(Base):
+    """A launch that was granted or refused while the service was away, collected from the hub.
+
+    A lease's id is that of its hold.
+    """
+
+    __tablename__ = "offline_event"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), index=True)
+    kind: Mapped[OfflineKind] = mapped_column(Word(OfflineKind))
+    at: Mapped[datetime] = mapped_column(index=True)
+    account: Mapped[str] = mapped_column(Text)
+    size: Mapped[str] = mapped_column(Text)
+    why: Mapped[str | None] = mapped_column(Text)
+    collected_at: Mapped[datetime]
+    person: Mapped[Person] = relationship(lazy="raise_on_sql")
+
+
+class DaskCluster(Base):
+    """A Dask cluster beside its hold: its rates, and the workers that the gateway last reported."""
+
+    __tablename__ = "dask_cluster"
+    hold_id: Mapped[UUID] = mapped_column(ForeignKey("hold.id"), primary_key=True)
+    name: Mapped[str | None] = mapped_column(Text)
+    scheduler_micro_per_hour: Mapped[int]
+    worker_micro_per_hour: Mapped[int]
+    worker_cpu: Mapped[int]
+    workers_max: Mapped[int]
+    workers: Mapped[int]
+    reported_at: Mapped[datetime | None]
+
+
+class PoolReading(Base):
+    """What all accounts together spent of the platform's budget, as the meter last read it: one row."""
+
+    __tablename__ = "pool_reading"
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    at: Mapped[datetime]
+    spent_micro: Mapped[int]
+    waits_until: Mapped[datetime | None]
 
 
 class TierRequest(Base):

@@ -88,8 +88,8 @@ def gigabytes_text(size_gb: int) -> str:
     return f"{size_gb / 1000:g} TB" if size_gb >= 1000 else f"{size_gb} GB"
 
 
-def listed(values: Sequence[int]) -> str:
-    """Return numbers as "30, 14, 7 and 1"."""
+def listed(values: Sequence[object]) -> str:
+    """Return values as "30, 14, 7 and 1"."""
     words = [str(value) for value in values]
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1] if words else "no"]))
 

@@ -1,6 +1,6 @@
 """Readings as templates want them: amounts flat, slugs with their labels, reasons as sentences."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,8 +11,10 @@ from nexus_allocator.domain.forecast import Forecast
 from nexus_allocator.domain.notices import notice_sentence
 from nexus_allocator.domain.policy import Policy, RateCard, Tier
 from nexus_allocator.domain.states import Approval, HoldState, RequestState, StopReason, TierSlug
+from nexus_allocator.services import enforcement
 from nexus_allocator.services.forecasts import DayLeft, DaySpend, PoolReading
 from nexus_allocator.services.notices import Told
+from nexus_allocator.services.pool import PoolPage
 from nexus_allocator.services.portal_lists import AccountRow, MoveRow, RequestRow
 from nexus_allocator.services.portal_reading import AccountPage, AccountReading, ServerReading
 from nexus_allocator.web.charts import BarChart, balance_meter, spend_chart
@@ -240,6 +242,53 @@ def amount_text(amount: int | None, told: Callable[[int], str] = "{:,}".format) 
 
 def policy_area(policy: Policy) -> Callable[[int], str]:
     return lambda micro: area_text(science.square_degrees(policy, micro))
+
+
+def pool_view(found: PoolPage, policy: Policy, *, now: datetime) -> dict[str, Any]:
+    pool, state = found.pool, found.state
+    until = state.waits_until if state else None
+    braked = state is not None and until is not None and now < until
+    return {
+        "period_start": found.period_start,
+        "period_end": found.period_end,
+        "credits_micro": pool.credits_micro,
+        "allowance_micro": found.allowance_micro,
+        "spent_micro": state.spent_micro if state else 0,
+        "read_at": state.at if state else None,
+        "waiting": listed([policy.sizes[slug].label for slug in pool.waiting_sizes]),
+        "brake": wording.pool_sentence(state.spent_micro, pool.credits_micro, until)
+        if braked and state and until
+        else None,
+    }
+
+
+@dataclass(frozen=True)
+class SpendWarning:
+    """An account that is used up to a mark; ``urgent`` once its servers are about to stop."""
+
+    label: str
+    sentence: str
+    urgent: bool
+
+
+def spend_warnings(
+    accounts: Iterable[AccountReading], notices: Mapping[str, enforcement.Standing]
+) -> list[SpendWarning]:
+    """Return what to warn of, by what is left now."""
+    return [
+        SpendWarning(
+            account.label,
+            wording.spend_sentence(
+                notice.percent,
+                award_micro=notice.award_micro,
+                left_micro=account.sums.balance_micro,
+                stops_at=notice.stops_at,
+            ),
+            urgent=notice.stops_at is not None,
+        )
+        for account in accounts
+        if (notice := notices.get(account.slug))
+    ]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,16 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
-from nexus_allocator.services import notices, portal_lists, portal_reading, statements, team_reading
+from nexus_allocator.services import (
+    notices,
+    portal_lists,
+    portal_reading,
+    spend_reading,
+    statements,
+    team_reading,
+)
 from nexus_allocator.web import views
+from nexus_allocator.web.formats import listed
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import Anybody, PortalHere, SignedIn
 
@@ -45,6 +53,9 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
         choices = portal_lists.ask_choices(session, policy=portal.policy, hub_name=visitor.hub_name)
+        spent = spend_reading.by_slug(
+            session, [row.slug for row in home.accounts], terms=portal.policy.enforcement
+        )
         told = views.notice_views(notices.unread(session, hub_name=visitor.hub_name))
         invited = team_reading.invitations_to(session, hub_name=visitor.hub_name, now=portal.clock())
     values = {
@@ -53,6 +64,7 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
         "servers": [views.server_view(server, portal.policy, own=True) for server in home.servers],
         "usage": [views.server_view(server, portal.policy, own=True) for server in home.usage],
         "can_ask": {choice.slug for choice in choices if not choice.waiting},
+        "warnings": views.spend_warnings(home.accounts, spent),
         "last_stop": views.last_stop(home.last_stop),
         "told": told,
         "invitations": invited,
@@ -68,6 +80,7 @@ def account(
         found = portal_reading.account_page(
             session, hub_name=visitor.hub_name, slug=slug, now=portal.clock(), days=days
         )
+        spent = spend_reading.by_slug(session, [slug], terms=portal.policy.enforcement)
     values = {
         "account": views.account_view(found.account, portal.policy),
         "charts": views.charts_of(found.account),
@@ -77,6 +90,7 @@ def account(
             for server in found.usage
         ],
         "entries": found.entries,
+        "warnings": views.spend_warnings([found.account], spent),
         "days": days,
         "chart_days": CHART_DAYS,
     }
@@ -113,6 +127,8 @@ def policy(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLRespon
         "tiers": views.tier_views(offered.tiers.values(), offered),
         "rates": views.rate_rows(offered.rate_card),
         "tier_rows": views.tier_rows(offered),
+        "spoken_marks": listed(offered.enforcement.warn_at_percent),
+        "spoken_waiting": listed([offered.sizes[slug].label for slug in offered.pool.waiting_sizes]),
         "exposure_micro": science.exposure_micro(offered),
     }
     return page(request, "policy.html", values, visitor=visitor, here="policy")

@@ -1,0 +1,1 @@
+"""What dask-gateway loads; knows the allocation service by HTTP only."""

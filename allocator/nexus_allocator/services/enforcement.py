@@ -1,0 +1,107 @@
+"""Enforcement while servers run: people are told as an award is used up, and after a grace servers stop."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.clusters import CLUSTER
+from nexus_allocator.domain.errors import HubUnavailable
+from nexus_allocator.domain.policy import Enforcement
+from nexus_allocator.domain.spending import WHOLE, Spending
+from nexus_allocator.domain.states import StopReason
+from nexus_allocator.services import stops
+from nexus_allocator.services.stops import ToStop
+from nexus_allocator.store import accounts, holds, ledger, spend_notices
+from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.tables import SpendNotice
+
+
+@dataclass
+class Enforced:
+    """What one round did; ``trouble`` says why the hub could not be asked to stop servers."""
+
+    noticed: int = 0
+    stopped: int = 0
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The highest mark an award has passed; ``stops_at`` only once all is used."""
+
+    percent: int
+    at: datetime
+    award_micro: int
+    left_micro: int
+    stops_at: datetime | None
+
+
+def enforce(database: Database, hub: HubClient, *, terms: Enforcement, now: datetime) -> Enforced:
+    """Bring the notices of spending accounts up to date; stop the servers of those whose grace is over."""
+    result = Enforced()
+    with database.reading_scope() as session:
+        spending = {hold.allocation_id for hold in holds.every_open(session)}
+        wanted = sorted(spending | spend_notices.with_notices(session))
+    due: list[ToStop] = []
+    for allocation_id in wanted:
+        with database.session_scope() as session:
+            result.noticed += _notice(session, allocation_id, terms=terms, now=now)
+            due.extend(_intend_stops(session, allocation_id, terms=terms, now=now))
+    try:
+        for server in due:
+            stops.ask_hub(hub, server)
+            result.stopped += 1
+    except HubUnavailable as error:
+        # What is recorded stays; the next round asks again.
+        result.trouble = error.facts["problem"]
+    return result
+
+
+def spending_of(session: Session, allocation_id: UUID) -> Spending:
+    """Return the allocation's award and what is left, with the use that is not posted yet."""
+    posted, unposted = ledger.balance(session, allocation_id), ledger.unposted(session, allocation_id)
+    used = ledger.used_since_grant(session, allocation_id)
+    return Spending(award_micro=posted + used, left_micro=posted - unposted)
+
+
+def standing(notice: SpendNotice, terms: Enforcement) -> Standing:
+    stops_at = notice.at + terms.save_grace if notice.percent == WHOLE else None
+    return Standing(notice.percent, notice.at, notice.award_micro, notice.left_micro, stops_at)
+
+
+def _notice(session: Session, allocation_id: UUID, *, terms: Enforcement, now: datetime) -> int:
+    """Write the notice that is due and clear those that no longer hold; return how many were written."""
+    accounts.lock(session, [allocation_id])
+    spending = spending_of(session, allocation_id)
+    mark = spending.mark(terms.warn_at_percent)
+    known = spend_notices.standing(session, allocation_id)
+    for notice in known:
+        if mark is None or notice.percent > mark:
+            notice.cleared_at = now
+            announce(session, "notice_cleared", allocation_id=allocation_id, percent=notice.percent)
+    if mark is None or any(notice.percent >= mark for notice in known):
+        return 0
+    spend_notices.add(
+        session,
+        SpendNotice(
+            allocation_id=allocation_id, percent=mark, award_micro=spending.award_micro,
+            left_micro=spending.left_micro, at=now, cleared_at=None,
+        ),
+    )  # fmt: skip
+    announce(session, "noticed", allocation_id=allocation_id, percent=mark, left_micro=spending.left_micro)
+    return 1
+
+
+def _intend_stops(
+    session: Session, allocation_id: UUID, *, terms: Enforcement, now: datetime
+) -> list[ToStop]:
+    spent = [notice for notice in spend_notices.standing(session, allocation_id) if notice.percent == WHOLE]
+    if not spent or now < spent[0].at + terms.save_grace:
+        return []
+    running = [hold for hold in holds.open_of_allocation(session, allocation_id) if hold.process_started_at]
+    intended = {hold.id: stops.intend(session, hold, StopReason.QUOTA, now=now) for hold in running}
+    # A cluster's gateway is told when it reports next.
+    return [intended[hold.id] for hold in running if hold.size != CLUSTER]

@@ -1,0 +1,63 @@
+"""What a running server's own card shows: the balance, the server's end, and what it is warned of."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.errors import UnknownHold
+from nexus_allocator.domain.policy import Enforcement
+from nexus_allocator.domain.states import LIVE
+from nexus_allocator.services import enforcement, launches, stops
+from nexus_allocator.services import holds as lifecycle
+from nexus_allocator.services.stops import ToStop
+from nexus_allocator.store import holds, spend_notices
+from nexus_allocator.store.tables import Hold
+
+
+@dataclass(frozen=True)
+class LabCard:
+    """``planned_until`` is when the planned hours end, ``until`` when the time to save ends, too."""
+
+    account_label: str
+    standing: launches.Standing
+    size: str
+    rate_micro_per_hour: int
+    usage_micro: int
+    planned_until: datetime
+    until: datetime
+    stopping: bool
+    notice: enforcement.Standing | None
+
+
+def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) -> LabCard:
+    """Return the card of the server that runs on ``hold_id``. Raises UnknownHold once it has ended."""
+    hold = _live(session, hold_id)
+    intent = holds.latest_intent(session, hold.id, since=now - lifecycle.INTENT_LASTS)
+    notice = spend_notices.highest(session, [hold.allocation_id]).get(hold.allocation_id)
+    return LabCard(
+        account_label=hold.allocation.account.label,
+        standing=launches.standing(session, hold.allocation, now=now),
+        size=hold.size,
+        rate_micro_per_hour=hold.rate_micro_per_hour,
+        usage_micro=hold.usage_micro,
+        planned_until=hold.until - timedelta(minutes=hold.grace_minutes),
+        until=hold.until,
+        stopping=intent is not None,
+        notice=enforcement.standing(notice, terms) if notice else None,
+    )
+
+
+def stop(session: Session, hold_id: UUID, *, now: datetime) -> ToStop:
+    """Record that the person stops the server from inside it. Raises UnknownHold once it has ended."""
+    hold = _live(session, hold_id)
+    name = hold.person.hub_name
+    return stops.stop_own(session, hub_name=name, owner=name, server_name=hold.server_name, now=now)
+
+
+def _live(session: Session, hold_id: UUID) -> Hold:
+    hold = holds.with_owners(session, hold_id)
+    if hold is None or hold.state not in LIVE:
+        raise UnknownHold(hold_id=str(hold_id))
+    return hold
