@@ -15,6 +15,7 @@ from nexus_pipeline.products import l2, segm
 from nexus_pipeline.products.l4 import read_catalog, write_catalog
 from nexus_pipeline.products.model import RateImage
 from nexus_pipeline.recipes.catalog import NJY_PER_MJY, beside_jumps, catalog
+from nexus_pipeline.recipes.forced import forced
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.sky.distortion import pixel_area_at
 
@@ -270,6 +271,29 @@ def test_a_field_with_hardly_any_sky_has_a_background_all_the_same(covered: floa
     sources[: round(covered * 256)] = True
     found = background.estimate(image, np.zeros_like(sources), sources=sources)
     np.testing.assert_allclose(found, 3, atol=0.02)
+
+
+def test_what_a_cosmic_ray_leaves_beside_its_pixel_brightens_a_faint_star_less(
+    references: ReferenceStore,
+) -> None:
+    at = {"x": np.array([100.0]), "y": np.array([90.0])}
+    plain = starry(at["x"], at["y"], np.array([2.0]))
+    lit, flags = plain.rate.copy(), plain.dq.copy()
+    flags[90, 101] = DQ.JUMP_DET
+    for y, x in ((89, 101), (91, 101), (90, 100), (90, 102)):
+        lit[y, x] += 0.1
+    brighter = [
+        forced(replace(plain, rate=lit, dq=dq), references, **at).flux[0]
+        / forced(replace(plain, dq=dq), references, **at).flux[0]
+        - 1
+        for dq in (plain.dq, flags)
+    ]
+    print(
+        f"a tenth of a DN/s beside a ray's pixel: {brighter[1]:+.3f}, if nobody knew of it {brighter[0]:+.3f}"
+    )
+    assert brighter[0] > 0.05
+    # Pixels with four times the variance of the sky, of three times that of the star.
+    assert abs(brighter[1]) < 0.5 * brighter[0]
 
 
 def test_what_a_cosmic_ray_leaves_in_its_neighbours_is_no_source() -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.support import pipeline as build
 from tests.support import simulator as scene
 
-from nexus_pipeline.products import l1, l4
+from nexus_pipeline.products import l1, l4, segm
 from nexus_pipeline.simulate import exposure
 from nexus_pipeline.simulate.catalog import write_table
 from nexus_pipeline.simulate.field import make_field
@@ -41,6 +41,9 @@ def test_a_catalogue_becomes_ramp_image_and_catalogue_on_the_command_line(folder
     assert catalogued.status == 0, catalogued.err
     assert "psf_photometry" in catalogued.out
     found = l4.read_catalog(ramp.replace("uncal.asdf", "cat.parquet")).table
+    url = ramp.replace("uncal", "segm")
+    assert np.unique(segm.read_segments(url)[1]).tolist() == [0, *sorted(found["label"])]
+    assert "L4 segmentation map" in build.wfi("info", url).out
     bright = exposure.read_truth(truth)
     bright = bright[(bright["flux_dn_s"] > 5) & (bright["x"] > 5) & (bright["y"] > 5)]
     bright = bright[(bright["x"] < scene.ACTIVE - 5) & (bright["y"] < scene.ACTIVE - 5)]

@@ -30,6 +30,8 @@ Listener = Callable[[StepRecord], None]
 NJY_PER_MJY: Final = 1e15
 _FILTER_RADIUS: Final = 4
 _SOURCE_SIGMA: Final = 2.5
+_SHARED_BY_A_RAY_DN: Final = 14.0
+"""What the mean cosmic ray (4 500 electrons) shows in a pixel beside its own: half a per cent of it."""
 
 
 @dataclass(frozen=True)
@@ -191,11 +193,16 @@ def fitted(
 
 
 def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
-    """Return what pixels hit by a cosmic ray have beyond the curve: fewer resultants are left to them."""
+    """Return what pixels hit by a cosmic ray have beyond the curve, and those beside them.
+
+    The first have fewer resultants left; the others show a little of a charge that nobody measured, which
+    would make faint stars too bright by 0.2 % in the mean.
+    """
     hit = (image.dq & np.uint32(DQ.JUMP_DET)) != 0
     extra = np.zeros(image.rate.shape, dtype=np.float32)
     own = image.var_poisson[hit] + image.var_rnoise[hit]
     extra[hit] = np.maximum(own - np.interp(image.rate[hit], level, variance), 0)
+    extra[beside_jumps(image)] = (_SHARED_BY_A_RAY_DN / image.meta.ma_table.exposure_time_s) ** 2
     return extra
 
 

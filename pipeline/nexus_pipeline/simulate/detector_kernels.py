@@ -103,12 +103,12 @@ def read_out_rows(
             fill_normals(noise, tables.edge, tables.ratio, spread)
             for k in range(n_reads.size):
                 quieter = 1.0 / sqrt(n_reads[k])
-                level = offsets[k, row, channel] + 0.5
+                level, alone = offsets[k, row, channel] + 0.5, own[k, channel, row]
                 for i in range(min(CHANNEL_WIDTH, size - low)):
                     column, phase = low + i, i if channel % 2 == 0 else CHANNEL_WIDTH - 1 - i
                     value = level + read_noise[row, column] * quieter * spread[k * CHANNEL_WIDTH + i]
                     value += coupling[channel] * shared[k, row, phase]
-                    value += own[k, channel, row, phase // CLOCKS_TOGETHER]
+                    value += alone[phase // CLOCKS_TOGETHER]
                     if dark_row or column < BORDER or column >= size - BORDER:
                         value += BIAS_DN
                     else:
