@@ -131,7 +131,7 @@ def _admit_to_read(
             hours_left=offered.minutes_left / 60,
         )  # fmt: skip
     free = replace(order, price=replace(order.price, rate_micro_per_hour=0))
-    hold = _place(session, policy, free, allocation, now=now)
+    hold = _place(session, policy, free, allocation, subgroup_id=None, now=now)
     hold.read_only = True
     return replace(_admission(session, free, hold), read_only=True, supplemental_gids=[], teams=[])
 
