@@ -32,17 +32,19 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     allocations,
     demo,
+    endings,
     grants,
     invitations,
     leases,
+    maintenance,
     memberships,
     metering,
-    people,
     pool,
     request_moves,
     seals,
     shares,
     statements,
+    suspensions,
     team_reading,
     teams,
 )
@@ -164,11 +166,13 @@ def import_grants(
 
 @app.command()
 def turn() -> None:
-    """Move awarded requests as the clock has it: active, expiring, grace, expired. Run it once a day."""
+    """Do what the clock owes: requests' states, notices, Entry's renewal, lapses. Run it once a day."""
     settings = read_database_settings()
     with _database(settings) as database:
-        made = request_moves.turn_all(database, policy=load_policy(settings.tiers_file), now=_now())
-    typer.echo(f"{made} moves")
+        policy = load_policy(settings.tiers_file)
+        made = request_moves.turn_all(database, policy=policy, now=_now())
+        ended = endings.turn_all(database, policy=policy, now=_now())
+    typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 
 @app.command()
@@ -216,19 +220,41 @@ def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  #
 
 
 @app.command()
-def suspend(hub_name: str) -> None:
-    """Refuse a person's launches from now on."""
+def suspend(hub_name: str, reason: Reason) -> None:
+    """Refuse a person's sign-in and launches from now on; their servers stop within a metering round."""
     with _writing(read_database_settings()) as session:
-        people.suspend(session, hub_name=hub_name, actor=_operator(), now=_now())
-    typer.echo(f"{hub_name} is suspended")
+        servers = suspensions.suspend(
+            session, hub_name=hub_name, reason=reason, actor=_operator(), now=_now()
+        )
+    typer.echo(f"{hub_name} is suspended; {len(servers)} servers to stop")
 
 
 @app.command()
 def reinstate(hub_name: str) -> None:
-    """Let a suspended person launch again."""
+    """Let a suspended person sign in and launch again."""
     with _writing(read_database_settings()) as session:
-        people.reinstate(session, hub_name=hub_name, actor=_operator())
+        suspensions.reinstate(session, hub_name=hub_name, actor=_operator())
     typer.echo(f"{hub_name} may launch again")
+
+
+@app.command("hold-launches")
+def hold_launches(
+    message: Annotated[str, typer.Argument(help="What people read who would start a server.")],
+    minutes: Annotated[int | None, typer.Option(min=1, help="Let them through again then.")] = None,
+) -> None:
+    """Hold new launches for maintenance; running servers go on."""
+    until = None if minutes is None else _now() + timedelta(minutes=minutes)
+    with _writing(read_database_settings()) as session:
+        maintenance.hold(session, message=message, until=until, actor=_operator(), now=_now())
+    typer.echo(f"launches are held {f'until {until:%Y-%m-%d %H:%M} UTC' if until else 'until lifted'}")
+
+
+@app.command("let-launches")
+def let_launches() -> None:
+    """Let launches through again."""
+    with _writing(read_database_settings()) as session:
+        maintenance.lift(session, actor=_operator())
+    typer.echo("launches go through")
 
 
 @team_app.command("create")

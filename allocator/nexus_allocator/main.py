@@ -20,7 +20,7 @@ from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import rates
+from nexus_allocator.services import agreements, rates
 from nexus_allocator.services.meter_loop import MeterLoop
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.store.session import Database
@@ -54,6 +54,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
         current_default_thread_limiter().total_tokens = settings.worker_threads
         with database.session_scope() as session:
             rates.keep(session, policy.rate_card, now=utc_now())
+            agreements.keep(session, policy.agreement, now=utc_now())
         meter.start()
         try:
             yield

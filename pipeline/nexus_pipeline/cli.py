@@ -226,6 +226,38 @@ def register(  # noqa: PLR0917 - typer takes options by position
 
 
 @app.command()
+def associate(  # noqa: PLR0917 - typer takes options by position
+    images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
+    skymap: Annotated[
+        str, typer.Option(metavar="SKYCELLS.asdf", help="The mission's skycells reference, or `wfi skymap`.")
+    ],
+    output: OutputUrl = ".",
+    product: Annotated[
+        str, typer.Option(help="Mosaics of a visit, a pass, or all: visit, pass, full.")
+    ] = "full",
+    release: Annotated[str, typer.Option(help="Data release in the names; p is prompt.")] = "p",
+) -> None:
+    """Say which L2 images make which mosaics: an association per skycell and filter."""
+    from nexus_pipeline import cli_mosaic  # noqa: PLC0415
+
+    cli_mosaic.associate(images, skymap, output, product=product, release=release)
+
+
+@app.command()
+def skymap(
+    url: Annotated[str, typer.Argument(metavar="SKYCELLS.asdf", help="Where the skymap goes.")],
+    around: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(metavar="RA DEC RADIUS", help="Only what lies within RADIUS of a place, degrees."),
+    ] = None,
+) -> None:
+    """Cut the sky in projection regions and skycells (whole: 7.7 million, 1.3 GB)."""
+    from nexus_pipeline import cli_mosaic  # noqa: PLC0415
+
+    cli_mosaic.make_skymap(url, around)
+
+
+@app.command()
 def simulate(  # noqa: PLR0913, PLR0917 - typer takes options by position
     sources: Annotated[
         str,

@@ -93,9 +93,10 @@ def test_a_tier_s_gpus_are_not_used_twice_at_once(world: World) -> None:
 
 def test_an_ended_allocation_starts_nothing(world: World) -> None:
     world.astronomer()
+    world.team("survey", "astronomer")
     world.clock.forward(days=366)
     with pytest.raises(AllocationExpired):
-        world.launch()
+        world.launch(account="survey")
 
 
 def test_a_placed_hold_is_replaced_by_the_same_server_s_next_launch(world: World) -> None:

@@ -65,7 +65,7 @@ def test_an_operator_makes_a_team_grants_corrects_and_audits(run: Run, url: str,
         (("grant", "nobody", "1", "--reason", " "), "no account nobody"),
         (("team", "create", "Bad Name", "--label", "X"), "can't be a name"),
         (("team", "add", "none", "astronomer"), "no team none"),
-        (("suspend", "nobody"), "Nobody is known"),
+        (("suspend", "nobody", "--reason", "A lost key"), "Nobody is known"),
         (("reconcile",), "nothing was ended"),
     ],
 )
@@ -94,8 +94,8 @@ def test_an_unmigrated_database_and_a_misspelt_setting_are_told(run: Run, tmp_pa
 def test_it_runs_as_a_process_of_its_own_and_shows_no_traceback(migrated_sqlite: Path) -> None:
     environment = service_environment(f"sqlite:///{migrated_sqlite}", "http://127.0.0.1:9/hub/api")
     result = subprocess.run(
-        [sys.executable, "-m", "nexus_allocator", "suspend", "nobody"], env=environment, capture_output=True,
-        text=True, check=False, timeout=60,
+        [sys.executable, "-m", "nexus_allocator", "reinstate", "nobody"], env=environment,
+        capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (result.returncode, result.stderr) == (1, "Nobody is known as nobody.\n")
 
@@ -131,7 +131,7 @@ def test_an_operator_imports_approved_grants_whole_or_not_at_all_and_turns_reque
     assert (code, error) == (1, "Nothing was imported. Line 3: 'nobody' is no e-mail address.\n")
     file.write_text("number,email,ends_on\nA-1,a@b.org,2030-01-01\n")
     assert run(url, "import-grants", str(file))[:2] == (0, "1 grants kept\n")
-    assert run(url, "turn")[:2] == (0, "0 moves\n")
+    assert run(url, "turn")[:2] == (0, "0 moves, 0 allocations told of, renewed or lapsed\n")
 
 
 def test_an_operator_invites_divides_and_removes(run: Run, url: str, world: World) -> None:
@@ -155,3 +155,14 @@ def test_an_operator_invites_divides_and_removes(run: Run, url: str, world: Worl
     assert run(url, "team", "remove", "survey", "ann", "--reason", "Moved on")[0] == 0
     assert run(url, "team", "share", "survey", "--cap", "1")[0] == 1
     assert run(url, "team", "show", "none")[2] == "There is no team none.\n"
+
+
+def test_an_operator_holds_launches_suspends_and_reinstates(run: Run, url: str, world: World) -> None:
+    world.astronomer()
+    assert "until lifted" in run(url, "hold-launches", "New disks.")[1]
+    assert "are held until 20" in run(url, "hold-launches", "New disks.", "--minutes", "30")[1]
+    assert run(url, "let-launches")[:2] == (0, "launches go through\n")
+    told = run(url, "suspend", "astronomer", "--reason", "A lost key")[1]
+    assert told == "astronomer is suspended; 0 servers to stop\n"
+    assert run(url, "reinstate", "astronomer")[0] == 0
+    assert world.launch()

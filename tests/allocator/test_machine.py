@@ -311,6 +311,23 @@ class Allocator(RuleBasedStateMachine):
         if process.ended and process.last_shown == process.ended:
             self.world.stopped(process.hold_id, stopped_at=process.ended, alive_at_stop=True)
 
+    @rule(of_the_team=st.booleans(), days_ago=st.sampled_from([1, 31]))
+    def an_allocation_ends(self, of_the_team: bool, days_ago: int) -> None:
+        """Entry is renewed by itself, the team's lapses after its grace; what is held goes on paying."""
+        account = self.account if of_the_team else self.name
+        free = max(0, self.world.figures(account).available)
+        self.world.ends(account, self.clock() - timedelta(days=days_ago))
+        self.world.turn()
+        self.world.turn()
+        if not of_the_team:
+            self.own += round(25e6) - free
+            return
+        lapsed = free if days_ago == 31 else 0
+        self.granted -= lapsed
+        self.world.ends(self.account, self.clock() + timedelta(days=365))
+        self.world.grant(self.account, GRANT)
+        self.granted += round(GRANT * 1e6)
+
     @rule(amount=st.sampled_from([-0.5, 0.25]))
     def correct(self, amount: float) -> None:
         self.world.correct(self.account, amount)

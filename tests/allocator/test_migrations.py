@@ -67,7 +67,7 @@ POPULATED = {
     "planned_minutes, grace_minutes, rate_micro_per_hour, rate_card_version, amount_micro, placed_at, until, "
     "process_started_at, last_seen_at, earlier_s, usage_micro, posted_micro, stop_reason",
     "book": "*",
-    "person": "*",
+    "person": "id, issuer, subject, hub_name, preferred_username, display_name, email, uid, suspended_at",
     "allocation": "id, account_id, tier, starts_at, expires_at, policy_version",
     "tier_request": "id, account_id, person_id, tier, justification, state, submitted_at",
 }

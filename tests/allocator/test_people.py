@@ -2,22 +2,27 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from tests.support.allocator import ISSUER, START, World
+from tests.support.allocator import ISSUER, START, FakeHub, World
 
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import (
     AgreementOutdated,
+    BadDate,
+    LaunchesHeld,
     NameTaken,
+    NotAllowed,
     Suspended,
     UnknownAccount,
     UnknownPerson,
     UnknownTeam,
 )
 from nexus_allocator.domain.states import Role, TierSlug
-from nexus_allocator.services import demo, launches, people, teams
+from nexus_allocator.domain.wording import sentence
+from nexus_allocator.services import demo, launches, maintenance, people, suspensions, teams
+from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.store import accounts
 from nexus_allocator.store import people as people_rows
 
@@ -151,12 +156,76 @@ def test_an_unknown_team_is_named(world: World) -> None:
 def test_a_suspended_person_launches_nothing_until_reinstated(world: World) -> None:
     world.astronomer()
     with world.database.session_scope() as session:
-        people.suspend(session, hub_name="astronomer", actor="test", now=START)
-    with pytest.raises(Suspended):
+        suspensions.suspend(session, hub_name="astronomer", reason="A lost key.", actor="test", now=START)
+    with pytest.raises(Suspended) as refusal:
+        world.launch()
+    assert sentence(refusal.value).endswith("Reason given: A lost key.")
+    with world.database.session_scope() as session:
+        suspensions.reinstate(session, hub_name="astronomer", actor="test")
+    world.launch()
+
+
+def test_a_suspension_stops_servers_at_once_with_its_reason_and_keeps_the_account(
+    world: World, hub: FakeHub
+) -> None:
+    world.astronomer()
+    admitted = world.launch(hours=8)
+    hub.runs("astronomer", admitted.hold_id, world.started(admitted.hold_id))
+    with world.database.session_scope() as session:
+        servers = suspensions.suspend(
+            session, hub_name="astronomer", reason="A lost key.", actor="admin", now=world.clock()
+        )
+    assert [server.hub_name for server in servers] == ["astronomer"]
+    with hub.client() as client:
+        # As after a crash between the commit and the call.
+        assert stop_leavers(world.database, client, now=world.clock()) == servers
+    assert hub.stops == [("astronomer", "")]
+    world.clock.forward(minutes=1)
+    world.stopped(admitted.hold_id, stopped_at=world.clock(), alive_at_stop=True)
+    hold = world.hold(admitted.hold_id)
+    assert (hold.stop_reason, hold.stop_actor, hold.stop_note) == ("suspended", "admin", "A lost key.")
+    assert world.figures("astronomer").held == 0
+    with hub.client() as client:
+        assert stop_leavers(world.database, client, now=world.clock()) == []
+
+
+def test_nobody_suspends_themselves_or_without_being_an_administrator(world: World) -> None:
+    admin, person = world.administrator(), world.astronomer()
+    for who, whom in ((admin, "admin"), (person, "admin")):
+        with pytest.raises(NotAllowed), world.database.session_scope() as session:
+            suspensions.suspend_as_administrator(
+                session, administrator_id=who, hub_name=whom, reason="Because.", now=START
+            )
+
+
+def test_launches_are_held_for_maintenance_with_a_message_until_then_or_until_lifted(world: World) -> None:
+    world.astronomer()
+    running = world.launch()
+
+    def hold(until: datetime | None) -> None:
+        with world.database.session_scope() as session:
+            maintenance.hold(session, message="New disks at noon.", until=until, actor="t", now=world.clock())
+
+    hold(START + timedelta(hours=1))
+    with pytest.raises(LaunchesHeld) as refusal:
+        world.launch(server_name="b")
+    assert sentence(refusal.value) == "No new servers just now: New disks at noon."
+    with world.database.reading_scope() as session:
+        page = launches.launch_page(session, policy=world.policy, hub_name="astronomer", now=world.clock())
+    assert page.held is not None
+    assert page.held.message == "New disks at noon."
+    assert world.hold(running.hold_id).stop_reason is None
+    world.clock.forward(hours=1)
+    world.launch()
+    hold(None)
+    hold(None)
+    with pytest.raises(LaunchesHeld):
         world.launch()
     with world.database.session_scope() as session:
-        people.reinstate(session, hub_name="astronomer", actor="test")
+        maintenance.lift(session, actor="t")
     world.launch()
+    with pytest.raises(BadDate):
+        hold(world.clock())
 
 
 def test_the_demo_is_made_once_and_its_people_find_their_team_at_their_first_sign_in(world: World) -> None:

@@ -71,6 +71,15 @@ def test_the_form_says_what_the_default_choice_costs_before_any_script_runs() ->
     assert checked(html) == ["ada", "small", "small"]
 
 
+def test_the_form_tells_of_the_days_of_grace_and_that_they_cost_nothing() -> None:
+    account = model()["accounts"][0]
+    free = {**SIZES["small"], "credits_per_hour_micro": 0}
+    ended = {**account, "expires_at": "2026-11-01T00:00:00+00:00", "sizes": [free], "read_only_minutes": 90}
+    html = render_form(model(accounts=[ended]), {}, NOW)
+    assert "You may read and download for 1.5 h more, paid by the platform" in html
+    assert '<span data-figure="hold">0.00</span>' in html
+
+
 def test_the_form_offers_each_account_only_its_own_sizes() -> None:
     html = render_form(model(), {}, NOW)
     assert re.findall(r'name="size-ada" value="(\w+)"', html) == ["small"]

@@ -1,6 +1,7 @@
 """What a started server is: whose, how large, with what in it; and what is told when it ends."""
 
 import os
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,6 +97,43 @@ def test_each_server_has_its_own_ids_and_a_home_of_its_own(hub: HubUnderTest) ->
     assert (environment["USER"], environment["HOME"]) == ("astronomer", str(home(hub)))
     secrets = {"NEXUS_INTERNAL_TOKEN", "CONFIGPROXY_AUTH_TOKEN", "NEXUS_HUB_TOKEN"}
     assert not secrets & set(environment)
+
+
+@needs_root
+def test_in_the_days_of_grace_the_home_is_read_at_its_place_and_can_not_be_written(
+    hub: HubUnderTest, shared_hub: HubUnderTest
+) -> None:
+    person, process = launch(hub)
+    mine = home(hub) / "result.txt"
+    mine.write_text("half a year of work")
+    os.chown(mine, process.uids().real, process.gids().real)
+    mine.chmod(0o640)
+    owner, group = process.uids().real, process.gids().real
+    person.stop()
+    hub.wait_until_gone()
+    shared_hub.control(**{**DEFAULTS, "read_only": True})
+    _, process = launch(hub)
+    reader = process.uids().real
+    assert (reader, process.gids().real) == (owner + 30_000, group)
+    environment = process.environ()
+    working = Path(environment["HOME"])
+    assert environment["NEXUS_READ_ONLY_HOME"] == str(home(hub))
+    assert (working.parent.name, (working / "home").resolve()) == ("readers", home(hub))
+    assert Path(environment["MPLCONFIGDIR"]).is_relative_to(working)
+
+    def as_reader(*words: str) -> int:
+        done = subprocess.run(
+            words, user=reader, group=group, extra_groups=[], capture_output=True, check=False
+        )
+        return done.returncode
+
+    assert as_reader("cat", str(working / "home" / "result.txt")) == 0
+    assert as_reader("touch", str(working / "kept-for-now")) == 0
+    for change in (("touch", str(home(hub) / "new")), ("rm", str(mine)), ("tee", "-a", str(mine))):
+        assert as_reader(*change) != 0, change
+    assert mine.read_text() == "half a year of work"
+    hub.stop_servers()
+    until(lambda: not working.exists(), "the reader's folder gone")
 
 
 def test_the_pipelines_command_is_on_the_path_and_caches_can_be_written(hub: HubUnderTest) -> None:

@@ -16,6 +16,7 @@ from tests.support import pipeline as build
 from nexus_pipeline.errors import MissingReferenceError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.products import l1, l2
+from nexus_pipeline.products.associations import read_association
 from nexus_pipeline.products.model import RateImage, StepRecord
 from nexus_pipeline.recipes import exposure
 from nexus_pipeline.references.store import ReferenceStore, open_store
@@ -211,3 +212,27 @@ def test_the_installed_command_refuses_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"wfi: {tmp_path}/none.asdf: no such file\n"
+
+
+def test_images_are_associated_with_the_skycells_they_touch(image: RateImage, tmp_path: Path) -> None:
+    ra, dec = image.meta.pointing.ra_deg, image.meta.pointing.dec_deg
+    l2.write_rate_image(image, str(tmp_path / NAME.format("cal")))
+    for name, at in (("here", dec), ("elsewhere", -dec)):
+        done = build.wfi("skymap", tmp_path / f"{name}.asdf", "--around", ra, at, 0.01)
+        assert done.status == 0, done.err
+        assert "projection regions" in done.out
+    out = tmp_path / "out"
+    images, skymap = (tmp_path / NAME.format("cal"), tmp_path / "here.asdf")
+    done = build.wfi("associate", images, "--skymap", skymap, "--product", "visit", "--output", out)
+    assert done.status == 0, done.err
+    written = sorted(out.iterdir())
+    assert len(written) == len(done.out.splitlines()) > 0
+    made = read_association(str(written[0]))
+    assert made.members == (NAME.format("cal"),)
+    assert made.product.startswith("r00001_p_v01001001001001_")
+    lost = build.wfi(
+        "associate", images, "--skymap", tmp_path / "elsewhere.asdf", "--output", tmp_path / "no"
+    )
+    assert lost.status == 2
+    assert "touches no skycell" in lost.err
+    assert not (tmp_path / "no").exists()

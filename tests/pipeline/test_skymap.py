@@ -13,7 +13,10 @@ from roman_datamodels import datamodels
 from tests.support.romanisim_ramp import cache_folder, locked, peer_python
 
 from nexus_pipeline.errors import InputError, MismatchedReferenceError
-from nexus_pipeline.sky import tessellation
+from nexus_pipeline.products.model import Pointing
+from nexus_pipeline.sky import footprint as outlines
+from nexus_pipeline.sky import tessellation, wcs
+from nexus_pipeline.sky.distortion import synthetic_distortion
 from nexus_pipeline.sky.skymap import NXY, Skymap, in_box
 from nexus_pipeline.sky.skymap_file import read_skymap, write_skymap
 from nexus_pipeline.sky.tangent import degrees_of, directions_of, plane_at
@@ -102,13 +105,13 @@ def test_pixels_of_a_skycell_are_those_of_a_plain_tangent_projection(place: tupl
     skymap = tessellation.skymap(tessellation.regions_near(*place, 0.1))
     for cell in (0, len(skymap.skycells) // 2, len(skymap.skycells) - 1):
         told = skymap.wcs_info(cell)
-        wcs = WCS(naxis=2)
-        wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-        wcs.wcs.crval = [told["ra_projection_center"], told["dec_projection_center"]]
-        wcs.wcs.crpix = [told["x0_projection"] + 1, told["y0_projection"] + 1]
+        plain = WCS(naxis=2)
+        plain.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+        plain.wcs.crval = [told["ra_projection_center"], told["dec_projection_center"]]
+        plain.wcs.crpix = [told["x0_projection"] + 1, told["y0_projection"] + 1]
         # romancal's parity: x to the east; and gwcs's default, where FITS has another at a pole.
-        wcs.wcs.lonpole = 180
-        wcs.wcs.cdelt = [told["pixel_scale"], told["pixel_scale"]]
+        plain.wcs.lonpole = 180
+        plain.wcs.cdelt = [told["pixel_scale"], told["pixel_scale"]]
         row = skymap.skycells[cell]
         middle, corner = (NXY - 1) / 2, NXY - 0.5
         for x, y, ra, dec in (
@@ -116,7 +119,7 @@ def test_pixels_of_a_skycell_are_those_of_a_plain_tangent_projection(place: tupl
             (-0.5, -0.5, row["ra_corn1"], row["dec_corn1"]),
             (corner, corner, row["ra_corn3"], row["dec_corn3"]),
         ):
-            there = directions_of(*np.array(wcs.pixel_to_world_values([x], [y])))
+            there = directions_of(*np.array(plain.pixel_to_world_values([x], [y])))
             assert np.linalg.norm(there - directions_of(np.array([ra]), np.array([dec]))) < 1e-11
         assert (told["ra_center"], told["nx"], told["name"]) == (row["ra_center"], NXY, row["name"])
 
@@ -140,8 +143,8 @@ def by_brute_force(skymap: Skymap, footprints: Floats) -> set[tuple[int, int]]:
         [directions_of(rows[f"ra_corn{k}"], rows[f"dec_corn{k}"]) for k in (1, 2, 3, 4)], axis=1
     )
     found = set()
-    for i, footprint in enumerate(footprints):
-        own = directions_of(*footprint.T)
+    for i, corners_deg in enumerate(footprints):
+        own = directions_of(*corners_deg.T)
         near = np.flatnonzero(corners[:, 0] @ own[0] > np.cos(np.deg2rad(0.5)))
         for cell in near:
             if not parted(own, corners[cell]) and not parted(corners[cell], own):
@@ -220,3 +223,15 @@ def test_romancal_finds_the_same_skycells(skymap_file: Path, tmp_path: Path) -> 
     both = {pair for pair in ours if middle_in_box(*pair)}
     assert len(both) > 4 * 2 * 4
     assert both == {pair for pair in theirs if middle_in_box(*pair)}
+
+
+def test_outlines_of_many_exposures_are_those_of_their_wcs() -> None:
+    pointings = [Pointing(359.9, -31.2, 77.0), Pointing(12.0, 89.7, 310.0)]
+    transforms = [synthetic_distortion(name) for name in ("WFI01", "WFI16")]
+    many = outlines.footprints(transforms, pointings)
+    one_by_one = [
+        outlines.footprint(wcs.build(each, pointing)) for pointing in pointings for each in transforms
+    ]
+    for fast, slow in zip(many, one_by_one, strict=True):
+        apart = directions_of(*fast.T) - directions_of(*slow.T)
+        assert np.abs(apart).max() < 1e-12

@@ -5,9 +5,18 @@ from tests.support.fake_hub import FakeHub
 from tests.support.portal import PortalUnderTest, Visitor, text_of
 
 from nexus_allocator.domain.stops import Evidence
-from nexus_allocator.services import people
+from nexus_allocator.services import suspensions
 
-PAGES = ["admin", "admin/requests", "admin/people", "admin/accounts", "admin/servers", "admin/forecast"]
+PAGES = [
+    "admin",
+    "admin/requests",
+    "admin/people",
+    "admin/people/admin",
+    "admin/accounts",
+    "admin/servers",
+    "admin/forecast",
+    "admin/maintenance",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -127,5 +136,42 @@ def test_a_suspended_administrator_administers_nothing(
     administrator: Visitor, populated: PortalUnderTest
 ) -> None:
     with populated.database.session_scope() as session:
-        people.suspend(session, hub_name="admin", actor="test", now=populated.clock())
-    assert administrator.open("admin/people").status_code == 403
+        suspensions.suspend(
+            session, hub_name="admin", reason="A lost key.", actor="test", now=populated.clock()
+        )
+    assert administrator.open("admin/people").status_code == 303, "the session ended with it"
+
+
+def test_a_person_is_suspended_with_a_reason_at_once_and_reinstated(
+    administrator: Visitor, populated: PortalUnderTest, hub: FakeHub
+) -> None:
+    populated.launch("astronomer")
+    page = administrator.open("admin/people/astronomer")
+    assert "Running servers 1" in text_of(page.text)
+    assert administrator.post("admin/people/astronomer/suspend", reason="").status_code == 422
+    done = administrator.post("admin/people/astronomer/suspend", reason="A lost <b>key</b>.")
+    said = administrator.follow(done).text
+    assert "Reason given A lost <b>key</b>." in text_of(said).replace("&lt;", "<")
+    assert "<b>key" not in said
+    assert hub.stopped == ["astronomer/server"]
+    page = administrator.follow(administrator.post("admin/people/astronomer/reinstate"))
+    assert "Sign-in and launches are refused at once" in text_of(page.text)
+    assert administrator.open("admin/people/nobody").status_code == 404
+    assert "Sign-in and launches" not in text_of(administrator.open("admin/people/admin").text)
+    assert administrator.post("admin/people/admin/suspend", reason="Myself").status_code == 403
+
+
+def test_launches_are_held_with_a_message_and_let_through(
+    administrator: Visitor, populated: PortalUnderTest
+) -> None:
+    administrator.open("admin/maintenance")
+    for wrong in ({"message": ""}, {"message": "Disks.", "minutes": "-1"}, {"message": "D.", "minutes": "x"}):
+        assert administrator.post("admin/maintenance", **wrong).status_code == 422
+    page = administrator.follow(administrator.post("admin/maintenance", message="New disks.", minutes="90"))
+    said = text_of(page.text).replace(" ,", ",")
+    assert "until 15 March 2027, 16:00 UTC, by admin: New disks." in said
+    assert "No new servers just now, until 15 March 2027, 16:00 UTC" in text_of(administrator.open("").text)
+    administrator.open("admin/maintenance")
+    page = administrator.follow(administrator.post("admin/maintenance/lift"))
+    assert "They go through." in text_of(page.text)
+    assert "No new servers" not in text_of(administrator.open("").text)

@@ -31,6 +31,7 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
     allocations,
+    endings,
     holds,
     invitations,
     memberships,
@@ -42,10 +43,11 @@ from nexus_allocator.services import (
     team_reading,
     teams,
 )
+from nexus_allocator.services.request_moves import turn_all
 from nexus_allocator.store import accounts, ledger
 from nexus_allocator.store import holds as hold_rows
 from nexus_allocator.store.session import Database
-from nexus_allocator.store.tables import Hold
+from nexus_allocator.store.tables import Allocation, Hold
 
 ISSUER = "https://provider.test"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -153,6 +155,24 @@ class World:
             for name in members:
                 shares.group(session, team=team, member=name, subgroup_id=made, by=None, now=self.clock())
             return made
+
+    def turn(self) -> int:
+        """Let the clock move requests and allocations."""
+        turn_all(self.database, policy=self.policy, now=self.clock())
+        return endings.turn_all(self.database, policy=self.policy, now=self.clock())
+
+    def allocation(self, account: str) -> Allocation:
+        with self.database.reading_scope() as session:
+            found = accounts.by_slug(session, account)
+            assert found is not None
+            return found.allocation
+
+    def ends(self, account: str, at: datetime) -> None:
+        """Let the allocation end at another moment, as if it had been awarded so."""
+        with self.database.session_scope() as session:
+            found = accounts.by_slug(session, account)
+            assert found is not None
+            endings.begin_anew(session, found.allocation, expires_at=at)
 
     def team_page(self, team: str, viewer: str) -> team_reading.TeamPage:
         with self.database.reading_scope() as session:

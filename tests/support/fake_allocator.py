@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "last_stop": None,
     "memory_bytes": 4 * 2**30,
     "offers": True,
+    "read_only": False,
     "suspended": [],
     "teams": {},
 }
@@ -252,6 +253,7 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
         "account": body["account"],
         "rate_micro_per_hour": SIZES[body["size"]]["credits_per_hour_micro"],
         "environment": state.settings["environment"],
+        "read_only": state.settings["read_only"],
     }
 
 

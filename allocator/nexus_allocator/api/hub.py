@@ -60,6 +60,7 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
             hub_name=person.hub_name,
             is_administrator=person.is_administrator,
             suspended=person.suspended_at is not None,
+            suspension_reason=person.suspension_reason,
         )
 
 
@@ -170,6 +171,7 @@ def _launch_model(here: Context, page: launches.LaunchPage, offline: leases.Offl
         can_request=page.can_request,
         brake=_brake(page, policy),
         offline=OfflineModel(offer=offline.offer, collected=offline.collected),
+        launches_held=page.held.message if page.held else None,
     )
 
 

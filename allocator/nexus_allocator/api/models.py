@@ -42,6 +42,7 @@ class PersonModel(BaseModel):
     hub_name: str
     is_administrator: bool
     suspended: bool
+    suspension_reason: str | None = None
 
 
 class GroupsModel(BaseModel):
@@ -79,6 +80,7 @@ class AdmissionModel(BaseModel):
     account: str
     rate_micro_per_hour: int
     environment: dict[str, str]
+    read_only: bool = False
 
     @classmethod
     def of(cls, admission: Admission) -> "AdmissionModel":
@@ -98,6 +100,7 @@ class AdmissionModel(BaseModel):
             account=admission.account,
             rate_micro_per_hour=admission.rate_micro_per_hour,
             environment=_environment(admission),
+            read_only=admission.read_only,
         )
 
 
@@ -161,6 +164,7 @@ class AccountModel(BaseModel):
     burn: BurnModel
     sizes: list[SizeModel]
     notice: str | None
+    read_only_minutes: int | None = None
 
     @classmethod
     def of(cls, choice: AccountChoice, *, tier_label: str, rates_micro: dict[str, int]) -> "AccountModel":
@@ -183,11 +187,12 @@ class AccountModel(BaseModel):
                     cpu=size.cpu,
                     memory_gib=size.memory_gib,
                     gpu=size.gpu,
-                    credits_per_hour_micro=rates_micro[size.slug],
+                    credits_per_hour_micro=0 if choice.reading else rates_micro[size.slug],
                 )
                 for size in choice.sizes
             ],
             notice=_notice_text(choice),
+            read_only_minutes=choice.reading.minutes_left if choice.reading else None,
         )
 
 
@@ -261,6 +266,7 @@ class LaunchModel(BaseModel):
     can_request: bool
     brake: BrakeModel | None
     offline: OfflineModel
+    launches_held: str | None = None
 
 
 class RefusalModel(BaseModel):

@@ -92,6 +92,22 @@ class InvitationOver(AllocatorError):
     slug, status = "invitation_over", 409
 
 
+class LaunchesHeld(AllocatorError):
+    slug, status = "launches_held", 409
+
+
+class ReadOnlyNow(AllocatorError):
+    slug, status = "read_only_now", 402
+
+
+class BadResults(AllocatorError):
+    slug, status = "bad_results", 422
+
+
+class AgreementChanged(AllocatorError):
+    slug, status = "agreement_changed", 409
+
+
 class ShareExceeded(AllocatorError):
     slug, status = "share_exceeded", 402
 

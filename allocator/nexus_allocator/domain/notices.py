@@ -19,6 +19,20 @@ def _was(count: int) -> str:
 
 FILES = "What you put into its folder stays with the team; your home is yours as before."
 
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
+
+
+def _grace(facts: Facts) -> str:
+    if facts["team"]:
+        return f"Until {facts['grace_until']} it can be renewed; nothing can be charged to it."
+    return (
+        f"Until {facts['grace_until']} the smallest server can be started to read and download, "
+        f"for {facts['grace_hours']:g} hours in all, paid by the platform."
+    )
+
+
 NOTICES: dict[str, Callable[[Facts], str]] = {
     NoticeKind.LEFT_TEAM: lambda f: f"You left {f['team']}. {_stopped(f)} {FILES}",
     NoticeKind.REMOVED_FROM_TEAM: lambda f: (
@@ -27,6 +41,21 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     NoticeKind.MEMBER_JOINED: lambda f: f"{f['person']} joined {f['team']}.",
     NoticeKind.MEMBER_LEFT: lambda f: f"{f['person']} left {f['team']}.",
     NoticeKind.INVITATION_DECLINED: lambda f: f"{f['person']} declined the invitation to {f['team']}.",
+    NoticeKind.ALLOCATION_ENDS: lambda f: (
+        f"The {f['tier']} allocation of {f['account']} ends on {f['ends_on']}, in {_days(f['days'])}. "
+        "Ask for its renewal, and say what came of it. A server that runs at the end goes on as planned."
+    ),
+    NoticeKind.ALLOCATION_ENDED: lambda f: (
+        f"The {f['tier']} allocation of {f['account']} has ended. {_grace(f)} "
+        "Ask for its renewal before then to keep what is left of the credits."
+    ),
+    NoticeKind.ALLOCATION_RENEWED: lambda f: (
+        f"The {f['tier']} allocation of {f['account']} began anew, and ends on {f['ends_on']}."
+    ),
+    NoticeKind.ALLOCATION_LAPSED: lambda f: (
+        f"The {f['tier']} allocation of {f['account']} has lapsed with what was left of its credits. "
+        + ("Its members have their own accounts." if f["team"] else "You have an Entry allocation again.")
+    ),
     NoticeKind.LEADS_TEAM: lambda f: (
         f"You lead {f['team']} now: you say who is in it and who may use how much, and you ask for more."
     ),

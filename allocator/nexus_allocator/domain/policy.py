@@ -73,6 +73,7 @@ class Tier:
     automatic_with_grant: bool
     requestable_by: tuple[AccountKind, ...]
     scratch_days: int | None = None
+    grace_hours: float = 0
 
 
 @dataclass(frozen=True)

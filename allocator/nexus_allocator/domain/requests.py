@@ -1,9 +1,11 @@
 """How requests may move: from which state to which, by whom, and when the clock moves them."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from nexus_allocator.domain.errors import IllegalMove
+from nexus_allocator.domain.errors import BadResults, IllegalMove
 from nexus_allocator.domain.states import Mover, RequestState
 
 S = RequestState
@@ -47,6 +49,40 @@ MOVES: Mapping[RequestState, Mapping[RequestState, frozenset[Mover]]] = {
     S.WITHDRAWN: {},
     S.RENEWED: {},
 }
+
+
+DOI = re.compile(r"10\.\d{4,9}/[^\s\"<>]{1,200}")
+DOI_PREFIXES = ("https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "doi:")
+RESULTS_LENGTH = (3, 2000)
+MOST_DOIS = 100
+
+
+@dataclass(frozen=True)
+class Results:
+    """What came of an allocation, told when its renewal is asked for."""
+
+    papers: str
+    products: str
+    dois: tuple[str, ...]
+
+
+def results(papers: str, products: str, dois: str) -> Results:
+    """Return the results as they are kept, DOIs without their prefixes. Raises BadResults."""
+    least, most = RESULTS_LENGTH
+    for text, floor in ((papers, least), (products, 0)):
+        if not floor <= len(text.strip()) <= most or "\x00" in text:
+            raise BadResults(must_be=f"papers in {least} to {most} characters (“none yet” will do)")
+    words = tuple(dict.fromkeys(_bare_doi(word) for word in dois.replace(",", " ").split()))
+    if len(words) > MOST_DOIS or not all(DOI.fullmatch(word) for word in words):
+        raise BadResults(must_be=f"at most {MOST_DOIS} DOIs such as 10.3847/1538-3881/ab1234")
+    return Results(papers.strip(), products.strip(), words)
+
+
+def _bare_doi(word: str) -> str:
+    for prefix in DOI_PREFIXES:
+        if word.lower().startswith(prefix):
+            return word[len(prefix) :]
+    return word
 
 
 def may_move_to(state: RequestState, mover: Mover) -> list[RequestState]:

@@ -22,12 +22,14 @@ class Resource(StrEnum):
     GRANT = "grant"
     CORRECTION = "correction"
     TRANSFER = "transfer"
+    LAPSE = "lapse"
 
 
 KIND_RESOURCE = {
     EntryKind.GRANT: Resource.GRANT,
     EntryKind.CORRECTION: Resource.CORRECTION,
     EntryKind.TRANSFER: Resource.TRANSFER,
+    EntryKind.LAPSE: Resource.LAPSE,
     EntryKind.USAGE: Resource.SERVER,
 }
 

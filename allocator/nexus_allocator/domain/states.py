@@ -87,6 +87,10 @@ class NoticeKind(StrEnum):
     MEMBER_LEFT = "member-left"
     INVITATION_DECLINED = "invitation-declined"
     LEADS_TEAM = "leads-team"
+    ALLOCATION_ENDS = "allocation-ends"
+    ALLOCATION_ENDED = "allocation-ended"
+    ALLOCATION_RENEWED = "allocation-renewed"
+    ALLOCATION_LAPSED = "allocation-lapsed"
 
 
 class EntryKind(StrEnum):
@@ -94,6 +98,7 @@ class EntryKind(StrEnum):
     USAGE = "usage"
     CORRECTION = "correction"
     TRANSFER = "transfer"
+    LAPSE = "lapse"
 
 
 class BookKind(StrEnum):

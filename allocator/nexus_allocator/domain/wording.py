@@ -29,6 +29,13 @@ def _quota(facts: Facts) -> str:
     return f"This server needs {need} credits, {left} left; {instead}."
 
 
+def _read_only(facts: Facts) -> str:
+    return (
+        f"The allocation of {facts['account']} has ended. Until {facts['until']} one {facts['size']} server "
+        f"at a time may read, for {hours(facts['hours_left'])} more; ask for a renewal to work on."
+    )
+
+
 def _share(facts: Facts) -> str:
     need, left = shown_need(facts["requested_micro"]), shown(facts["available_micro"])
     fits = facts["fits"]
@@ -97,7 +104,10 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "invalid_token": lambda f: "The token is missing or not the right one.",
     "not_allowed": lambda f: "This is for administrators.",
     "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
-    "suspended": lambda f: "This person is suspended; please write to the help desk.",
+    "suspended": lambda f: (
+        "This person is suspended; please write to the help desk."
+        + (f" Reason given: {f['reason']}" if f.get("reason") else "")
+    ),
     "allocation_expired": lambda f: f"The allocation of {f['account']} ended on {f['expired_at']}.",
     "unknown_person": lambda f: f"Nobody is known as {f['person']}.",
     "unknown_account": lambda f: f"There is no account {f['account']} that you may charge.",
@@ -116,6 +126,12 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"This invitation to {f['team']} {f['ended']}; ask the team for another one."
     ),
     "share_exceeded": _share,
+    "read_only_now": _read_only,
+    "launches_held": lambda f: f"No new servers just now: {f['message']}",
+    "bad_results": lambda f: f"Please say what came of the allocation so far: {f['must_be']}.",
+    "agreement_changed": lambda f: (
+        f"The text of agreement {f['version']} was accepted in other words; give the new text a new version."
+    ),
     "bad_address": lambda f: f"{f['address']!r} is neither a hub name nor an e-mail address.",
     "agreement_outdated": lambda f: (
         f"Version {f['given']} is not in force; please read and accept version {f['version']}."

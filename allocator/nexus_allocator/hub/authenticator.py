@@ -105,7 +105,8 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         claims = auth_model["auth_state"][self.user_auth_state_key]
         person = await self.service.put_person(self.issuer, claims)
         if person.suspended:
-            raise web.HTTPError(403, SUSPENDED)
+            reason = f" Reason given: {person.suspension_reason}" if person.suspension_reason else ""
+            raise readable(403, SUSPENDED + reason)
         state = {
             **auth_model["auth_state"],
             "hub_name": person.hub_name,

@@ -1,10 +1,14 @@
 """The folders a server needs on one machine, made with the right owner before it starts."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from nexus_allocator.hub.service import Admission
+
+# Uids of people begin at 20,000; a container may map none from 65,536 on.
+READERS = 30_000
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,20 @@ class Folders:
     def home(self, admission: Admission) -> Path:
         return self.homes / admission.home
 
+    def working(self, admission: Admission) -> Path:
+        """Return what the server calls HOME: the home, or a folder that goes with a reader's server."""
+        if admission.read_only:
+            return self.homes.parent / "readers" / admission.hold_id
+        return self.home(admission)
+
+    def uid(self, admission: Admission) -> int:
+        """Return as whom the server runs: a reader is in the person's group, which may read and not write."""
+        return admission.uid + READERS if admission.read_only else admission.uid
+
+    def clear(self, hold_id: str) -> None:
+        """Remove what a server that only read has left."""
+        shutil.rmtree(self.homes.parent / "readers" / hold_id, ignore_errors=True)
+
     def prepare(self, admission: Admission) -> None:
         """Make the person's home, their teams' folders and the charged account's part of the store.
 
@@ -26,6 +44,10 @@ class Folders:
         what root writes there could be led elsewhere by a link.
         """
         self._make(self.home(admission), admission.uid, admission.gid, 0o750)
+        if admission.read_only:
+            (self.homes.parent / "readers").mkdir(exist_ok=True)
+            self._make(self.working(admission), self.uid(admission), admission.gid, 0o700)
+            return
         gid_of = dict(zip(admission.teams, admission.supplemental_gids, strict=False))
         for team, gid in gid_of.items():
             # Setgid, so that what members put there stays the team's; sticky, so that only owners remove it.

@@ -77,6 +77,8 @@ def describe_account(account: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 def runs_out(account: dict[str, Any], rate_micro: int, now: datetime) -> datetime | None:
     """Return when a server at this rate, left running, uses up what is free; None if the end comes first."""
+    if not rate_micro:
+        return None
     hours = max(account["available_micro"], 0) / rate_micro
     ends = datetime.fromisoformat(account["expires_at"]) if account["expires_at"] else None
     if ends is not None and hours >= (ends - now) / timedelta(hours=1):

@@ -73,7 +73,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
 
     def make_preexec_fn(self, name: str) -> Any:
         admission = self.require_admission()
-        identity = Identity(admission.uid, admission.gid, admission.supplemental_gids)
+        identity = Identity(self.folders.uid(admission), admission.gid, admission.supplemental_gids)
         procs = self.group.procs if self.group else ()
         return enter(identity if self.folders.separate else None, admission.umask, procs)
 
@@ -85,7 +85,8 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             **env,
             **admission.environment,
             "USER": self.user.name,
-            "HOME": str(self.folders.home(admission)),
+            "HOME": str(self.folders.working(admission)),
+            "NEXUS_READ_ONLY_HOME": str(self.folders.home(admission)) if admission.read_only else "",
             "SHELL": "/bin/bash",
             "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}",
             "PYTHONSAFEPATH": "1",
@@ -185,6 +186,8 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             await self.announce_stop("out-of-memory", "kernel")
         await super().settle()
         self.remove_group()
+        if self.hold_id is not None:
+            self.folders.clear(self.hold_id)
 
     def remove_group(self) -> None:
         if self.group is not None:

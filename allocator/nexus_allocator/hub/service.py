@@ -34,6 +34,7 @@ class Person:
     hub_name: str
     is_administrator: bool
     suspended: bool
+    suspension_reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Admission:
     rate_micro_per_hour: int
     gpu: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    read_only: bool = False
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> "Admission":
@@ -88,7 +90,12 @@ class AllocationService:
                 "groups": claims.get("groups") or [],
             },
         )
-        return Person(answer["hub_name"], answer["is_administrator"], answer["suspended"])
+        return Person(
+            answer["hub_name"],
+            answer["is_administrator"],
+            answer["suspended"],
+            answer.get("suspension_reason"),
+        )
 
     async def groups(self, hub_name: str) -> list[str]:
         answer = await self._call("GET", f"/people/{quote(hub_name)}/groups")

@@ -50,8 +50,12 @@ def make_caches(home: Path) -> dict[str, str]:
 def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
     try:
-        copy_missing(Path(os.environ["NEXUS_NOTEBOOKS"]), home / "notebooks")
-        link_teams(home / "teams", [Path(team) for team in os.environ["NEXUS_TEAMS"].split(":") if team])
+        if reading := os.environ.get("NEXUS_READ_ONLY_HOME"):
+            # HOME is a folder that goes with this server; the home is read at its usual place.
+            (home / "home").symlink_to(reading)
+        else:
+            copy_missing(Path(os.environ["NEXUS_NOTEBOOKS"]), home / "notebooks")
+            link_teams(home / "teams", [Path(team) for team in os.environ["NEXUS_TEAMS"].split(":") if team])
         os.environ.update(make_caches(home))
     except OSError as error:
         # A full disk must not keep people from the server with which they would clear it.

@@ -102,6 +102,7 @@ class TierDocument(Document):
     scratch_gb: int | None = Field(ge=0)
     notice_days: list[int]
     grace_days: int = Field(ge=0)
+    grace_hours: float = Field(default=0, ge=0, allow_inf_nan=False)
     automatic_with_grant: bool = False
     requestable_by: list[AccountKind]
     scratch_days: int | None = Field(default=None, gt=0)
@@ -244,6 +245,7 @@ def _tier(tier: TierDocument) -> Tier:
         automatic_with_grant=tier.automatic_with_grant,
         requestable_by=tuple(tier.requestable_by),
         scratch_days=tier.scratch_days,
+        grace_hours=tier.grace_hours,
     )
 
 

@@ -1,19 +1,20 @@
 """Admission: may this server start, and on whose credits. Yes places a hold; no says why, with arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import AgreementRequired
+from nexus_allocator.domain.endings import ReadOnly
+from nexus_allocator.domain.errors import AgreementRequired, ReadOnlyNow
 from nexus_allocator.domain.launches import Price, planned_minutes
 from nexus_allocator.domain.policy import Image, Policy, Size
 from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.services import endings, maintenance, pool, shares
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import pool, shares
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
 from nexus_allocator.store import accounts, holds, people
 from nexus_allocator.store import room as rooms
@@ -51,6 +52,7 @@ class Admission:
     supplemental_gids: list[int]
     teams: list[str]
     umask: str = UMASK
+    read_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,12 @@ def admit(
     The allocation stays locked until the transaction ends, so of two servers started together only
     one can take the last hour. Raises the AllocatorError that says why not.
     """
+    maintenance.require_open(session, now=now)
     order = _checked(session, launch, policy=policy, grace_minutes=grace_minutes)
     allocation = _lock_after_earlier(session, order, now=now)
+    reading = endings.before_launch(session, order.account, allocation, policy=policy, now=now)
+    if reading is not None:
+        return _admit_to_read(session, policy, order, allocation, offered=reading, now=now)
     _require_room(session, policy, order, allocation, now=now)
     wanted = shares.Wanted(order.account, order.person.id, order.size, order.price)
     subgroup_id = shares.require_part(session, wanted, allocation, policy=policy, now=now)
@@ -106,6 +112,29 @@ def _lock_after_earlier(session: Session, order: _Order, *, now: datetime) -> Al
         replaced = StopReason.REPLACED if earlier.state == HoldState.PLACED else None
         lifecycle.settle(session, earlier.id, Evidence(), reason=replaced, now=now)
     return locked[wanted]
+
+
+def _admit_to_read(
+    session: Session,
+    policy: Policy,
+    order: _Order,
+    allocation: Allocation,
+    *,
+    offered: ReadOnly,
+    now: datetime,
+) -> Admission:
+    """Admit the one small server of the days of grace, which costs nothing. Raises ReadOnlyNow."""
+    fits = order.size == offered.size and order.price.planned_minutes <= offered.minutes_left
+    if not fits or rooms.left(session, allocation.id).live:
+        until = allocation.expires_at + policy.tiers[allocation.tier].grace
+        raise ReadOnlyNow(
+            account=order.account.slug, until=until.date().isoformat(), size=offered.size.label,
+            hours_left=offered.minutes_left / 60,
+        )  # fmt: skip
+    free = replace(order, price=replace(order.price, rate_micro_per_hour=0))
+    hold = _place(session, policy, free, allocation, now=now)
+    hold.read_only = True
+    return replace(_admission(session, free, hold), read_only=True, supplemental_gids=[], teams=[])
 
 
 def _require_room(

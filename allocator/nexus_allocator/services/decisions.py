@@ -10,7 +10,7 @@ from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import BadAmount, BadDate, UnknownRequest
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, founding
+from nexus_allocator.services import allocations, endings, founding, shares
 from nexus_allocator.services.request_moves import move, renew
 from nexus_allocator.services.rights import administrator
 from nexus_allocator.store import accounts, requests
@@ -129,7 +129,10 @@ def _give(
     enough = amount >= (asked.credits_micro or 0) and ends >= now + asked.length
     whole = enough and terms.slug == request.tier
     _decide(session, request, whole=whole, note=given.note, admin=admin, now=now)
-    allocation.tier, allocation.policy_version, allocation.expires_at = terms.slug, policy.version, ends
+    allocation.tier, allocation.policy_version = terms.slug, policy.version
+    if found.team_id is not None and endings.is_renewal(session, request):
+        shares.count_anew(session, found.team_id, now=now)
+    endings.begin_anew(session, allocation, expires_at=ends)
     request.awarded_micro, request.ends_at = amount, ends
     allocations.award(session, allocation.id, amount, key=f"request/{request.id}", actor=actor,
                       reason=f"{terms.label} award", now=now)  # fmt: skip

@@ -6,11 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.endings import ReadOnly
 from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
 from nexus_allocator.domain.pool import PoolState
 from nexus_allocator.domain.states import AccountKind, TierSlug
-from nexus_allocator.services import enforcement, pool, shares
+from nexus_allocator.services import endings, enforcement, maintenance, pool, shares
+from nexus_allocator.services.maintenance import Held
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, holds, ledger, people, requests, spend_notices
 from nexus_allocator.store.tables import Account, Allocation, Hold, SpendNotice
@@ -40,6 +42,7 @@ class AccountChoice:
     standing: Standing
     sizes: list[Size]
     notice: enforcement.Standing | None
+    reading: ReadOnly | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class LaunchPage:
     last_stop: LastStop | None
     can_request: bool
     brake: PoolState | None
+    held: Held | None = None
 
 
 def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetime) -> LaunchPage:
@@ -74,6 +78,7 @@ def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetim
             for account in chargeable
         ],
         last_stop=last_stop(session, person.id),
+        held=maintenance.standing(session, now=now),
         can_request=any(_can_request(session, policy, account) for account in chargeable),
         brake=pool.braking(session, policy.pool, now=now),
     )
@@ -115,6 +120,7 @@ def _choice(
     now: datetime,
 ) -> AccountChoice:
     allocation = account.allocation
+    reading = endings.offer(session, account, allocation, policy=policy, now=now)
     return AccountChoice(
         slug=account.slug,
         label=account.label,
@@ -122,9 +128,16 @@ def _choice(
         tier=allocation.tier,
         expires_at=allocation.expires_at,
         standing=_own_standing(session, account, person_id, now=now),
-        sizes=policy.sizes_of(allocation.tier) if now < allocation.expires_at else [],
+        sizes=_sizes(policy, allocation, reading, now=now),
+        reading=reading,
         notice=enforcement.standing(notice, policy.enforcement) if notice else None,
     )
+
+
+def _sizes(policy: Policy, allocation: Allocation, reading: ReadOnly | None, *, now: datetime) -> list[Size]:
+    if now < allocation.expires_at:
+        return policy.sizes_of(allocation.tier)
+    return [reading.size] if reading and reading.minutes_left else []
 
 
 def _own_standing(session: Session, account: Account, person_id: UUID, *, now: datetime) -> Standing:

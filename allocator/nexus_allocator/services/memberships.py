@@ -28,7 +28,7 @@ from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import holds, teams
 from nexus_allocator.store.session import Database, announce
-from nexus_allocator.store.tables import Membership, Person, Team
+from nexus_allocator.store.tables import Hold, Membership, Person, Team
 
 log = logging.getLogger(__name__)
 PLATFORM = "nexus"
@@ -131,19 +131,28 @@ def stop_servers(hub: HubClient, servers: Sequence[ToStop]) -> None:
 
 
 def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
-    """Stop what still runs on a team's credits for people who are not in it."""
+    """Stop what still runs on a team's credits for people who are not in it, and what the suspended run."""
     with database.reading_scope() as session:
-        if not teams.live_without_seat(session):
+        if not teams.live_without_seat(session) and not teams.live_of_suspended(session):
             return []
     with database.session_scope() as session:
         servers = []
         for hold, person, team in teams.live_without_seat(session):
-            if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
-                holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=PLATFORM,
-                                 note=team.label, now=now)  # fmt: skip
-            servers.append(ToStop(person.hub_name, hold.server_name))
+            servers.append(_to_stop(session, hold, person, StopReason.LEFT_TEAM, note=team.label, now=now))
+        for hold, person in teams.live_of_suspended(session):
+            reason = person.suspension_reason
+            servers.append(_to_stop(session, hold, person, StopReason.SUSPENDED, note=reason, now=now))
     stop_servers(hub, servers)
     return servers
+
+
+def _to_stop(
+    session: Session, hold: Hold, person: Person, reason: StopReason, *, note: str | None, now: datetime
+) -> ToStop:
+    """Record why, unless that was done a moment ago: an intent explains a stop that follows soon."""
+    if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
+        holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
+    return ToStop(person.hub_name, hold.server_name)
 
 
 def _member(session: Session, team: Team, hub_name: str) -> tuple[Person, Membership]:

@@ -1,7 +1,6 @@
 """People: the first sign-in, the groups the hub is told, the agreement, suspension."""
 
 from datetime import datetime
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -98,19 +97,3 @@ def _settle_in(session: Session, policy: Policy, person: Person, now: datetime) 
         session, policy=policy, slug=person.hub_name, label="Your own account", kind=AccountKind.PERSONAL,
         owner_id=person.id, tier=TierSlug.ENTRY, actor="nexus", now=now,
     )  # fmt: skip
-
-
-def suspend(session: Session, *, hub_name: str, actor: str, now: datetime) -> UUID:
-    """Refuse the person's launches from now on; running servers are left to whoever suspends."""
-    person = people.lock(session, person_called(session, hub_name).id)
-    person.suspended_at = person.suspended_at or now
-    announce(session, "person_suspended", person_id=person.id, actor=actor)
-    return person.id
-
-
-def reinstate(session: Session, *, hub_name: str, actor: str) -> UUID:
-    """Let the person launch again."""
-    person = people.lock(session, person_called(session, hub_name).id)
-    person.suspended_at = None
-    announce(session, "person_reinstated", person_id=person.id, actor=actor)
-    return person.id

@@ -1,6 +1,6 @@
 """What administrators look through: people, accounts, servers and requests; and a person's own requests."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -54,6 +54,7 @@ class PersonRow:
     teams: tuple[str, ...]
     signed_in_at: datetime | None
     suspended_at: datetime | None
+    suspension_reason: str | None
     is_administrator: bool
     has_accepted: bool
 
@@ -101,6 +102,7 @@ class RequestRow:
     asked_micro: int | None
     ends_at: datetime | None
     team_label: str | None
+    results: Mapping[str, str] | None
     history: tuple[MoveRow, ...]
     is_by_administrator: bool
 
@@ -122,6 +124,11 @@ class AskChoice:
     tier: TierSlug
     above: tuple[Tier, ...]
     waiting: bool
+
+    @property
+    def renews(self) -> bool:
+        """Whether its own tier is among them: that is about to end or has ended."""
+        return any(tier.slug == self.tier for tier in self.above)
 
 
 def ask_choices(session: Session, *, policy: Policy, hub_name: str) -> tuple[AskChoice, ...]:
@@ -212,6 +219,7 @@ def _person_row(person: Person, teams: Sequence[tuple[UUID, str]], accepted: set
         teams=tuple(label for person_id, label in teams if person_id == person.id),
         signed_in_at=person.signed_in_at,
         suspended_at=person.suspended_at,
+        suspension_reason=person.suspension_reason,
         is_administrator=person.is_administrator,
         has_accepted=person.id in accepted,
     )
@@ -266,6 +274,7 @@ def _request_row(
         asked_micro=row.asked_micro,
         ends_at=row.ends_at,
         team_label=row.team_label,
+        results=row.results,
         is_by_administrator=row.decided_by is not None,
         history=tuple(MoveRow(RequestState(move.after), by, move.at, move.reason) for move, by in moves),
     )

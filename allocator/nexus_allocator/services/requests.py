@@ -18,9 +18,9 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.names import MUST_BE, NAME
 from nexus_allocator.domain.policy import Policy, Tier
-from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT
+from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT, results
 from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, decisions, founding
+from nexus_allocator.services import allocations, decisions, endings, founding
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_to_speak_for, in_good_standing, person_called
 from nexus_allocator.services.teams import require_label
@@ -46,17 +46,23 @@ class Ask:
     grant_number: str | None = None
     members: tuple[str, ...] = ()
     team_label: str | None = None
+    papers: str = ""
+    products: str = ""
+    dois: str = ""
 
 
 def submit(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: datetime) -> TierRequest:
     """Send a request; who holds an approved grant that it names has the award at once.
 
-    Raises AgreementRequired, UnknownAccount, TierNotRequestable, BadReason, BadAmount, BadName, RequestOpen.
+    Raises AgreementRequired, UnknownAccount, TierNotRequestable, BadReason, BadAmount, BadName, BadResults,
+    RequestOpen.
     """
     allocations.require_reason(ask.justification)
     request, person = _written(session, ask, policy=policy, hub_name=hub_name, now=now)
     if founding.founds(request, accounts.by_id(session, request.account_id)):
         require_label(request.team_label or "")
+    if endings.is_renewal(session, request):
+        results(ask.papers, ask.products, ask.dois)
     request.submitted_at = now
     move(session, request, RequestState.SUBMITTED, mover=Mover.APPLICANT, actor_id=person.id, now=now)
     decisions.award_by_grant(session, request, person, policy=policy, now=now)
@@ -128,6 +134,8 @@ def _begun(
 def _write(request: TierRequest, ask: Ask, policy: Policy) -> None:
     request.tier, request.justification = TierSlug(ask.tier), ask.justification.strip()
     request.title, request.exposures = ask.title, ask.exposures
+    told = {"papers": ask.papers.strip(), "products": ask.products.strip(), "dois": ask.dois.strip()}
+    request.results = told if any(told.values()) else None
     request.team_label = (ask.team_label or "").strip() or None
     request.grant_number, request.members = decisions.grant_key(ask.grant_number), list(ask.members)
     wanted = ask.exposures
@@ -140,6 +148,8 @@ def require_sense(ask: Ask) -> None:
     for text, most in ((ask.justification, longest), (ask.title or "", LONGEST_TITLE)):
         if len(text.strip()) > most or "\x00" in text:
             raise BadReason(min=0, max=most)
+    if ask.papers.strip() or ask.products.strip() or ask.dois.strip():
+        results(ask.papers.strip() or "none yet", ask.products, ask.dois)
     if (ask.team_label or "").strip():
         require_label(ask.team_label or "")
     if ask.exposures is not None and not 0 < ask.exposures <= MOST_EXPOSURES:

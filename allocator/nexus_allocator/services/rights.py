@@ -46,7 +46,7 @@ def administrator(session: Session, person_id: UUID) -> Person:
 def in_good_standing(person: Person) -> Person:
     """Return the person. Raises Suspended."""
     if person.suspended_at is not None:
-        raise Suspended(since=person.suspended_at.date().isoformat())
+        raise Suspended(since=person.suspended_at.date().isoformat(), reason=person.suspension_reason)
     return person
 
 

@@ -1,6 +1,7 @@
 """Accounts, their allocations, and teams with their members."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
@@ -47,6 +48,12 @@ def count(session: Session) -> int:
 def every_allocation(session: Session) -> Sequence[Allocation]:
     found = select(Allocation).options(joinedload(Allocation.account)).order_by(Allocation.id)
     return session.scalars(found).all()
+
+
+def ending_before(session: Session, moment: datetime) -> Sequence[Allocation]:
+    """Return the allocations that end before then and were not closed."""
+    found = select(Allocation).where(Allocation.expires_at <= moment, Allocation.closed_at.is_(None))
+    return session.scalars(found.order_by(Allocation.expires_at)).all()
 
 
 def lock(session: Session, allocation_ids: Iterable[UUID]) -> dict[UUID, Allocation]:

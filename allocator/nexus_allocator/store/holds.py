@@ -55,6 +55,12 @@ def open_clusters(session: Session) -> Sequence[Hold]:
     return [hold for hold in every_open(session) if hold.size == CLUSTER]
 
 
+def read_only_since(session: Session, allocation_id: UUID, moment: datetime) -> Sequence[Hold]:
+    """Return the servers that the platform paid in an allocation's days of grace."""
+    found = select(Hold).where(Hold.allocation_id == allocation_id, Hold.read_only)
+    return session.scalars(found.where(Hold.placed_at >= moment)).all()
+
+
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
     """Return the person's ended servers, the latest first; launches that never started are left out."""
     found = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)

@@ -15,6 +15,7 @@ PLATFORM_BOOK = {
     EntryKind.GRANT: BookKind.GRANTED,
     EntryKind.USAGE: BookKind.USED,
     EntryKind.CORRECTION: BookKind.CORRECTED,
+    EntryKind.LAPSE: BookKind.GRANTED,
 }
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from nexus_allocator.store.tables import Acceptance, Counter, Home, Person, TakenName
+from nexus_allocator.store.tables import Acceptance, AgreementText, Counter, Home, Person, TakenName
 
 
 def by_identity(session: Session, issuer: str, subject: str) -> Person | None:
@@ -68,6 +68,20 @@ def has_accepted(session: Session, person_id: UUID, version: str) -> bool:
 
 def accept(session: Session, person_id: UUID, version: str, *, now: datetime) -> None:
     session.add(Acceptance(person_id=person_id, version=version, accepted_at=now))
+
+
+def acceptances(session: Session, person_id: UUID) -> Sequence[Acceptance]:
+    """Return the versions a person accepted, the latest first."""
+    found = select(Acceptance).where(Acceptance.person_id == person_id)
+    return session.scalars(found.order_by(Acceptance.accepted_at.desc())).all()
+
+
+def agreement_text(session: Session, version: str) -> AgreementText | None:
+    return session.get(AgreementText, version)
+
+
+def keep_agreement(session: Session, version: str, title: str, text_html: str, *, now: datetime) -> None:
+    session.add(AgreementText(version=version, title=title, text_html=text_html, first_used_at=now))
 
 
 def home(session: Session, person_id: UUID) -> Home | None:

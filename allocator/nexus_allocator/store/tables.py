@@ -59,6 +59,7 @@ class Person(Base):
     uid: Mapped[int] = mapped_column(unique=True)
     is_administrator: Mapped[bool]
     suspended_at: Mapped[datetime | None]
+    suspension_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     signed_in_at: Mapped[datetime | None]
 
@@ -68,6 +69,16 @@ class Acceptance(Base):
     person_id: Mapped[UUID] = mapped_column(ForeignKey("person.id"), primary_key=True)
     version: Mapped[str] = mapped_column(Text, primary_key=True)
     accepted_at: Mapped[datetime]
+
+
+class AgreementText(Base):
+    """A version of the user agreement as it was when first shown; a version's text never changes."""
+
+    __tablename__ = "agreement_text"
+    version: Mapped[str] = mapped_column(Text, primary_key=True)
+    title: Mapped[str] = mapped_column(Text)
+    text_html: Mapped[str] = mapped_column(Text)
+    first_used_at: Mapped[datetime]
 
 
 class Home(Base):
@@ -212,16 +223,22 @@ class Account(Base):
 
 
 class Allocation(Base):
-    """An account's right to resources between two dates. Locking this row serialises what spends it."""
+    """An account's right to resources between two dates. Locking this row serialises what spends it.
+
+    ``told_days`` is the nearest notice given of its end, 0 that of the end itself; ``closed_at`` is when the
+    rest lapsed and nothing took its place.
+    """
 
     __tablename__ = "allocation"
-    __table_args__ = (UniqueConstraint("account_id"),)
+    __table_args__ = (UniqueConstraint("account_id"), Index("ix_allocation_expires_at", "expires_at"))
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
     account_id: Mapped[UUID] = mapped_column(ForeignKey("account.id"))
     tier: Mapped[TierSlug] = mapped_column(Word(TierSlug))
     starts_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     policy_version: Mapped[int]
+    told_days: Mapped[int | None]
+    closed_at: Mapped[datetime | None]
     account: Mapped[Account] = relationship(back_populates="allocation", lazy="raise_on_sql")
 
 
@@ -383,6 +400,7 @@ class Hold(Base):
     exit_signal: Mapped[int | None]
     exit_code: Mapped[int | None]
     subgroup_id: Mapped[UUID | None] = mapped_column(ForeignKey("subgroup.id"))
+    read_only: Mapped[bool] = mapped_column(default=False)
     allocation: Mapped[Allocation] = relationship(lazy="raise_on_sql")
     person: Mapped[Person] = relationship(lazy="raise_on_sql")
 
@@ -494,6 +512,7 @@ class TierRequest(Base):
     asked_micro: Mapped[int | None]
     ends_at: Mapped[datetime | None]
     team_label: Mapped[str | None] = mapped_column(Text)
+    results: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     account: Mapped[Account] = relationship(lazy="raise_on_sql")
     person: Mapped[Person] = relationship(lazy="raise_on_sql", foreign_keys=[person_id])
 
@@ -545,6 +564,17 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(Text, primary_key=True)
     holder: Mapped[str] = mapped_column(Text)
     expires_at: Mapped[datetime]
+
+
+class Maintenance(Base):
+    """The platform holds new launches, with a message to who would start one: one row, or none."""
+
+    __tablename__ = "maintenance"
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    message: Mapped[str] = mapped_column(Text)
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    actor: Mapped[str] = mapped_column(Text)
 
 
 class MeterTick(Base):

@@ -183,6 +183,13 @@ def live_holds(session: Session, allocation_id: UUID, person_id: UUID) -> Sequen
     return session.scalars(found.where(Hold.state.in_(LIVE)).order_by(Hold.placed_at)).all()
 
 
+def live_of_suspended(session: Session) -> Sequence[tuple[Hold, Person]]:
+    """Return the servers that suspended people still run."""
+    found = select(Hold, Person).join(Person, Person.id == Hold.person_id)
+    rows = session.execute(found.where(Hold.state.in_(LIVE), Person.suspended_at.is_not(None)))
+    return [(row[0], row[1]) for row in rows]
+
+
 def live_without_seat(session: Session) -> Sequence[tuple[Hold, Person, Team]]:
     """Return the servers that run on a team's credits and belong to nobody in the team."""
     member = (

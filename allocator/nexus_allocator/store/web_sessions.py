@@ -29,6 +29,11 @@ def remove(session: Session, id_hash: str) -> None:
     session.execute(delete(WebSession).where(WebSession.id_hash == id_hash))
 
 
+def remove_of(session: Session, person_id: UUID) -> None:
+    """Remove every session of a person."""
+    session.execute(delete(WebSession).where(WebSession.person_id == person_id))
+
+
 def remove_expired(session: Session, *, now: datetime) -> None:
     session.execute(delete(WebSession).where(WebSession.expires_at <= now))
 

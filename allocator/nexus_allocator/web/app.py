@@ -17,7 +17,17 @@ from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError
 from nexus_allocator.web.oauth import HubUnreachableError
 from nexus_allocator.web.rendering import page, template_environment
-from nexus_allocator.web.routes import accounts, administration, pool, requests, servers, sign_in, teams
+from nexus_allocator.web.routes import (
+    accounts,
+    administration,
+    agreement,
+    care,
+    pool,
+    requests,
+    servers,
+    sign_in,
+    teams,
+)
 from nexus_allocator.web.security import SecurityHeaders
 
 log = logging.getLogger("nexus_allocator.web")
@@ -30,7 +40,7 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
-    for module in (sign_in, accounts, servers, requests, administration, teams, pool):
+    for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

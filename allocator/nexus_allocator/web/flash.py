@@ -36,6 +36,11 @@ NOTICES: dict[str, Notice] = {
     "shared": Notice("good", "The part was changed; it counts from the next launch on."),
     "group-made": Notice("good", "The sub-group was made. Put members into it from their own pages."),
     "group-ended": Notice("good", "The sub-group was ended; its members stay in the team."),
+    "suspended": Notice("good", "Suspended. Servers of the person are being stopped."),
+    "reinstated": Notice("good", "Reinstated: the person may sign in again."),
+    "held": Notice("good", "New launches are held."),
+    "let-through": Notice("good", "New launches go through."),
+    "accepted": Notice("good", "You accepted the user agreement."),
     "put-away": Notice("good", "Put away."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }

@@ -44,6 +44,9 @@ class AskForm:
     grant_number: str = ""
     members: str = ""
     team_label: str = ""
+    papers: str = ""
+    products: str = ""
+    dois: str = ""
 
     def errors(self, accounts: set[str], tiers: set[str], *, draft: bool) -> Errors:
         """Return what is wrong; a draft may be unfinished, never too long."""
@@ -96,6 +99,9 @@ class AskForm:
             grant_number=self.grant_number.strip() or None,
             members=self.names(),
             team_label=self.team_label.strip() or None,
+            papers=self.papers,
+            products=self.products,
+            dois=self.dois,
         )
 
 

@@ -220,10 +220,21 @@ def tier_rows(policy: Policy) -> list[tuple[str, list[str]]]:
         "Home": lambda tier: amount_text(tier.home_gb, gigabytes_text),
         "Scratch": lambda tier: amount_text(tier.scratch_gb, gigabytes_text),
         "Scratch files unused": lambda tier: f"{tier.scratch_days} days" if tier.scratch_days else "kept",
-        "Notices before the end": lambda tier: f"{listed(tier.notice_days)} days",
-        "Read-only after the end": lambda tier: f"{tier.grace.days} days",
+        "Notices before the end": notices_text,
+        "Read-only after the end": grace_text,
     }
     return [(name, [told(tier) for tier in policy.tiers.values()]) for name, told in columns.items()]
+
+
+def notices_text(tier: Tier) -> str:
+    return f"{listed(tier.notice_days)} days" if tier.notice_days else "none: it begins anew by itself"
+
+
+def grace_text(tier: Tier) -> str:
+    if not tier.grace:
+        return "–"
+    hours = f"{tier.grace_hours:g} h of a server" if tier.grace_hours else "no server"
+    return f"{tier.grace.days} days, {hours}"
 
 
 def rate_rows(card: RateCard) -> list[tuple[str, int]]:

@@ -22,6 +22,7 @@
 
   // When a server at this rate, left running, would have used up what is free.
   const lastsUntil = (available, rate, ends) => {
+    if (!rate) return "the days of grace end";
     const until = Date.now() + (Math.max(available, 0) / rate) * 3_600_000;
     return ends && until >= Date.parse(ends) ? "the allocation ends" : DAY.format(until);
   };

@@ -9,6 +9,8 @@ from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
 from nexus_allocator.services import (
+    agreements,
+    maintenance,
     notices,
     portal_lists,
     portal_reading,
@@ -56,6 +58,8 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
         spent = spend_reading.by_slug(
             session, [row.slug for row in home.accounts], terms=portal.policy.enforcement
         )
+        held = maintenance.standing(session, now=portal.clock())
+        agreement = agreements.standing(session, portal.policy.agreement, hub_name=visitor.hub_name)
         told = views.notice_views(notices.unread(session, hub_name=visitor.hub_name))
         invited = team_reading.invitations_to(session, hub_name=visitor.hub_name, now=portal.clock())
     values = {
@@ -67,6 +71,8 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
         "warnings": views.spend_warnings(home.accounts, spent),
         "last_stop": views.last_stop(home.last_stop),
         "told": told,
+        "agreement": agreement,
+        "launches_held": held,
         "invitations": invited,
     }
     return page(request, "allocations.html", values, visitor=visitor, here="allocations")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain import science, wording
-from nexus_allocator.domain.errors import BadName, RequestOpen, TierNotRequestable
+from nexus_allocator.domain.errors import BadName, BadResults, RequestOpen, TierNotRequestable
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services import portal_lists, requests
 from nexus_allocator.services.portal_lists import RequestRow
@@ -53,10 +53,14 @@ def typed_form(
     grant_number: Typed = "",
     members: Typed = "",
     team_label: Typed = "",
+    papers: Typed = "",
+    products: Typed = "",
+    dois: Typed = "",
 ) -> AskForm:
     return AskForm(
         account, tier, plain_newlines(justification), plain_newlines(title), area, exposures,
         plain_newlines(grant_number), members, plain_newlines(team_label),
+        plain_newlines(papers), plain_newlines(products), plain_newlines(dois),
     )  # fmt: skip
 
 
@@ -97,6 +101,8 @@ def write(portal: Portal, visitor: Visitor, form: AskForm, do: str) -> Errors:
         return {"tier": wording.sentence(refusal)}
     except BadName as refusal:
         return {"team_label": wording.sentence(refusal)}
+    except BadResults as refusal:
+        return {"papers": wording.sentence(refusal)}
     return {}
 
 
@@ -116,6 +122,7 @@ def requests_page(request: Request, portal: Portal, visitor: Visitor, shown: Sho
     form, begun = continued(shown.form, mine, policy)
     values = {
         "choices": [choice for choice in choices if not choice.waiting],
+        "renews": any(choice.renews for choice in choices),
         "waiting": any(choice.waiting for choice in choices),
         "tier_labels": {slug: tier.label for slug, tier in policy.tiers.items()},
         "tiers": views.tier_views([tier for tier in policy.tiers.values() if tier.slug in above], policy),
@@ -141,6 +148,7 @@ def continued(
     filled = AskForm(
         begun.account, begun.tier, begun.justification, begun.title or "", "", exposures,
         begun.grant_number or "", ", ".join(begun.members), begun.team_label or "",
+        **(begun.results or {}),
     )  # fmt: skip
     return filled, begun
 

@@ -1,0 +1,64 @@
+"""Maintenance: new launches are held with a message to who would start one; what runs goes on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.errors import BadDate, LaunchesHeld
+from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.rights import administrator
+from nexus_allocator.store import maintenance
+from nexus_allocator.store.session import announce
+
+
+@dataclass(frozen=True)
+class Held:
+    message: str
+    since: datetime
+    until: datetime | None
+    actor: str
+
+
+def standing(session: Session, *, now: datetime) -> Held | None:
+    """Return the message with which launches are held; None while they are not, or no longer."""
+    row = maintenance.find(session)
+    if row is None or (row.until is not None and row.until <= now):
+        return None
+    return Held(row.message, row.since, row.until, row.actor)
+
+
+def require_open(session: Session, *, now: datetime) -> None:
+    """Raise LaunchesHeld with the message while launches are held."""
+    held = standing(session, now=now)
+    if held is not None:
+        raise LaunchesHeld(message=held.message, until=held.until.isoformat() if held.until else None)
+
+
+def hold(session: Session, *, message: str, until: datetime | None, actor: str, now: datetime) -> None:
+    """Hold new launches, until a moment or until lifted. Raises BadReason, BadDate."""
+    text = require_reason(message)
+    if until is not None and until <= now:
+        raise BadDate(date=until.isoformat(timespec="minutes"), must_be="in the future")
+    maintenance.put(session, message=text, since=now, until=until, actor=actor)
+    announce(session, "launches_held", actor=actor)
+
+
+def lift(session: Session, *, actor: str) -> None:
+    """Let launches through again."""
+    maintenance.remove(session)
+    announce(session, "launches_let_through", actor=actor)
+
+
+def hold_as_administrator(
+    session: Session, *, administrator_id: UUID, message: str, until: datetime | None, now: datetime
+) -> None:
+    """As `hold`. Raises NotAllowed."""
+    actor = administrator(session, administrator_id).hub_name
+    hold(session, message=message, until=until, actor=actor, now=now)
+
+
+def lift_as_administrator(session: Session, *, administrator_id: UUID) -> None:
+    """As `lift`. Raises NotAllowed."""
+    lift(session, actor=administrator(session, administrator_id).hub_name)
