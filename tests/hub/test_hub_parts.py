@@ -105,6 +105,24 @@ def test_only_the_agreement_is_shown_until_it_is_accepted() -> None:
     assert "Who pays?" not in html
 
 
+def test_sizes_that_wait_and_accounts_that_run_dry_are_told_before_the_choice() -> None:
+    brake = {"sizes": ["medium", "large"], "sentence": "The budget goes too fast.", "until": NOW.isoformat()}
+    warned = model(brake=brake)
+    warned["accounts"][0]["notice"] = "75 % of the award is used."
+    html = render_form(warned, {}, NOW)
+    assert html.count(">Waiting</span>") == 2, "Medium and Large of the team"
+    assert "The budget goes too fast. Until then the sizes marked as waiting" in html
+    assert "<strong>Your own account:</strong> 75 % of the award is used." in html
+    assert "Waiting" not in render_form(model(), {}, NOW)
+
+
+def test_a_size_s_gpus_are_told() -> None:
+    with_gpu = model()
+    with_gpu["accounts"][0]["sizes"] = [{**SIZES["small"], "gpu": 2}]
+    assert "2 CPUs, 4 GiB, 2 GPUs" in render_form(with_gpu, {}, NOW)
+    assert "GPU" not in render_form(model(), {}, NOW)
+
+
 def test_labels_from_the_service_are_escaped() -> None:
     html = render_form(model(confinement="<script>alert(1)</script>"), {}, NOW)
     assert "<script>" not in html
