@@ -9,10 +9,10 @@ import pytest
 from tests.support.allocator import GRACE_MINUTES, TERMS, FakeHub, World
 
 from nexus_allocator.domain.clusters import ClusterRates, ClusterShape
-from nexus_allocator.domain.errors import DaskLimit, PoolBrake, QuotaExceeded, UnknownAccount
+from nexus_allocator.domain.errors import DaskLimit, LaunchesHeld, PoolBrake, QuotaExceeded, UnknownAccount
 from nexus_allocator.domain.policy import GIB
 from nexus_allocator.domain.states import HoldState, StopReason
-from nexus_allocator.services import clusters, enforcement, pool
+from nexus_allocator.services import clusters, enforcement, maintenance, pool
 from nexus_allocator.services.audit import audit
 from nexus_allocator.services.clusters import ClusterReport, ClusterState
 from nexus_allocator.services.metering import run_round
@@ -172,3 +172,14 @@ def test_large_clusters_wait_for_the_brake_as_large_servers_do(world: World) -> 
         launch(world)
     # Below a Medium server's 0.3 credits an hour.
     launch(world, shape=replace(SHAPE, workers=1))
+
+
+def test_no_cluster_is_admitted_while_launches_are_held_for_maintenance(world: World) -> None:
+    team(world)
+    with world.database.session_scope() as session:
+        maintenance.hold(session, message="The disks move.", until=None, actor="ops", now=world.clock())
+    with pytest.raises(LaunchesHeld, match=r"The disks move\."):
+        launch(world)
+    with world.database.session_scope() as session:
+        maintenance.lift(session, actor="ops")
+    launch(world)

@@ -22,7 +22,7 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
-from nexus_allocator.services import pool, shares, stops
+from nexus_allocator.services import maintenance, pool, shares, stops
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
 from nexus_allocator.store import accounts, clusters, holds, ledger, people
@@ -82,6 +82,7 @@ def admit(
 
     The allocation stays locked until the transaction ends. Raises the AllocatorError that says why not.
     """
+    maintenance.require_open(session, now=now)
     order = _checked(session, launch, policy=policy, grace_minutes=grace_minutes)
     allocation_id = order.account.allocation.id
     allocation = accounts.lock(session, [allocation_id])[allocation_id]
