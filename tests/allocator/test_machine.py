@@ -316,7 +316,8 @@ class Allocator(RuleBasedStateMachine):
         """Entry is renewed by itself, the team's lapses after its grace; what is held goes on paying."""
         account = self.account if of_the_team else self.name
         free = max(0, self.world.figures(account).available)
-        self.world.ends(account, self.clock() - timedelta(days=days_ago))
+        # No term ends twice at one moment, though here the clock may stand still or go back.
+        self.world.ends(account, self.clock() - timedelta(days=days_ago, microseconds=next(NUMBERS)))
         self.world.turn()
         self.world.turn()
         if not of_the_team:
