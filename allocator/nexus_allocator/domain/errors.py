@@ -64,6 +64,30 @@ class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
 
 
+class UnknownEvent(AllocatorError):
+    slug, status = "unknown_event", 404
+
+
+class AlreadyJoined(AllocatorError):
+    slug, status = "already_joined", 409
+
+
+class EventOver(AllocatorError):
+    slug, status = "event_over", 409
+
+
+class EventNotBegun(AllocatorError):
+    slug, status = "event_not_begun", 409
+
+
+class EventFull(AllocatorError):
+    slug, status = "event_full", 409
+
+
+class TooManyTries(AllocatorError):
+    slug, status = "too_many_tries", 429
+
+
 class UnknownSubgroup(AllocatorError):
     slug, status = "unknown_subgroup", 404
 

@@ -147,6 +147,7 @@ def _require_room(
         live=left.live,
         gpus=left.gpus,
         available_micro=left.available_micro,
+        sizes=tuple(allocation.sizes) if allocation.sizes is not None else None,
     )
     require_room(policy, room, order.size, order.price, now=now)
     pool.require_no_brake(session, policy, order.size, policy.tiers[allocation.tier], now=now)

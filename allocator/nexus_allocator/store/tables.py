@@ -226,7 +226,7 @@ class Allocation(Base):
     """An account's right to resources between two dates. Locking this row serialises what spends it.
 
     ``told_days`` is the nearest notice given of its end, 0 that of the end itself; ``closed_at`` is when the
-    rest lapsed and nothing took its place.
+    rest lapsed and nothing took its place; ``sizes`` are those it may start, None all of its tier's.
     """
 
     __tablename__ = "allocation"
@@ -239,6 +239,7 @@ class Allocation(Base):
     policy_version: Mapped[int]
     told_days: Mapped[int | None]
     closed_at: Mapped[datetime | None]
+    sizes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     account: Mapped[Account] = relationship(back_populates="allocation", lazy="raise_on_sql")
 
 
