@@ -308,8 +308,8 @@ def with_an_event(portal: PortalUnderTest) -> UUID:
     """A workshop of this week, which Tomo has joined; return its id."""
     now = portal.clock()
     plan = events.Plan(
-        label="Roman Summer School", sizes=("small", "medium"), starts_at=now, ends_at=now + timedelta(days=4),
-        most_people=60, per_person_micro=5_000_000,
+        label="Roman Summer School", sizes=("small", "medium"), starts_at=now, most_people=60,
+        ends_at=now + timedelta(days=4), per_person_micro=5_000_000,
     )  # fmt: skip
     with portal.database.session_scope() as session:
         rng = random.Random(1)  # noqa: S311 - the same code each time
