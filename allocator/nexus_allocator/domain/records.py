@@ -31,6 +31,9 @@ class Act(StrEnum):
     AGREEMENT_ACCEPTED = "agreement_accepted"
     PERSON_SUSPENDED = "person_suspended"
     PERSON_REINSTATED = "person_reinstated"
+    IDENTITY_CHANGED = "identity_changed"
+    PEOPLE_MERGED = "people_merged"
+    PERSON_ERASED = "person_erased"
     ACCOUNT_OPENED = "account_opened"
     GRANTED = "granted"
     CORRECTED = "corrected"
@@ -61,6 +64,9 @@ class Act(StrEnum):
     REQUEST_MOVED = "request_moved"
     STOP_INTENDED = "stop_intended"
     KEPT_ALIVE = "kept_alive"
+    ANNOUNCED = "announced"
+    ANNOUNCEMENT_WITHDRAWN = "announcement_withdrawn"
+    WHAT_IF_ASKED = "what_if_asked"
     EVENT_MADE = "event_made"
     EVENT_JOINED = "event_joined"
     EVENT_ENDED = "event_ended"
@@ -81,6 +87,9 @@ _OF_PEOPLE = {
     Act.AGREEMENT_ACCEPTED,
     Act.PERSON_SUSPENDED,
     Act.PERSON_REINSTATED,
+    Act.IDENTITY_CHANGED,
+    Act.PEOPLE_MERGED,
+    Act.PERSON_ERASED,
 }
 _OF_ACCOUNTS = {
     Act.ACCOUNT_OPENED,

@@ -190,7 +190,7 @@ def _admission(session: Session, order: _Order, hold: Hold) -> Admission:
         image=order.image.slug,
         until=hold.until,
         rate_micro_per_hour=hold.rate_micro_per_hour,
-        home=order.person.hub_name,
+        home=order.person.home_folder,
         uid=order.person.uid,
         gid=order.person.uid,
         supplemental_gids=[team.gid for team in teams],

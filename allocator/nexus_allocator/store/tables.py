@@ -62,6 +62,14 @@ class Person(Base):
     suspension_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     signed_in_at: Mapped[datetime | None]
+    home_name: Mapped[str | None] = mapped_column(Text)
+    erased_at: Mapped[datetime | None]
+    merged_into_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+
+    @property
+    def home_folder(self) -> str:
+        """The name of the home, which keeps its first name when the person is called otherwise."""
+        return self.home_name or self.hub_name
 
 
 class Acceptance(Base):

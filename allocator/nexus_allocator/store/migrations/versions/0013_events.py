@@ -1,7 +1,12 @@
-"""Events with a join code; an allocation may be limited to some of its tier's sizes."""
+"""Events with a join code, announcements, what-if questions; people who change, are one, or are erased.
+
+An allocation may be limited to some of its tier's sizes.
+"""
 
 import sqlalchemy as sa
 from alembic import op
+
+from nexus_allocator.store.migrations.columns import add_reference
 
 revision: str = "0013"
 down_revision: str | None = "0012"
@@ -11,6 +16,49 @@ MOMENT = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.add_column("allocation", sa.Column("sizes", sa.JSON(), nullable=True))
+    op.add_column("person", sa.Column("home_name", sa.Text(), nullable=True))
+    op.add_column("person", sa.Column("erased_at", MOMENT, nullable=True))
+    add_reference("person", "merged_into_id", "person")
+    _events()
+    _announcements()
+    _questions()
+
+
+def _announcements() -> None:
+    op.create_table(
+        "announcement",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("level", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("starts_at", MOMENT, nullable=False),
+        sa.Column("ends_at", MOMENT, nullable=False),
+        sa.Column("made_at", MOMENT, nullable=False),
+        sa.Column("withdrawn_at", MOMENT, nullable=True),
+        sa.CheckConstraint("starts_at < ends_at", name=op.f("ck_announcement_dates")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_announcement")),
+    )
+    op.create_index(op.f("ix_announcement_ends_at"), "announcement", ["ends_at"])
+
+
+def _questions() -> None:
+    op.create_table(
+        "question",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("asked_by", sa.Uuid(), nullable=False),
+        sa.Column("asked_at", MOMENT, nullable=False),
+        sa.Column("changes", sa.JSON(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("percent", sa.BigInteger(), nullable=False),
+        sa.Column("heard_at", MOMENT, nullable=False),
+        sa.Column("answer", sa.JSON(), nullable=True),
+        sa.Column("problem", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["asked_by"], ["person.id"], name=op.f("fk_question_asked_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_question")),
+    )
+    op.create_index(op.f("ix_question_asked_at"), "question", ["asked_at"])
+
+
+def _events() -> None:
     op.create_table(
         "event",
         sa.Column("id", sa.Uuid(), nullable=False),
