@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
+from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -60,6 +61,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
 app.add_typer(event_app, name="event")
+app.add_typer(person_app, name="person")
 app.command()(simulate)
 app.command()(log)
 

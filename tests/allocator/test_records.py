@@ -24,7 +24,7 @@ UNRECORDED = {
     **dict.fromkeys(("admission._admit_to_read", "admission._place"), HOLDS),
     **dict.fromkeys(("clusters._place", "clusters.admit"), HOLDS),
     **dict.fromkeys(("holds._explain", "holds._keep", "holds._post", "holds._witness"), HOLDS),
-    **dict.fromkeys(("holds.settle", "holds.witness_part"), HOLDS),
+    "holds.settle": HOLDS,
     **dict.fromkeys(("leases._collect_lease", "leases._end", "leases._remember"), HOLDS),
     "metering._record": "the meter's own last round",
     "forecasts.keep_days": "sums derived from the ledger",

@@ -65,6 +65,7 @@ OF_THE_ADMINISTRATOR = {
     "admin-servers": "admin/servers",
     "admin-pool": "admin/pool",
     "admin-forecast": "admin/forecast",
+    "admin-identity": "admin/people/teammate/identity",
     "admin-log": "admin/log",
     "admin-log-none": "admin/log?q=no-such-words",
     "admin-events": "admin/events",

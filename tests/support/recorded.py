@@ -98,8 +98,13 @@ def unrecorded(functions: Mapping[str, Function]) -> set[str]:
     }
     recording = _reaching(services, {RECORD}, most=3)
     callers = {name: {caller for caller, each in services.items() if name in each.calls} for name in wanting}
-    covered = {name for name in wanting if callers[name] and callers[name] <= recording}
-    return {name.removeprefix(f"{PACKAGE}.services.") for name in wanting - recording - covered}
+    safe = reduce(lambda known, _: known | _covered(callers, known), range(3), recording)
+    return {name.removeprefix(f"{PACKAGE}.services.") for name in wanting - safe}
+
+
+def _covered(callers: Mapping[str, set[str]], safe: set[str]) -> set[str]:
+    """Return the functions that nothing calls but what is safe already."""
+    return {name for name, called_by in callers.items() if called_by and called_by <= safe}
 
 
 def _in(functions: Mapping[str, Function], folder: str) -> dict[str, Function]:

@@ -96,6 +96,18 @@ class UnknownMember(AllocatorError):
     slug, status = "unknown_member", 404
 
 
+class LiveServers(AllocatorError):
+    slug, status = "live_servers", 409
+
+
+class SamePerson(AllocatorError):
+    slug, status = "same_person", 422
+
+
+class NotConfirmed(AllocatorError):
+    slug, status = "not_confirmed", 422
+
+
 class TeamRoleNeeded(AllocatorError):
     slug, status = "team_role_needed", 403
 

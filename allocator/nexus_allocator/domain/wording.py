@@ -128,6 +128,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     ),
     "unknown_subgroup": lambda f: f"{f['team']} has no such sub-group.",
     "unknown_member": lambda f: f"{f['person']} is not in {f['team']}.",
+    "live_servers": lambda f: (
+        f"{f['person']} runs {f['servers']} server{'' if f['servers'] == 1 else 's'}; stop them first."
+    ),
+    "same_person": lambda f: f"{f['person']} is one person already: name two.",
+    "not_confirmed": lambda f: f"Nothing was erased: type the name {f['person']} exactly.",
     "team_role_needed": lambda f: f"In {f['team']} this is for {_listed(f, 'roles')}; you are {f['role']}.",
     "lead_stays": lambda f: f"The lead of {f['team']} hands it over to another member first.",
     "already_member": lambda f: f"{f['person']} is in {f['team']} already.",

@@ -16,7 +16,7 @@ from nexus_allocator.domain.errors import (
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.states import AccountKind, EntryKind, TierSlug
-from nexus_allocator.services.records import record
+from nexus_allocator.services.records import record, signature
 from nexus_allocator.store import accounts, ledger
 from nexus_allocator.store.tables import Account, Allocation, Entry
 
@@ -78,7 +78,7 @@ def award(
     """Grant credits; ``key`` names the decision, so that it can't be granted twice."""
     entry = ledger.append(
         session, allocation_id, amount_micro, kind=EntryKind.GRANT, key=f"grant/{key}", at=now,
-        actor=actor, reason=reason,
+        actor=signature(session, actor), reason=reason,
     )  # fmt: skip
     account = accounts.of_allocation(session, allocation_id)
     record(session, Act.GRANTED, account.id, by=actor, person_id=account.person_id, reason=reason, now=now,
@@ -109,7 +109,7 @@ def correct(
     allocation = _allocation_of(session, account)
     entry = ledger.append(
         session, allocation.id, amount_micro, kind=EntryKind.CORRECTION, key=f"correction/{uuid4()}",
-        at=now, actor=actor, reason=require_reason(reason),
+        at=now, actor=signature(session, actor), reason=require_reason(reason),
     )  # fmt: skip
     record(session, Act.CORRECTED, allocation.account_id, by=actor, reason=entry.reason, now=now,
            after={"amount_micro": amount_micro, "entry_id": entry.id})  # fmt: skip
@@ -142,7 +142,7 @@ def transfer(
         raise TransferTooLarge(account=giving.slug, requested_micro=amount_micro, available_micro=available)
     entry = ledger.transfer(
         session, giving.allocation.id, taking.allocation.id, amount_micro, key=f"transfer/{uuid4()}",
-        at=now, actor=actor, reason=text,
+        at=now, actor=signature(session, actor), reason=text,
     )  # fmt: skip
     record(session, Act.TRANSFERRED, giving.id, by=actor, reason=text, now=now,
            after={"to": taking.id, "amount_micro": amount_micro, "entry_id": entry.id})  # fmt: skip

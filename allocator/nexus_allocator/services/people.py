@@ -58,11 +58,11 @@ def _take_over(
 
 def expect(session: Session, *, issuer: str, subject: str, preferred_username: str, now: datetime) -> Person:
     """Return the person behind an identity, made now when nobody with it has signed in yet."""
-    if found := people.by_identity(session, issuer, subject):
+    if found := people.by_identity_now(session, issuer, subject):
         return found
     # Numbers come first: their row serialises two first sign-ins, so the second finds the name taken.
     uid = people.next_number(session, "uid")
-    if found := people.by_identity(session, issuer, subject):
+    if found := people.by_identity_now(session, issuer, subject):
         return found
     person = Person(
         issuer=issuer, subject=subject, hub_name=_free_name(session, preferred_username, now),

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.records import About, Act, ActorKind
 from nexus_allocator.domain.statements import safe_cell
-from nexus_allocator.store import records
+from nexus_allocator.store import people, records
 from nexus_allocator.store.record_tables import Record
 from nexus_allocator.store.records import Wanted
 
@@ -80,9 +80,9 @@ def as_json_lines(session: Session, wanted: Wanted) -> Iterator[str]:
 
 
 def _rows(session: Session, rows: Sequence[Record]) -> list[Row]:
-    people = {row.actor_id for row in rows} | {row.person_id for row in rows}
-    people |= {row.about_id for row in rows if row.about is About.PERSON}
-    names = records.hub_names(session, {each for each in people if each})
+    who = {row.actor_id for row in rows} | {row.person_id for row in rows}
+    who |= {row.about_id for row in rows if row.about is About.PERSON}
+    names = people.hub_names(session, {each for each in who if each})
     for kind in (About.TEAM, About.ACCOUNT):
         ids = {row.about_id for row in rows if row.about is kind and row.about_id}
         names |= records.slugs(session, kind, ids) if ids else {}

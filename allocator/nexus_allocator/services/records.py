@@ -17,6 +17,8 @@ from nexus_allocator.store.record_tables import Record
 from nexus_allocator.store.session import announce
 
 By = UUID | str
+# What stands before a person's id in a signature.
+PERSON = "person "
 
 
 def record(
@@ -43,6 +45,12 @@ def record(
     )  # fmt: skip
     records.add(session, row)
     announce(session, act, about_id=about_id, actor=actor_id or name, person_id=person_id, **(after or {}))
+
+
+def signature(session: Session, by: str) -> str:
+    """Return how an entry that nobody can alter names who made it: a person by id, others by their word."""
+    kind, actor_id, name = _who(session, by)
+    return f"{PERSON}{actor_id}" if kind is ActorKind.PERSON else name or kind
 
 
 def _who(session: Session, by: By) -> tuple[ActorKind, UUID | None, str | None]:

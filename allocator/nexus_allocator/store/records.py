@@ -50,11 +50,6 @@ def every(session: Session, wanted: Wanted) -> Iterator[Sequence[Record]]:
         session.expunge_all()
 
 
-def hub_names(session: Session, person_ids: set[UUID]) -> dict[UUID, str]:
-    rows = session.execute(select(Person.id, Person.hub_name).where(Person.id.in_(person_ids)))
-    return {row[0]: row[1] for row in rows}
-
-
 def slugs(session: Session, kind: About, ids: set[UUID]) -> dict[UUID, str]:
     """Return the names that teams or accounts have now."""
     table: Any = {About.TEAM: Team, About.ACCOUNT: Account}[kind]

@@ -23,6 +23,7 @@ from nexus_allocator.web.routes import (
     agreement,
     care,
     events,
+    identities,
     pool,
     records,
     requests,
@@ -54,6 +55,7 @@ def portal_app(portal: Portal) -> ASGIApp:
         care,
         records,
         events,
+        identities,
     ):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
