@@ -53,7 +53,10 @@ def calibrate(image: RateImage | ScienceImage, place: PixelMap, *, name: str) ->
         )
     )  # fmt: skip
     flat = np.zeros_like(data) if image.var_flat is None else image.var_flat[part] * scale**2
-    good = (
-        (image.dq[part] & _BAD == 0) & np.isfinite(data) & np.isfinite(rnoise + poisson + flat) & (rnoise > 0)
-    )
+    good = usable(image.dq[part]) & np.isfinite(data) & np.isfinite(rnoise + poisson + flat) & (rnoise > 0)
     return Piece(data, rnoise, poisson, flat, good, place, image.meta.ma_table.exposure_time_s)
+
+
+def usable(dq: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Say which pixels ``GOOD_BITS`` means."""
+    return np.asarray(dq & _BAD == 0)
