@@ -26,6 +26,7 @@ from nexus_allocator.domain.errors import (
     UnknownPerson,
 )
 from nexus_allocator.domain.records import Act
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Role, TierSlug
 from nexus_allocator.services import (
     allocations,
@@ -323,7 +324,7 @@ def test_entries_are_signed_with_ids_and_statements_show_the_name_of_today(world
 def test_nobody_changes_themselves_and_only_administrators_change_others(world: World) -> None:
     admin, person = world.administrator(), world.astronomer()
     with world.database.reading_scope() as session:
-        assert identities.acting_on(session, admin, "astronomer") == admin
+        assert identities.acting_on(session, admin, Action.PERSON_ERASE, "astronomer") == admin
         for actor, whom in ((admin, "admin"), (person, "admin"), (person, "astronomer")):
             with pytest.raises(NotAllowed):
-                identities.acting_on(session, actor, whom)
+                identities.acting_on(session, actor, Action.PERSON_ERASE, whom)

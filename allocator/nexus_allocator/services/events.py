@@ -27,11 +27,18 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import EntryKind, NoticeKind, Role, ShareKind, TierSlug
 from nexus_allocator.services import allocations, endings, teams
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.records import record
-from nexus_allocator.services.rights import administrator, in_good_standing, lock_team, person_called
+from nexus_allocator.services.rights import (
+    in_good_standing,
+    lock_team,
+    overseer,
+    person_called,
+    themselves,
+)
 from nexus_allocator.store import accounts, events, holds, ledger, people
 from nexus_allocator.store import teams as team_rows
 from nexus_allocator.store.event_tables import Event
@@ -111,7 +118,7 @@ def make_as_administrator(
     now: datetime,
 ) -> EventRow:
     """As `make`. Raises NotAllowed."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.EVENT_MAKE)
     return make(session, plan, policy=policy, actor=actor.hub_name, rng=rng, now=now)
 
 
@@ -148,7 +155,7 @@ def join(session: Session, *, code: str, hub_name: str, now: datetime) -> str:
 
     Raises Suspended, UnknownEvent, AlreadyJoined, EventOver, EventNotBegun, EventFull.
     """
-    person = in_good_standing(person_called(session, hub_name))
+    person = in_good_standing(themselves(session, hub_name, Action.EVENT_JOIN))
     event = events.by_code(session, rules.typed_code(code))
     if event is None:
         raise UnknownEvent()
@@ -213,7 +220,7 @@ def end_as_administrator(
     session: Session, event_id: UUID, *, administrator_id: UUID, reason: str, now: datetime
 ) -> None:
     """As `end`. Raises NotAllowed."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.EVENT_END)
     end(session, event_id, actor=actor.hub_name, reason=reason, now=now)
 
 

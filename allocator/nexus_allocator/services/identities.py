@@ -20,10 +20,11 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.names import require_name
 from nexus_allocator.domain.records import Act
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Role, TierSlug
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.records import By, record
-from nexus_allocator.services.rights import administrator, in_good_standing, lock_team, person_called
+from nexus_allocator.services.rights import in_good_standing, lock_team, overseer, person_called
 from nexus_allocator.store import accounts, holds, identities, ledger, people, requests, teams, web_sessions
 from nexus_allocator.store.tables import Account, Home, Person
 
@@ -96,9 +97,9 @@ def merge(session: Session, *, keep: str, gone: str, reason: str, actor: By, now
     return Merged(moved, moved_micro, home.name if home else None)
 
 
-def acting_on(session: Session, administrator_id: UUID, *hub_names: str) -> UUID:
+def acting_on(session: Session, administrator_id: UUID, action: Action, *hub_names: str) -> UUID:
     """Return the administrator's id. Raises NotAllowed to others, and to who would act on themselves."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, action)
     if actor.hub_name in hub_names:
         raise NotAllowed()
     return actor.id

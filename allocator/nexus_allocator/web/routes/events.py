@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.domain.states import TierSlug
 from nexus_allocator.services import events
 from nexus_allocator.web.context import Portal, Visitor
@@ -26,11 +27,13 @@ LONGEST_CODE = 40
 
 
 @router.get("/events/join", response_class=HTMLResponse)
+@does(Action.EVENT_JOIN)
 def join_form(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     return join_page(request, visitor, code="", errors={}, status=200)
 
 
 @router.post("/events/join", dependencies=[OwnForm])
+@does(Action.EVENT_JOIN)
 def join(*, request: Request, portal: PortalHere, visitor: SignedIn, code: Typed = "") -> Response:
     text = plain_newlines(code).strip()
     if not text or len(text) > LONGEST_CODE:
@@ -49,11 +52,13 @@ def join(*, request: Request, portal: PortalHere, visitor: SignedIn, code: Typed
 
 
 @router.get("/admin/events", response_class=HTMLResponse)
+@does(Action.EVENT_SEE)
 def all_events(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return events_page(request, portal, visitor, form=None, errors={})
 
 
 @router.post("/admin/events", dependencies=[OwnForm])
+@does(Action.EVENT_MAKE)
 def make(
     *,
     request: Request,
@@ -83,11 +88,13 @@ def make(
 
 
 @router.get("/admin/events/{event_id}", response_class=HTMLResponse)
+@does(Action.EVENT_SEE)
 def one_event(request: Request, event_id: UUID, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return event_page(request, portal, visitor, event_id=event_id, reason="", errors={})
 
 
 @router.post("/admin/events/{event_id}/end", dependencies=[OwnForm])
+@does(Action.EVENT_END)
 def end(
     *, request: Request, event_id: UUID, portal: PortalHere, visitor: Administrator, reason: Typed = ""
 ) -> Response:

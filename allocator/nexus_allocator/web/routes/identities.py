@@ -5,20 +5,21 @@ from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError, UnknownPerson
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import erasure, identities, portal_lists
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import REASON, Errors, plain_newlines, text_problem
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
-router = APIRouter(prefix="/admin/people/{hub_name}", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin/people/{hub_name}")
 
 Typed = Annotated[str, Form(max_length=2000)]
 # Which field's fault a refusal is, by form; others are told above all.
@@ -26,11 +27,13 @@ NAME_FIELDS = {"bad_name": "to", "name_taken": "to", "bad_address": "email"}
 
 
 @router.get("/identity", response_class=HTMLResponse)
+@does(Action.PERSON_CHANGE)
 def identity(request: Request, hub_name: str, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return identity_page(request, portal, visitor, hub_name=hub_name, typed={}, errors={})
 
 
 @router.post("/identity", dependencies=[OwnForm])
+@does(Action.PERSON_CHANGE)
 def change(
     *,
     request: Request,
@@ -52,13 +55,16 @@ def change(
             reason=typed["reason"], actor=actor, now=portal.clock(),
         )  # fmt: skip
 
-    errors = errors or _attempt(portal, visitor, act, hub_name, fields=NAME_FIELDS, other="to")
+    errors = errors or _attempt(
+        portal, visitor, Action.PERSON_CHANGE, act, hub_name, fields=NAME_FIELDS, other="to"
+    )
     if errors:
         return identity_page(request, portal, visitor, hub_name=hub_name, typed=typed, errors=errors)
     return redirect(portal, f"admin/people/{typed['to'] or hub_name}", "identity-changed")
 
 
 @router.post("/merge", dependencies=[OwnForm])
+@does(Action.PERSON_MERGE)
 def merge(
     *,
     request: Request,
@@ -79,13 +85,16 @@ def merge(
             now=portal.clock(),
         )  # fmt: skip
 
-    errors = errors or _attempt(portal, visitor, act, hub_name, typed["gone"], fields={}, other="gone")
+    errors = errors or _attempt(
+        portal, visitor, Action.PERSON_MERGE, act, hub_name, typed["gone"], fields={}, other="gone"
+    )
     if errors:
         return identity_page(request, portal, visitor, hub_name=hub_name, typed=typed, errors=errors)
     return redirect(portal, f"admin/people/{hub_name}", "merged")
 
 
 @router.post("/erase", dependencies=[OwnForm])
+@does(Action.PERSON_ERASE)
 def erase(
     *,
     request: Request,
@@ -104,7 +113,7 @@ def erase(
             rng=random.SystemRandom(), now=portal.clock(),
         )  # fmt: skip
 
-    errors = errors or _attempt(portal, visitor, act, hub_name, fields={}, other="name")
+    errors = errors or _attempt(portal, visitor, Action.PERSON_ERASE, act, hub_name, fields={}, other="name")
     if errors:
         return identity_page(request, portal, visitor, hub_name=hub_name, typed=typed, errors=errors)
     return redirect(portal, "admin/people", "erased")
@@ -122,6 +131,7 @@ def _reason_errors(text: str, field: str) -> Errors:
 def _attempt(
     portal: Portal,
     visitor: Visitor,
+    action: Action,
     act: Callable[[Session, UUID], object],
     *hub_names: str,
     fields: dict[str, str],
@@ -130,7 +140,7 @@ def _attempt(
     """Do it in one transaction; return a refusal beside its field, ``other`` when it is no field's own."""
     try:
         with portal.session_scope() as session:
-            act(session, identities.acting_on(session, visitor.person_id, *hub_names))
+            act(session, identities.acting_on(session, visitor.person_id, action, *hub_names))
     except AllocatorError as error:
         if error.status == 403:
             raise

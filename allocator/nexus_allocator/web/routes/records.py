@@ -11,15 +11,16 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import BadDate
 from nexus_allocator.domain.records import About, Act, ActorKind
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import record_reading
 from nexus_allocator.store.records import Wanted
 from nexus_allocator.web.context import Portal
 from nexus_allocator.web.forms import Errors
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.routes.administration import PageNumber
-from nexus_allocator.web.sessions import Administrator, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, PortalHere
 
-router = APIRouter(prefix="/admin/log", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin/log")
 
 Typed = Annotated[str, Query(max_length=100)]
 
@@ -70,6 +71,7 @@ Filtered = Annotated[Filter, Depends()]
 
 
 @router.get("", response_class=HTMLResponse)
+@does(Action.LOG_SEE)
 def log(
     *,
     request: Request,
@@ -94,11 +96,13 @@ def log(
 
 
 @router.get("/log.csv")
+@does(Action.LOG_SEE)
 def log_csv(portal: PortalHere, wanted: Filtered) -> StreamingResponse:
     return _streamed(portal, wanted, record_reading.as_csv, media_type="text/csv", name="log.csv")
 
 
 @router.get("/log.jsonl")
+@does(Action.LOG_SEE)
 def log_lines(portal: PortalHere, wanted: Filtered) -> StreamingResponse:
     return _streamed(
         portal, wanted, record_reading.as_json_lines, media_type="application/jsonl", name="log.jsonl"
