@@ -83,7 +83,7 @@ def name_of(ramp: Ramp, number: int) -> str:
 
 
 def simulated(references: ReferenceStore, folder: Path) -> None:
-    """Write an L1, an ideal L2 and L3, the L2 registered, its WCS, catalogues of stars and nothing, a mosaic."""
+    """Write an L1, an ideal L2 and L3, the L2 registered, its WCS, two catalogues, and a mosaic."""
     middle = exposure.aim(references, build.DETECTOR, build.FILTER, ra_deg=RA, dec_deg=DEC)
     x, y = scene.grid_of_stars(6, scene.ACTIVE / 6, jitter=3.0, rng=np.random.default_rng(SEED))
     ra, dec = wcs.build(synthetic_distortion(build.DETECTOR), middle, size=scene.ACTIVE)(x, y)
