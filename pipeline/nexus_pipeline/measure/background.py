@@ -68,7 +68,7 @@ def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, *, mean: bool) ->
 
 
 def _filled(level: Floats) -> Floats:
-    """Return ``level`` with each NaN replaced by the mean of its neighbours, from the edges of a gap inwards."""
+    """Return ``level`` with each NaN replaced by its neighbours’ mean, from the edges of a gap inwards."""
     level = np.where(np.isfinite(level).any(), level, 0.0)
     while not np.isfinite(level).all():
         known = np.isfinite(level)
