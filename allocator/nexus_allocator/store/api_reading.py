@@ -15,6 +15,7 @@ from nexus_allocator.store.tables import Account, Book, Entry, Hold, Link, Perso
 def people(session: Session, text: str, *, after: str | None, limit: int) -> Sequence[Person]:
     """Return the people who match, by hub name."""
     query = select(Person).where(containing(text, Person.display_name, Person.hub_name, Person.email))
+    query = query.where(Person.merged_into_id.is_(None))
     if after is not None:
         query = query.where(Person.hub_name > after)
     return session.scalars(query.order_by(Person.hub_name).limit(limit)).all()

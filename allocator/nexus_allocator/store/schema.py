@@ -9,7 +9,6 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from nexus_allocator.store import api_tables, tables  # noqa: F401 - they register themselves with Base
 from nexus_allocator.store.base import Base
 from nexus_allocator.store.session import Database
 

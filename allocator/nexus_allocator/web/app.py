@@ -22,7 +22,10 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    events,
+    identities,
     pool,
+    records,
     requests,
     servers,
     sign_in,
@@ -44,7 +47,20 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
-    for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
+    for module in (
+        sign_in,
+        accounts,
+        servers,
+        requests,
+        administration,
+        teams,
+        pool,
+        agreement,
+        care,
+        records,
+        events,
+        identities,
+    ):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

@@ -94,7 +94,9 @@ def suspend(hub_name: Word, body: ReasonBody, asked: Changing) -> PersonRowModel
 @does(Action.PERSON_REINSTATE)
 def reinstate(hub_name: Word, asked: Changing) -> PersonRowModel:
     def act(session: Session) -> PersonRowModel:
-        suspensions.reinstate_as_administrator(session, administrator_id=asked.person_id, hub_name=hub_name)
+        suspensions.reinstate_as_administrator(
+            session, administrator_id=asked.person_id, hub_name=hub_name, now=asked.now
+        )
         return _person(session, asked, hub_name)
 
     return asked.once(PersonRowModel, act)
@@ -279,7 +281,7 @@ def lift(asked: Changing) -> MaintenanceModel:
     """Let launches through again."""
 
     def act(session: Session) -> MaintenanceModel:
-        maintenance.lift_as_administrator(session, administrator_id=asked.person_id)
+        maintenance.lift_as_administrator(session, administrator_id=asked.person_id, now=asked.now)
         return _maintenance(session, asked)
 
     return asked.once(MaintenanceModel, act)
