@@ -95,6 +95,9 @@ ROWS = (
     Row("POST", "/admin/requests/{request_id}/deny", body=REASON),
     Row("POST", "/admin/requests/{request_id}/return", body=REASON),
     Row("POST", "/admin/servers/{mia}/-/stop", body=REASON),
+    Row("POST", "/admin/servers/{mia}/-/enter", body=REASON),
+    Row("POST", "/admin/servers/{mia}/-/leave"),
+    Row("GET", "/admin/people/{mia}/enterings"),
     Row("PUT", "/admin/maintenance", body={"message": "The file system is being moved"}),
     Row("DELETE", "/admin/maintenance"),
 )  # fmt: skip

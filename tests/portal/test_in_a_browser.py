@@ -58,6 +58,7 @@ OF_THE_ADMINISTRATOR = {
     "admin-requests": "admin/requests",
     "admin-request": "admin/requests/{request}",
     "admin-people": "admin/people",
+    "admin-enter": "admin/servers/teammate/mosaics/enter",
     "admin-person": "admin/people/teammate",
     "admin-maintenance": "admin/maintenance",
     "admin-people-none": "admin/people?q=nobody-of-this-name",

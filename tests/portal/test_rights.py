@@ -86,7 +86,8 @@ ROWS = (
     *(
         Row("GET", f"/admin{part}")
         for part in ("", "/requests", "/requests/{request_id}", "/people", "/people/{hub_name}", "/accounts",
-                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance", "/log",
+                     "/servers", "/servers/{hub_name}/-/stop", "/servers/{hub_name}/-/enter",
+                     "/forecast", "/pool", "/maintenance", "/log",
                      "/log/log.csv", "/log/log.jsonl", "/events", "/events/{event_id}",
                      "/people/{hub_name}/identity")
     ),
@@ -95,6 +96,8 @@ ROWS = (
     Row("POST", "/admin/requests/{request_id}/deny", form={"reason": "Not this time"}),
     Row("POST", "/admin/requests/{request_id}/return", form={"reason": "How deep?"}),
     Row("POST", "/admin/servers/{hub_name}/-/stop", form={"reason": "Maintenance"}),
+    Row("POST", "/admin/servers/{hub_name}/-/enter", form={"reason": "Asked for help", "minutes": "15"}),
+    Row("POST", "/admin/servers/{hub_name}/-/leave"),
     Row("POST", "/admin/people/{hub_name}/suspend", form={"reason": "Mining coins"}),
     Row("POST", "/admin/people/{hub_name}/reinstate"),
     Row("POST", "/admin/maintenance", form={"message": "The file system is being moved"}),
@@ -109,6 +112,7 @@ ROWS = (
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
+         "-/enter": "{path_name:path}/enter", "{hub_name}/-/leave": "{hub_name}/{path_name:path}/leave",
          "{second}": "{hub_name}", "-/keep-alive": "{path_name:path}/keep-alive", "/deny": "/{decision}",
          "/return": "/{decision}"}  # fmt: skip
 

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
-from tests.support.allocator import INTERNAL_TOKEN, World, served
+from tests.support.allocator import INTERNAL_TOKEN, START, World, served
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.config import Settings
@@ -19,6 +20,7 @@ from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import notices, people, requests
+from nexus_allocator.store import meter
 from nexus_allocator.store.session import Database
 
 V1 = "/services/nexus/api/v1"
@@ -79,6 +81,9 @@ def running_service(
         database_url=database_url, hub_api_url=hub_api_url, hub_token=hub_token,
         internal_token=INTERNAL_TOKEN, worker_threads=4,
     )  # type: ignore[arg-type] # fmt: skip
+    with world.database.session_scope() as session:
+        # The meter goes by the real clock and would end what the world's clock lets run.
+        meter.claim(session, meter.METER, holder="a test", until=datetime.max.replace(tzinfo=UTC), now=START)
     app = create_app(settings, load_policy())
     app.state.context = replace(app.state.context, clock=world.clock)
     with served(app) as address, httpx.Client(base_url=address, timeout=20, trust_env=False) as http:

@@ -34,6 +34,8 @@ class FakeHub:
     codes: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     tokens: dict[str, tuple[str, str]] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)
+    # Who may enter whose server: ("ada/", "alex").
+    shares: set[tuple[str, str]] = field(default_factory=set)
     stop_status: int = 202
     asked_who: int = 0
     on_stop: list[Any] = field(default_factory=list)
@@ -71,11 +73,33 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.html(f"<!doctype html><html lang=en><title>Hub</title><h1>Hub page {path}</h1>")
 
-    def do_POST(self) -> None:
+    def do_PATCH(self) -> None:
         path, _ = self.parts()
-        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.hub.is_down:
             self.answer(503, {"message": "starting"})
+        else:
+            self.share(path, json.loads(body)["user"], given=False)
+
+    def share(self, path: str, whom: str, *, given: bool) -> None:
+        if self.headers["Authorization"] != f"token {SERVICE_TOKEN}":
+            self.answer(403, {"message": "not allowed"})
+            return
+        share = path.removeprefix("/hub/api/shares/"), whom
+        if given:
+            self.hub.shares.add(share)
+        else:
+            self.hub.shares.discard(share)
+        self.answer(200, {})
+
+    def do_POST(self) -> None:
+        path, _ = self.parts()
+        sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        form = parse_qs(sent)
+        if self.hub.is_down:
+            self.answer(503, {"message": "starting"})
+        elif path.startswith("/hub/api/shares/"):
+            self.share(path, json.loads(sent)["user"], given=True)
         elif path == "/hub/api/oauth2/token":
             self.exchange({name: values[0] for name, values in form.items()})
         else:

@@ -103,6 +103,15 @@ class HubClient:
         )
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
+    def share_server(self, hub_name: str, server_name: str, with_whom: str) -> None:
+        """Let another person enter this one server, until that is taken back. Raises HubUnavailable."""
+        self._ask("POST", _share_path(hub_name, server_name), body={"user": with_whom})
+
+    def unshare_server(self, hub_name: str, server_name: str, with_whom: str) -> None:
+        """Take it back; a share or server that is not there is fine. Raises HubUnavailable."""
+        path = _share_path(hub_name, server_name)
+        self._ask("PATCH", path, body={"user": with_whom}, fine=(OK, NOT_FOUND))
+
     def owner_of_token(self, token: str) -> TokenOwner | None:
         """Return the person whose token it is and what it may, None for what is no person's token.
 
@@ -140,15 +149,20 @@ class HubClient:
         *,
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
+        body: dict[str, str] | None = None,
         fine: tuple[int, ...] = (OK,),
     ) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, params=params, headers=headers)
+            answer = self._http.request(method, path, params=params, headers=headers, json=body)
         except httpx.HTTPError as error:
             raise HubUnavailable(problem=type(error).__name__) from error
         if answer.status_code not in fine:
             raise HubUnavailable(problem=f"status {answer.status_code}")
         return answer
+
+
+def _share_path(hub_name: str, server_name: str) -> str:
+    return f"shares/{quote(hub_name, safe='')}/{quote(server_name, safe='')}"
 
 
 def _body(answer: httpx.Response) -> Any:

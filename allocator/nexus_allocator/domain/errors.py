@@ -98,6 +98,10 @@ class TooManyTries(AllocatorError):
     slug, status = "too_many_tries", 429
 
 
+class AlreadyEntered(AllocatorError):
+    slug, status = "already_entered", 409
+
+
 class UnknownSubgroup(AllocatorError):
     slug, status = "unknown_subgroup", 404
 

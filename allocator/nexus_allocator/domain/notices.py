@@ -60,6 +60,10 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
         f"{f['event']} is over. A server that still runs on its credits goes on to its planned end; "
         "your own account is as before."
     ),
+    NoticeKind.SERVER_ENTERED: lambda f: (
+        f"An administrator, {f['person']}, may enter your {f['server']} until {f['until']} UTC. "
+        f"Reason given: {f['reason']}"
+    ),
     NoticeKind.LEADS_TEAM: lambda f: (
         f"You lead {f['team']} now: you say who is in it and who may use how much, and you ask for more."
     ),

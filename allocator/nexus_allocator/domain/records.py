@@ -64,6 +64,8 @@ class Act(StrEnum):
     REQUEST_MOVED = "request_moved"
     STOP_INTENDED = "stop_intended"
     KEPT_ALIVE = "kept_alive"
+    SERVER_ENTERED = "server_entered"
+    SERVER_LEFT = "server_left"
     ANNOUNCED = "announced"
     ANNOUNCEMENT_WITHDRAWN = "announcement_withdrawn"
     WHAT_IF_ASKED = "what_if_asked"
@@ -130,7 +132,7 @@ ABOUT: dict[Act, About] = {
     **dict.fromkeys(_OF_ACCOUNTS, About.ACCOUNT),
     **dict.fromkeys(_OF_TEAMS, About.TEAM),
     **dict.fromkeys((Act.REQUEST_BEGUN, Act.REQUEST_WRITTEN, Act.REQUEST_MOVED), About.REQUEST),
-    **dict.fromkeys((Act.STOP_INTENDED, Act.KEPT_ALIVE), About.SERVER),
+    **dict.fromkeys((Act.STOP_INTENDED, Act.KEPT_ALIVE, Act.SERVER_ENTERED, Act.SERVER_LEFT), About.SERVER),
 }
 # How acts stand in the services that name their actor by a word.
 OPERATOR, NEXUS = "operator", "nexus"

@@ -56,6 +56,7 @@ class Action(StrEnum):
     SERVER_SEE = "server.see"
     SERVER_STOP = "server.stop"
     SERVER_KEEP = "server.keep"
+    SERVER_ENTER = "server.enter"
     INVITATION_SEE = "invitation.see"
     INVITATION_ANSWER = "invitation.answer"
     TEAM_SEE = "team.see"
@@ -125,6 +126,8 @@ TABLE: Mapping[Action, Cells] = {
     Action.SERVER_SEE: {**OWNER, **OVERSEEN},
     Action.SERVER_STOP: {**OWNER, **ADMINISTERED, **ITSELF},
     Action.SERVER_KEEP: OWNER,
+    # With a reason and for a while: `services/enterings.py`.
+    Action.SERVER_ENTER: ADMINISTERED,
     Action.INVITATION_SEE: OWNER,
     Action.INVITATION_ANSWER: OWNER,
     Action.TEAM_SEE: {**SEATED, **OVERSEEN},

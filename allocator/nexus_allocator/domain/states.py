@@ -74,6 +74,7 @@ class NoticeKind(StrEnum):
     MEMBER_LEFT = "member-left"
     INVITATION_DECLINED = "invitation-declined"
     LEADS_TEAM = "leads-team"
+    SERVER_ENTERED = "server-entered"
     ALLOCATION_ENDS = "allocation-ends"
     ALLOCATION_ENDED = "allocation-ended"
     ALLOCATION_RENEWED = "allocation-renewed"

@@ -129,6 +129,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"That were {f['most']} tries within {f['minutes']} minutes; please wait so long and try again."
     ),
     "unknown_subgroup": lambda f: f"{f['team']} has no such sub-group.",
+    "already_entered": lambda f: f"You may enter this server already, until {f['until']}.",
     "unknown_member": lambda f: f"{f['person']} is not in {f['team']}.",
     "live_servers": lambda f: (
         f"{f['person']} runs {f['servers']} server{'' if f['servers'] == 1 else 's'}; stop them first."

@@ -22,6 +22,8 @@ SERVICE_SCOPES = [
     "admin:server_state",
     "delete:servers",
     "read:hub",
+    # To let an administrator into one server for a while; the hub has no smaller scope for that.
+    "shares",
 ]
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 PERSON_SCOPES = ["self", "access:services!service=nexus", *(scope.name for scope in OF_EVERYBODY)]

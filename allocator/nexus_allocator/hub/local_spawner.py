@@ -50,6 +50,8 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "--LabApp.extension_manager=readonly",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             "--LabApp.news_url=None",
+            # For so many seconds a server may let in whom the hub lets in no more.
+            "--HubAuth.cache_max_age=60",
         ]
 
     @default("default_url")

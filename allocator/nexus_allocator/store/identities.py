@@ -33,7 +33,7 @@ BY_HAND = (
 # Who did something then: history, which is not rewritten; the id leads to who they are now.
 LEFT = (
     "team_move.actor_id", "team_move.subject_id", "request_move.actor_id", "tier_request.decided_by",
-    "kept_answer.person_id",
+    "kept_answer.person_id", "entering.administrator_id",
 )  # fmt: skip
 
 

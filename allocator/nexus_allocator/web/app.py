@@ -22,6 +22,7 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    enterings,
     events,
     identities,
     pool,
@@ -60,6 +61,7 @@ def portal_app(portal: Portal) -> ASGIApp:
         records,
         events,
         identities,
+        enterings,
     ):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():

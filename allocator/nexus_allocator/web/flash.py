@@ -36,6 +36,8 @@ NOTICES: dict[str, Notice] = {
     "shared": Notice("good", "The part was changed; it counts from the next launch on."),
     "group-made": Notice("good", "The sub-group was made. Put members into it from their own pages."),
     "group-ended": Notice("good", "The sub-group was ended; its members stay in the team."),
+    "entered": Notice("good", "You may enter the server now. The person was told."),
+    "left": Notice("good", "You may no longer enter the server."),
     "suspended": Notice("good", "Suspended. Servers of the person are being stopped."),
     "reinstated": Notice("good", "Reinstated: the person may sign in again."),
     "held": Notice("good", "New launches are held."),

@@ -13,6 +13,9 @@ from nexus_allocator.api.v1.asking import HUB_TOKEN, REFUSALS, Asked, Asking, Ch
 from nexus_allocator.api.v1.models import (
     AccountRowModel,
     AwardBody,
+    DoneModel,
+    EnterBody,
+    EnteringModel,
     HeldModel,
     HoldBody,
     MaintenanceModel,
@@ -31,6 +34,7 @@ from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.states import RequestState
 from nexus_allocator.services import (
     decisions,
+    enterings,
     forecasts,
     listings,
     maintenance,
@@ -225,6 +229,54 @@ def stop(hub_name: Word, server_name: Word, body: ReasonBody, asked: Changing) -
     for server in to_stop:
         stops.ask_hub(asked.hub, server)
     return made
+
+
+@router.post("/servers/{hub_name}/{server_name}/enter")
+@does(Action.SERVER_ENTER, over=Reach.ANY)
+def enter(hub_name: Word, server_name: Word, body: EnterBody, asked: Changing) -> EnteringModel:
+    """Be let into somebody's server for some minutes; they are told at once, with the reason."""
+    granted: list[enterings.Grant] = []
+
+    def act(session: Session) -> EnteringModel:
+        grant = enterings.begin(
+            session, administrator_id=asked.person_id, hub_name=hub_name, server_name=name_of(server_name),
+            reason=body.reason, minutes=body.minutes, now=asked.now,
+        )  # fmt: skip
+        granted.append(grant)
+        return EnteringModel.model_validate(grant)
+
+    made = asked.once(EnteringModel, act)
+    for grant in granted:
+        enterings.open_door(asked.database.session_scope, asked.hub, grant, now=asked.now)
+    return made
+
+
+@router.post("/servers/{hub_name}/{server_name}/leave")
+@does(Action.SERVER_ENTER, over=Reach.ANY)
+def leave(hub_name: Word, server_name: Word, asked: Changing) -> DoneModel:
+    """Be let in no longer."""
+
+    def act(session: Session) -> DoneModel:
+        enterings.end(
+            session, administrator_id=asked.person_id, hub_name=hub_name, server_name=name_of(server_name),
+            now=asked.now,
+        )  # fmt: skip
+        return DoneModel()
+
+    made = asked.once(DoneModel, act)
+    scopes = asked.database.reading_scope, asked.database.session_scope
+    enterings.end_due(*scopes, asked.hub, now=asked.now)
+    return made
+
+
+@router.get("/people/{hub_name}/enterings")
+@does(Action.SERVER_ENTER, over=Reach.ANY)
+def entered(hub_name: Word, asked: Asking) -> list[EnteringModel]:
+    """Which administrators entered somebody's servers: the latest ten."""
+    with asked.reading() as session:
+        return [
+            EnteringModel.model_validate(each) for each in enterings.of_person(session, hub_name=hub_name)
+        ]
 
 
 @router.get("/forecast")

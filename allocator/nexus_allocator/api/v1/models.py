@@ -329,6 +329,24 @@ class AccountRowModel(BalanceModel):
     pass
 
 
+class EnterBody(Body):
+    reason: Words
+    minutes: Annotated[int, Field(ge=1, le=10_000)] = 15
+
+
+class EnteringModel(Shown):
+    """Who may enter which server until when; ``ended_at`` is null while they may, or still might."""
+
+    id: UUID
+    administrator: str
+    hub_name: str
+    server_name: str
+    reason: str
+    at: datetime
+    until: datetime
+    ended_at: datetime | None
+
+
 class AwardBody(Body):
     """What is null is given as the tier states it."""
 

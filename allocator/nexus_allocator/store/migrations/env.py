@@ -5,6 +5,7 @@ from alembic import context
 from nexus_allocator.store import (  # noqa: F401 - they register themselves
     api_tables,
     care_tables,
+    entering_tables,
     event_tables,
     record_tables,
     tables,
