@@ -33,6 +33,7 @@ UNRECORDED = {
     "web_sessions.open_session": "a browser's session",
     "web_sessions.close_session": "a browser's session",
     "events.note_try": "a try of a code",
+    "questions._keep": "how far an answer is; the question has a record",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",
 }  # fmt: skip

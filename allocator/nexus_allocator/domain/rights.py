@@ -74,6 +74,8 @@ class Action(StrEnum):
     POOL_SEE = "pool.see"
     LAUNCHES_HOLD = "launches.hold"
     LOG_SEE = "log.see"
+    ANNOUNCE = "announce"
+    WHAT_IF = "what-if"
     EVENT_SEE = "event.see"
     EVENT_MAKE = "event.make"
     EVENT_END = "event.end"
@@ -143,6 +145,8 @@ TABLE: Mapping[Action, Cells] = {
     Action.POOL_SEE: OVERSEEN,
     Action.LAUNCHES_HOLD: OVERSEEN,
     Action.LOG_SEE: OVERSEEN,
+    Action.ANNOUNCE: OVERSEEN,
+    Action.WHAT_IF: OVERSEEN,
     Action.EVENT_SEE: OVERSEEN,
     Action.EVENT_MAKE: OVERSEEN,
     Action.EVENT_END: OVERSEEN,

@@ -21,10 +21,13 @@ from nexus_allocator.web.routes import (
     accounts,
     administration,
     agreement,
+    announcements,
     care,
     events,
+    exports,
     identities,
     pool,
+    questions,
     records,
     requests,
     servers,
@@ -60,6 +63,9 @@ def portal_app(portal: Portal) -> ASGIApp:
         records,
         events,
         identities,
+        announcements,
+        questions,
+        exports,
     ):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
