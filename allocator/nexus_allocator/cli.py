@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_outbox import deliver
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -57,6 +58,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
 app.command()(simulate)
+app.command()(deliver)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]
@@ -233,7 +235,7 @@ def suspend(hub_name: str, reason: Reason) -> None:
 def reinstate(hub_name: str) -> None:
     """Let a suspended person sign in and launch again."""
     with _writing(read_database_settings()) as session:
-        suspensions.reinstate(session, hub_name=hub_name, actor=_operator())
+        suspensions.reinstate(session, hub_name=hub_name, actor=_operator(), now=_now())
     typer.echo(f"{hub_name} may launch again")
 
 

@@ -161,7 +161,7 @@ def test_a_suspended_person_launches_nothing_until_reinstated(world: World) -> N
         world.launch()
     assert sentence(refusal.value).endswith("Reason given: A lost key.")
     with world.database.session_scope() as session:
-        suspensions.reinstate(session, hub_name="astronomer", actor="test")
+        suspensions.reinstate(session, hub_name="astronomer", actor="test", now=START)
     world.launch()
 
 

@@ -64,6 +64,10 @@ class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
 
 
+class UnknownOutgoing(AllocatorError):
+    slug, status = "unknown_outgoing", 404
+
+
 class UnknownSubgroup(AllocatorError):
     slug, status = "unknown_subgroup", 404
 

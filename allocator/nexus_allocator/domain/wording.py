@@ -116,6 +116,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_server": lambda f: f"{f['person']} has no running server called {f['server']}.",
     "unknown_request": lambda f: f"There is no request {f['request_id']}.",
     "unknown_invitation": lambda f: "There is no such invitation for you.",
+    "unknown_outgoing": lambda f: "There is no such row in the outbox.",
     "unknown_subgroup": lambda f: f"{f['team']} has no such sub-group.",
     "unknown_member": lambda f: f"{f['person']} is not in {f['team']}.",
     "team_role_needed": lambda f: f"In {f['team']} this is for {_listed(f, 'roles')}; you are {f['role']}.",

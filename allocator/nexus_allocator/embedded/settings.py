@@ -22,8 +22,15 @@ OWN = {
 # The allocation service's settings that a caller may set; the parent sets the others.
 FOR_SERVICE = {
     "NEXUS_DATABASE_URL",
+    "NEXUS_DELIVERY_LEASE_S",
     "NEXUS_HOLD_START_TIMEOUT_S",
     "NEXUS_ISSUER_ADMINS",
+    "NEXUS_MAIL_FROM",
+    "NEXUS_MAIL_HOST",
+    "NEXUS_MAIL_PASSWORD",
+    "NEXUS_MAIL_PORT",
+    "NEXUS_MAIL_SECURITY",
+    "NEXUS_MAIL_USER",
     "NEXUS_METERING_INTERVAL_S",
     "NEXUS_POSTING_INTERVAL_S",
     "NEXUS_SAVE_GRACE_MINUTES",

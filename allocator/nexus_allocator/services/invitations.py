@@ -13,7 +13,9 @@ from nexus_allocator.domain.errors import (
     NotAllowed,
     UnknownInvitation,
 )
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamAct, TeamMoveKind
+from nexus_allocator.services import outbox
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.rights import in_good_standing, lock_team, person_called, team_to_change
 from nexus_allocator.services.teams import seat
@@ -56,8 +58,20 @@ def invite_to(
     )  # fmt: skip
     session.add(invitation)
     _keep(session, team, TeamMoveKind.INVITED, actor=actor, invitation=invitation, now=now)
+    _write(session, invitation, team, actor=actor, now=now)
     announce(session, "invited", team_id=team.id, invitation_id=invitation.id, role=role)
     return invitation
+
+
+def _write(
+    session: Session, invitation: Invitation, team: Team, *, actor: Person | None, now: datetime
+) -> None:
+    facts = {
+        "invitation": str(invitation.id), "team": team.label, "role": invitation.role.value,
+        "by": actor.display_name if actor else None, "until": invitation.expires_at.date().isoformat(),
+    }  # fmt: skip
+    key = f"{LetterKind.INVITED}/{invitation.id}"
+    outbox.mail(session, invitation.person_id, LetterKind.INVITED, key=key, facts=facts, now=now)
 
 
 def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: datetime) -> None:

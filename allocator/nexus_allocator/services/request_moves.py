@@ -5,12 +5,17 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.requests import moves_due, require_move
 from nexus_allocator.domain.states import Mover, RequestState
+from nexus_allocator.services import outbox
 from nexus_allocator.store import accounts, requests
 from nexus_allocator.store.session import Database, announce
 from nexus_allocator.store.tables import TierRequest
+
+# What the applicant is written to about.
+TOLD = (RequestState.RETURNED, RequestState.AWARDED, RequestState.AWARDED_IN_PART, RequestState.DENIED)
 
 
 def move(
@@ -26,7 +31,11 @@ def move(
     """Move the locked request and keep who did it, when and why. Raises IllegalMove."""
     require_move(request.state, after, mover)
     before, request.state = request.state, after
-    requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
+    number = requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
+    if after in TOLD:
+        key = f"{LetterKind.REQUEST_MOVED}/{request.id}/{number}"
+        facts = {"request": str(request.id), "after": after.value, "reason": reason}
+        outbox.mail(session, request.person_id, LetterKind.REQUEST_MOVED, key=key, facts=facts, now=now)
     announce(session, "request_moved", request_id=request.id, before=before, after=after, actor_id=actor_id)
 
 

@@ -1,12 +1,15 @@
 """Suspension, at once: sign-in and launches are refused with the reason, servers stop, files are kept."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import NotAllowed
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.states import StopReason
+from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.rights import administrator, person_called
 from nexus_allocator.services.stops import ToStop
@@ -22,6 +25,8 @@ def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: da
     """
     text = require_reason(reason)
     person = _locked(session, hub_name)
+    if person.suspended_at is None or person.suspension_reason != text:
+        _write(session, person, LetterKind.SUSPENDED, facts={"reason": text}, now=now)
     person.suspended_at, person.suspension_reason = person.suspended_at or now, text
     web_sessions.remove_of(session, person.id)
     servers = []
@@ -42,16 +47,28 @@ def suspend_as_administrator(
     return suspend(session, hub_name=hub_name, reason=reason, actor=actor.hub_name, now=now)
 
 
-def reinstate(session: Session, *, hub_name: str, actor: str) -> None:
+def reinstate(session: Session, *, hub_name: str, actor: str, now: datetime) -> None:
     """Let the person sign in and launch again. Raises UnknownPerson."""
     person = _locked(session, hub_name)
+    if person.suspended_at is not None:
+        _write(session, person, LetterKind.REINSTATED, facts={}, now=now)
     person.suspended_at, person.suspension_reason = None, None
     announce(session, "person_reinstated", person_id=person.id, actor=actor)
 
 
-def reinstate_as_administrator(session: Session, *, administrator_id: UUID, hub_name: str) -> None:
+def reinstate_as_administrator(
+    session: Session, *, administrator_id: UUID, hub_name: str, now: datetime
+) -> None:
     """As `reinstate`. Raises NotAllowed."""
-    reinstate(session, hub_name=hub_name, actor=administrator(session, administrator_id).hub_name)
+    actor = administrator(session, administrator_id).hub_name
+    reinstate(session, hub_name=hub_name, actor=actor, now=now)
+
+
+def _write(
+    session: Session, person: Person, letter: LetterKind, *, facts: Mapping[str, object], now: datetime
+) -> None:
+    key = f"{letter}/{person.id}/{now.isoformat()}"
+    outbox.mail(session, person.id, letter, key=key, facts=facts, now=now)
 
 
 def _locked(session: Session, hub_name: str) -> Person:

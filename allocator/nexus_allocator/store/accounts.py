@@ -26,6 +26,11 @@ def of_person(session: Session, person_id: UUID) -> Account | None:
     return session.scalar(_with_allocation().where(Account.person_id == person_id))
 
 
+def of_allocation(session: Session, allocation_id: UUID) -> Account:
+    found = _with_allocation().join(Account.allocation).where(Allocation.id == allocation_id)
+    return session.scalars(found).one()
+
+
 def by_id(session: Session, account_id: UUID) -> Account:
     return session.scalars(_with_allocation().where(Account.id == account_id)).one()
 

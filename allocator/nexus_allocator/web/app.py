@@ -22,6 +22,7 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    mail,
     pool,
     requests,
     servers,
@@ -42,6 +43,8 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.mount("/static", CachedFiles(directory=STATIC))
     for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
         app.include_router(module.router)
+    for router in (mail.router, mail.administration):
+        app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     # Around everything: the page that tells of a bug is made outside of an application's own middleware.

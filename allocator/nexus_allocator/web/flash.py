@@ -41,6 +41,8 @@ NOTICES: dict[str, Notice] = {
     "held": Notice("good", "New launches are held."),
     "let-through": Notice("good", "New launches go through."),
     "accepted": Notice("good", "You accepted the user agreement."),
+    "mail-chosen": Notice("good", "Your choices are kept."),
+    "retried": Notice("good", "It is tried again now."),
     "put-away": Notice("good", "Put away."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }

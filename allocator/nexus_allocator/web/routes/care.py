@@ -49,7 +49,9 @@ def suspend(
 @router.post("/people/{hub_name}/reinstate", dependencies=[OwnForm])
 def reinstate(hub_name: str, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
-        suspensions.reinstate_as_administrator(session, administrator_id=visitor.person_id, hub_name=hub_name)
+        suspensions.reinstate_as_administrator(
+            session, administrator_id=visitor.person_id, hub_name=hub_name, now=portal.clock()
+        )
     return redirect(portal, f"admin/people/{hub_name}", "reinstated")
 
 
