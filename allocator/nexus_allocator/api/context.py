@@ -32,7 +32,8 @@ class Context:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))
 
 
-def context_of(request: Request) -> Context:
+# What does no input or output is `async`, so that no thread has to be fetched for it.
+async def context_of(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
@@ -41,7 +42,7 @@ Here = Annotated[Context, Depends(context_of)]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
-def require_hub(context: Here, bearer: Bearer) -> None:
+async def require_hub(context: Here, bearer: Bearer) -> None:
     """Let only the hub through. Raises InvalidToken, the same for none and for a wrong one."""
     given = bearer.credentials if bearer else ""
     if not hmac.compare_digest(given.encode(), context.internal_token.encode()):
