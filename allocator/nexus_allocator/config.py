@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from nexus_allocator.domain.webhooks import Reach
+
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"})
@@ -88,6 +90,12 @@ class Settings(BaseSettings):
     mail_from: str | None = None
     """The sender's address; needed with a mail server."""
 
+    webhook_reach: Reach = Reach.PUBLIC
+    """Which addresses webhooks may go to: `public`; `private`, private networks too; `loopback`, all."""
+
+    webhook_key: SecretStr | None = None
+    """Seals the secrets of webhooks; the internal token does when it is not set."""
+
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""
 
@@ -105,6 +113,10 @@ class Settings(BaseSettings):
     @property
     def mail_host_is_local(self) -> bool:
         return self.mail_host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def sealing_key(self) -> str:
+        return (self.webhook_key or self.internal_token).get_secret_value()
 
     @property
     def portal_url(self) -> str:
@@ -129,10 +141,10 @@ class Settings(BaseSettings):
             raise ValueError("must start and end with a slash")
         return value
 
-    @field_validator("hub_token", "internal_token")
+    @field_validator("hub_token", "internal_token", "webhook_key")
     @classmethod
-    def long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < 16:
+    def long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
             raise ValueError("must have at least 16 characters")
         return value
 

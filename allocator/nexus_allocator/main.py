@@ -16,7 +16,7 @@ from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
 from nexus_allocator.api.context import Context
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
-from nexus_allocator.carriers import carriers_of
+from nexus_allocator.carriers import carriers_of, vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
@@ -112,6 +112,7 @@ def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClie
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
         clock=utc_now,
+        vault=vault_of(settings),
     )
 
 

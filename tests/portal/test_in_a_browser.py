@@ -62,6 +62,7 @@ OF_THE_ADMINISTRATOR = {
     "admin-maintenance": "admin/maintenance",
     "admin-outbox": "admin/outbox?show=all",
     "admin-outbox-none": "admin/outbox",
+    "admin-webhooks": "admin/webhooks",
     "admin-people-none": "admin/people?q=nobody-of-this-name",
     "admin-accounts": "admin/accounts",
     "admin-servers": "admin/servers",

@@ -68,6 +68,26 @@ class UnknownOutgoing(AllocatorError):
     slug, status = "unknown_outgoing", 404
 
 
+class UnknownEndpoint(AllocatorError):
+    slug, status = "unknown_endpoint", 404
+
+
+class EndpointRegistered(AllocatorError):
+    slug, status = "endpoint_registered", 409
+
+
+class SecretUnreadable(AllocatorError):
+    slug, status = "secret_unreadable", 409
+
+
+class BadUrl(AllocatorError):
+    slug, status = "bad_url", 422
+
+
+class BadEvents(AllocatorError):
+    slug, status = "bad_events", 422
+
+
 class UnknownSubgroup(AllocatorError):
     slug, status = "unknown_subgroup", 404
 

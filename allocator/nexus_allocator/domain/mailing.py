@@ -57,6 +57,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.MEMBER_LEFT: MailKind.TEAMS,
     NoticeKind.INVITATION_DECLINED: MailKind.TEAMS,
     NoticeKind.LEADS_TEAM: MailKind.TEAMS,
+    NoticeKind.WEBHOOK_DISABLED: MailKind.PLATFORM,
     LetterKind.SPENDING_MARK: MailKind.SPENDING,
     LetterKind.SERVER_STOPPED: MailKind.STOPS,
     LetterKind.REQUEST_MOVED: MailKind.REQUESTS,

@@ -91,6 +91,7 @@ class NoticeKind(StrEnum):
     ALLOCATION_ENDED = "allocation-ended"
     ALLOCATION_RENEWED = "allocation-renewed"
     ALLOCATION_LAPSED = "allocation-lapsed"
+    WEBHOOK_DISABLED = "webhook-disabled"
 
 
 class EntryKind(StrEnum):

@@ -14,9 +14,11 @@ from nexus_allocator.domain.endings import Phase, ReadOnly, notice_due, phase, r
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.requests import RENEWABLE
 from nexus_allocator.domain.states import EntryKind, HoldState, NoticeKind, TierSlug
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import allocations
 from nexus_allocator.services.holds import reading_of
 from nexus_allocator.services.notices import owners, tell
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import accounts, holds, ledger, requests
 from nexus_allocator.store.session import Database, announce
 from nexus_allocator.store.tables import Account, Allocation, TierRequest
@@ -196,5 +198,7 @@ def _tell_owners(
     facts: Mapping[str, object],
     now: datetime,
 ) -> None:
+    told = {"account": account.slug, "notice": kind.value, "days": facts.get("days")}
+    emit(session, EventKind.ALLOCATION_TOLD, key=f"{kind}/{account.id}/{key}", facts=told, now=now)
     for person_id in owners(session, account):
         tell(session, person_id, kind, key=f"{kind}/{account.id}/{key}", facts=facts, now=now)

@@ -13,9 +13,11 @@ from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.spending import WHOLE, Spending
 from nexus_allocator.domain.states import StopReason
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox, stops
 from nexus_allocator.services.notices import owners
 from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import accounts, holds, ledger, spend_notices
 from nexus_allocator.store.session import Database, announce
 from nexus_allocator.store.tables import SpendNotice
@@ -105,6 +107,9 @@ def _tell(session: Session, notice: SpendNotice, stands: Standing) -> None:
         "award_micro": stands.award_micro, "left_micro": stands.left_micro,
         "stops_at": stands.stops_at.isoformat() if stands.stops_at else None,
     }  # fmt: skip
+    marked = {name: facts[name] for name in ("percent", "award_micro", "left_micro", "stops_at")}
+    marked["account"] = account.slug
+    emit(session, EventKind.SPENDING_MARKED, key=str(notice.id), facts=marked, now=notice.at)
     for person_id in sorted({*owners(session, account), *running}):
         key = f"{LetterKind.SPENDING_MARK}/{notice.id}/{person_id}"
         outbox.mail(session, person_id, LetterKind.SPENDING_MARK, key=key, facts=facts, now=notice.at)

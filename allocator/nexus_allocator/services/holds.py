@@ -14,7 +14,9 @@ from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.readings import Reading
 from nexus_allocator.domain.states import EntryKind, HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence, deduced_reason
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, ledger
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Hold
@@ -103,7 +105,14 @@ def settle(
 
 
 def _tell(session: Session, hold: Hold, now: datetime) -> None:
-    """Write to who owned a server that somebody or something else stopped, once; the letter is read later."""
+    """Tell of a stop, once; its owner only when it was not their own doing. The letter is read later."""
+    stopped = {
+        "hold": str(hold.id),
+        "size": hold.size,
+        "reason": hold.stop_reason,
+        "usage_micro": hold.usage_micro,
+    }
+    emit(session, EventKind.SERVER_STOPPED, key=str(hold.id), facts=stopped, now=now)
     if hold.size == CLUSTER or hold.stop_reason in UNTOLD or hold.process_started_at is None:
         return
     outbox.mail(

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.outbox import OVER, Channel, OutgoingState
-from nexus_allocator.store import outbox
+from nexus_allocator.store import outbox, webhooks
+from nexus_allocator.store.outbox_tables import Outgoing
 
 PAGE = 25
 
@@ -72,6 +73,14 @@ class Page:
         return max(1, -(-self.total // PAGE))
 
 
+def _endpoint(session: Session, row: Outgoing) -> str | None:
+    """Return where an event goes; None for what goes to nobody by name."""
+    if row.channel is not Channel.WEBHOOK:
+        return None
+    found = webhooks.by_id(session, UUID(row.facts["endpoint"]))
+    return found.url if found else None
+
+
 def page(session: Session, *, show: Show, channel: Channel | None, number: int) -> Page:
     states = STATES[show]
     counts = outbox.counts(session)
@@ -82,8 +91,8 @@ def page(session: Session, *, show: Show, channel: Channel | None, number: int) 
         number=number,
         total=outbox.count(session, states=states, channel=channel),
         rows=tuple(
-            Row(row.id, row.channel, row.kind, name, row.state, row.created_at, row.due_at, row.attempts,
-                row.problem, row.over_at)
+            Row(row.id, row.channel, row.kind, name or _endpoint(session, row), row.state, row.created_at,
+                row.due_at, row.attempts, row.problem, row.over_at)
             for row, name in found
         ),
         dead=counts.get(OutgoingState.DEAD, 0),

@@ -9,7 +9,9 @@ from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.requests import moves_due, require_move
 from nexus_allocator.domain.states import Mover, RequestState
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import accounts, requests
 from nexus_allocator.store.session import Database, announce
 from nexus_allocator.store.tables import TierRequest
@@ -32,6 +34,8 @@ def move(
     require_move(request.state, after, mover)
     before, request.state = request.state, after
     number = requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
+    moved = {"request": str(request.id), "tier": request.tier.value, "before": before, "after": after.value}
+    emit(session, EventKind.REQUEST_MOVED, key=f"{request.id}/{number}", facts=moved, now=now)
     if after in TOLD:
         key = f"{LetterKind.REQUEST_MOVED}/{request.id}/{number}"
         facts = {"request": str(request.id), "after": after.value, "reason": reason}

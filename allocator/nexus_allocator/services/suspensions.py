@@ -9,13 +9,20 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import NotAllowed
 from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.states import StopReason
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.rights import administrator, person_called
 from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, people, web_sessions
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Person
+
+EVENTS = {
+    LetterKind.SUSPENDED: EventKind.PERSON_SUSPENDED,
+    LetterKind.REINSTATED: EventKind.PERSON_REINSTATED,
+}
 
 
 def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: datetime) -> list[ToStop]:
@@ -68,6 +75,7 @@ def _write(
     session: Session, person: Person, letter: LetterKind, *, facts: Mapping[str, object], now: datetime
 ) -> None:
     key = f"{letter}/{person.id}/{now.isoformat()}"
+    emit(session, EVENTS[letter], key=key, facts={"person": str(person.id)}, now=now)
     outbox.mail(session, person.id, letter, key=key, facts=facts, now=now)
 
 

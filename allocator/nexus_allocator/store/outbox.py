@@ -96,9 +96,7 @@ def waiting_for(session: Session, channel: Channel, kind: str, *, key_begins: st
     return session.scalar(found.limit(1))
 
 
-def _wanted(
-    states: Collection[OutgoingState] | None, channel: Channel | None
-) -> Select[Outgoing, str]:
+def _wanted(states: Collection[OutgoingState] | None, channel: Channel | None) -> Select[Outgoing, str]:
     found = select(Outgoing, Person.display_name).outerjoin(Person, Person.id == Outgoing.person_id)
     if states is not None:
         found = found.where(Outgoing.state.in_(states))

@@ -84,6 +84,12 @@ def bound_before(session: Session, version: str) -> Sequence[UUID]:
     return session.scalars(rows.order_by(Acceptance.person_id)).all()
 
 
+def administrators(session: Session) -> Sequence[UUID]:
+    """Return the administrators in good standing."""
+    found = select(Person.id).where(Person.is_administrator.is_(True), Person.suspended_at.is_(None))
+    return session.scalars(found.order_by(Person.id)).all()
+
+
 def agreement_text(session: Session, version: str) -> AgreementText | None:
     return session.get(AgreementText, version)
 

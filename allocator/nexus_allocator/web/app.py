@@ -28,6 +28,7 @@ from nexus_allocator.web.routes import (
     servers,
     sign_in,
     teams,
+    webhooks,
 )
 from nexus_allocator.web.security import SecurityHeaders
 
@@ -43,7 +44,7 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.mount("/static", CachedFiles(directory=STATIC))
     for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
         app.include_router(module.router)
-    for router in (mail.router, mail.administration):
+    for router in (mail.router, mail.administration, webhooks.router):
         app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

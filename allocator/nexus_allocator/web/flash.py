@@ -43,6 +43,9 @@ NOTICES: dict[str, Notice] = {
     "accepted": Notice("good", "You accepted the user agreement."),
     "mail-chosen": Notice("good", "Your choices are kept."),
     "retried": Notice("good", "It is tried again now."),
+    "webhook-on": Notice("good", "The endpoint is told of events again."),
+    "webhook-off": Notice("good", "The endpoint is told nothing for now."),
+    "webhook-removed": Notice("good", "The endpoint was removed."),
     "put-away": Notice("good", "Put away."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }

@@ -1,9 +1,10 @@
-"""How mail and the outbox read on a page."""
+"""How mail, webhooks and the outbox read on a page."""
 
 from dataclasses import dataclass
 
 from nexus_allocator.domain.mailing import LetterKind, MailKind, Timing
 from nexus_allocator.domain.outbox import Channel, HubCall, OutgoingState
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services.outbox_reading import Row
 
 
@@ -67,3 +68,13 @@ WHAT: dict[str, str] = {
 def row_label(row: Row) -> str:
     """Return what a row is about; a notice's kind is a word that people can read."""
     return WHAT.get(row.kind, row.kind.replace("-", " ").replace(".", " ").capitalize())
+
+
+EVENTS: dict[EventKind, str] = {
+    EventKind.REQUEST_MOVED: "A request moved",
+    EventKind.ALLOCATION_TOLD: "An allocation ends, ended, began anew or lapsed",
+    EventKind.SPENDING_MARKED: "Credits were used to a mark",
+    EventKind.SERVER_STOPPED: "A server stopped",
+    EventKind.PERSON_SUSPENDED: "A person was suspended",
+    EventKind.PERSON_REINSTATED: "A person was reinstated",
+}

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from nexus_allocator.store import outbox_tables, tables  # noqa: F401 - the tables register themselves with Base
+# The tables register themselves with Base.
+from nexus_allocator.store import outbox_tables, tables, webhook_tables  # noqa: F401
 from nexus_allocator.store.base import Base
 
 context.configure(
