@@ -20,6 +20,7 @@ from nexus_allocator.domain.outbox import (
     OutgoingState,
     pause_after,
 )
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.services import delivery, outbox, outbox_reading, rights
 from nexus_allocator.services.delivery import Delivered, Nothing, Send
 from nexus_allocator.services.outbox_reading import Show
@@ -81,7 +82,7 @@ def test_what_is_decided_is_sent_once_and_what_is_undone_never(world: World) -> 
     carrier = Carrier()
     with pytest.raises(NotAllowed), world.database.session_scope() as session:  # noqa: PT012
         outbox.enqueue(session, Channel.MAIL, "letter", key="undone", facts={}, now=START)
-        rights.administrator(session, UUID(int=1))
+        rights.overseer(session, UUID(int=1), Action.OUTBOX_RETRY)
     write(world, "decided")
     assert write(world, "decided") is None
     assert deliver(world, carrier) == Delivered(sent=1)

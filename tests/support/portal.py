@@ -78,6 +78,7 @@ class PortalUnderTest:
     clock: Clock = field(default_factory=Clock)
     signed_in_by: HubSignIn | None = None
     clients: list[HubClient] = field(default_factory=list)
+    app: FastAPI | None = None
 
     def application(self, *, prefix: str = PREFIX) -> FastAPI:
         self.clients.append(HubClient(self.hub.api_url, SERVICE_TOKEN, timeout_s=5))
@@ -100,9 +101,9 @@ class PortalUnderTest:
             clock=self.clock,
             vault=VAULT,
         )
-        parent = FastAPI()
-        parent.mount(prefix.rstrip("/"), portal_app(portal))
-        return parent
+        self.app = FastAPI()
+        self.app.mount(prefix.rstrip("/"), portal_app(portal))
+        return self.app
 
     def begin_again(self, database: Path) -> None:
         """Forget everything: the database becomes a copy of ``database``, hub and clock are as at first."""

@@ -189,6 +189,9 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"{f['tier']} can't be requested for this account; it may ask for {_listed(f, 'requestable')}."
     ),
     "hub_unavailable": lambda f: f"The hub did not answer ({f['problem']}); please try again in a moment.",
+    "unknown_place": lambda f: f"There is no place {f['place']} on this volume.",
+    "not_held_here": lambda f: f"A volume of kind {f['driver']} can't {f['act']}.",
+    "place_busy": lambda f: f"{f['place']} can't be touched now: {f['problem']}.",
 }
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.mailing import ESSENTIAL, FOR_ADMINISTRATORS, MailKind, Timing, timing_of
-from nexus_allocator.services.rights import person_called
+from nexus_allocator.domain.rights import Action
+from nexus_allocator.services.rights import themselves
 from nexus_allocator.store import outbox
 from nexus_allocator.store.session import announce
 
@@ -27,8 +28,8 @@ class Choices:
 
 
 def of_person(session: Session, *, hub_name: str) -> Choices:
-    """Return each kind of mail that the person may get. Raises UnknownPerson."""
-    person = person_called(session, hub_name)
+    """Return each kind of mail that the person may get. Raises UnknownPerson, NotAllowed."""
+    person = themselves(session, hub_name, Action.MAIL_CHOOSE)
     chosen = outbox.timings(session, person.id)
     rows = tuple(
         Choice(kind, timing_of(kind, chosen.get(kind)), kind in ESSENTIAL)
@@ -39,11 +40,11 @@ def of_person(session: Session, *, hub_name: str) -> Choices:
 
 
 def choose(session: Session, wanted: Mapping[MailKind, Timing], *, hub_name: str) -> None:
-    """Keep what the person wants; what can't be switched off stays as it is. Raises UnknownPerson.
+    """Keep what the person wants, but for what can't be switched off. Raises UnknownPerson, NotAllowed.
 
     What waits for a digest already comes with the next one.
     """
-    person = person_called(session, hub_name)
+    person = themselves(session, hub_name, Action.MAIL_CHOOSE)
     for kind, timing in wanted.items():
         if kind not in ESSENTIAL:
             outbox.choose(session, person.id, kind, timing)

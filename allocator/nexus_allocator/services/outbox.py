@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import UnknownOutgoing
 from nexus_allocator.domain.mailing import Timing, kind_of, timing_of
 from nexus_allocator.domain.outbox import Channel, OutgoingState
-from nexus_allocator.services.rights import administrator
+from nexus_allocator.domain.rights import Action
+from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import outbox
 from nexus_allocator.store.outbox_tables import Outgoing
 from nexus_allocator.store.session import announce
@@ -74,7 +75,7 @@ def retry(session: Session, row_id: UUID, *, administrator_id: UUID, now: dateti
 
     What is not given up, by a second press say, stays as it is.
     """
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.OUTBOX_RETRY)
     if outbox.by_id(session, row_id) is None:
         raise UnknownOutgoing()
     revived = outbox.revive(session, only=row_id, channel=None, now=now)
@@ -83,7 +84,7 @@ def retry(session: Session, row_id: UUID, *, administrator_id: UUID, now: dateti
 
 def retry_all(session: Session, *, channel: Channel | None, administrator_id: UUID, now: datetime) -> int:
     """As `retry`, for everything that was given up; return how many. Raises NotAllowed."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.OUTBOX_RETRY)
     revived = outbox.revive(session, only=None, channel=channel, now=now)
     announce(session, "outgoing_retried", actor=actor.hub_name, rows=revived)
     return revived

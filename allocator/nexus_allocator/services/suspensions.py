@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import NotAllowed
 from nexus_allocator.domain.mailing import LetterKind
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.rights import administrator, person_called
+from nexus_allocator.services.rights import overseer, person_called
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, people, web_sessions
@@ -48,7 +49,7 @@ def suspend_as_administrator(
     session: Session, *, administrator_id: UUID, hub_name: str, reason: str, now: datetime
 ) -> list[ToStop]:
     """As `suspend`. Raises NotAllowed, also to who would suspend themselves."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.PERSON_SUSPEND)
     if actor.hub_name == hub_name:
         raise NotAllowed()
     return suspend(session, hub_name=hub_name, reason=reason, actor=actor.hub_name, now=now)
@@ -67,8 +68,8 @@ def reinstate_as_administrator(
     session: Session, *, administrator_id: UUID, hub_name: str, now: datetime
 ) -> None:
     """As `reinstate`. Raises NotAllowed."""
-    actor = administrator(session, administrator_id).hub_name
-    reinstate(session, hub_name=hub_name, actor=actor, now=now)
+    actor = overseer(session, administrator_id, Action.PERSON_REINSTATE)
+    reinstate(session, hub_name=hub_name, actor=actor.hub_name, now=now)
 
 
 def _write(

@@ -24,6 +24,7 @@ from nexus_allocator.domain.errors import (
     UnknownEndpoint,
 )
 from nexus_allocator.domain.outbox import Channel
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.webhooks import (
     FAILING_FOR,
     MOST_FAILURES,
@@ -33,7 +34,7 @@ from nexus_allocator.domain.webhooks import (
     endpoint_url,
 )
 from nexus_allocator.services.outbox import enqueue
-from nexus_allocator.services.rights import administrator
+from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import webhooks
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.webhook_tables import WebhookEndpoint
@@ -76,7 +77,7 @@ def register(
 
     Raises NotAllowed, BadUrl, BadEvents, EndpointRegistered.
     """
-    actor_id = None if by is None else administrator(session, by).id
+    actor_id = None if by is None else overseer(session, by, Action.WEBHOOK_KEEP).id
     known = [kind.value for kind in EventKind if kind.value in events]
     if not known or len(known) != len(set(events)):
         raise BadEvents(known=[kind.value for kind in EventKind])
@@ -146,7 +147,7 @@ def note_failure(endpoint: WebhookEndpoint, problem: str, *, now: datetime) -> b
 
 def _to_change(session: Session, endpoint_id: UUID, by: UUID | None) -> WebhookEndpoint:
     if by is not None:
-        administrator(session, by)
+        overseer(session, by, Action.WEBHOOK_KEEP)
     endpoint = webhooks.lock(session, endpoint_id)
     if endpoint is None or endpoint.removed_at is not None:
         raise UnknownEndpoint()

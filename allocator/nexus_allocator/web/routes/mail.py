@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain.mailing import ESSENTIAL, MailKind, Timing
 from nexus_allocator.domain.outbox import Channel
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import mail_choices, outbox, outbox_reading
 from nexus_allocator.services.outbox_reading import Show
 from nexus_allocator.web.context import Portal, Visitor
@@ -15,21 +16,16 @@ from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import Errors
 from nexus_allocator.web.mail_views import CHANNELS, KINDS, STATE_TAGS, TIMINGS, row_label
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import (
-    Administrator,
-    OwnForm,
-    PortalHere,
-    SignedIn,
-    current_administrator,
-)
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, SignedIn
 
 router = APIRouter()
-administration = APIRouter(prefix="/admin/outbox", dependencies=[Depends(current_administrator)])
+administration = APIRouter(prefix="/admin/outbox")
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
 @router.get("/preferences", response_class=HTMLResponse)
+@does(Action.MAIL_CHOOSE)
 def preferences(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     return preferences_page(request, portal, visitor, typed={}, errors={})
 
@@ -42,6 +38,7 @@ async def typed_timings(request: Request) -> dict[str, str]:
 
 
 @router.post("/preferences", dependencies=[OwnForm])
+@does(Action.MAIL_CHOOSE)
 def choose(
     *,
     request: Request,
@@ -74,6 +71,7 @@ def preferences_page(
 
 
 @administration.get("", response_class=HTMLResponse)
+@does(Action.OUTBOX_SEE)
 def look_through(
     *,
     request: Request,
@@ -96,6 +94,7 @@ def look_through(
 
 
 @administration.post("/retry", dependencies=[OwnForm])
+@does(Action.OUTBOX_RETRY)
 def retry_all(portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         outbox.retry_all(session, channel=None, administrator_id=visitor.person_id, now=portal.clock())
@@ -103,6 +102,7 @@ def retry_all(portal: PortalHere, visitor: Administrator) -> Response:
 
 
 @administration.post("/{row_id}/retry", dependencies=[OwnForm])
+@does(Action.OUTBOX_RETRY)
 def retry(row_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         outbox.retry(session, row_id, administrator_id=visitor.person_id, now=portal.clock())

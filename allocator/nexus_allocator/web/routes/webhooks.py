@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import BadEvents, BadUrl, EndpointRegistered
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.domain.webhooks import LONGEST_URL, MOST_FAILURES, EventKind
 from nexus_allocator.services import webhook_reading, webhooks
 from nexus_allocator.web.context import Portal, Visitor
@@ -16,9 +17,9 @@ from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import Errors
 from nexus_allocator.web.mail_views import EVENTS
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
-router = APIRouter(prefix="/admin/webhooks", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin/webhooks")
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class Made:
 
 
 @router.get("", response_class=HTMLResponse)
+@does(Action.WEBHOOK_KEEP)
 def all_endpoints(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return webhooks_page(request, portal, visitor)
 
 
 @router.post("", dependencies=[OwnForm], response_class=HTMLResponse)
+@does(Action.WEBHOOK_KEEP)
 def register(
     *,
     request: Request,
@@ -59,6 +62,7 @@ def register(
 
 
 @router.post("/{endpoint_id}/rotate", dependencies=[OwnForm], response_class=HTMLResponse)
+@does(Action.WEBHOOK_KEEP)
 def rotate(request: Request, endpoint_id: UUID, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     with portal.session_scope() as session:
         endpoint, secret = webhooks.rotate(
@@ -68,6 +72,7 @@ def rotate(request: Request, endpoint_id: UUID, portal: PortalHere, visitor: Adm
 
 
 @router.post("/{endpoint_id}/switch", dependencies=[OwnForm])
+@does(Action.WEBHOOK_KEEP)
 def switch(
     endpoint_id: UUID, portal: PortalHere, visitor: Administrator, to: Annotated[Literal["on", "off"], Form()]
 ) -> Response:
@@ -77,6 +82,7 @@ def switch(
 
 
 @router.post("/{endpoint_id}/remove", dependencies=[OwnForm])
+@does(Action.WEBHOOK_KEEP)
 def remove(endpoint_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         webhooks.remove(session, endpoint_id, by=visitor.person_id, now=portal.clock())
