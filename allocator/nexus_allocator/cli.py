@@ -14,7 +14,10 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_events import event_app
+from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, webhook_app
+from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -34,6 +37,7 @@ from nexus_allocator.services import (
     allocations,
     demo,
     endings,
+    events,
     grants,
     invitations,
     leases,
@@ -57,9 +61,12 @@ from nexus_allocator.store.session import Database
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
+app.add_typer(event_app, name="event")
+app.add_typer(person_app, name="person")
 app.command()(simulate)
 app.command()(deliver)
 app.add_typer(webhook_app, name="webhook")
+app.command()(log)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]
@@ -174,7 +181,8 @@ def turn() -> None:
     with _database(settings) as database:
         policy = load_policy(settings.tiers_file)
         made = request_moves.turn_all(database, policy=policy, now=_now())
-        ended = endings.turn_all(database, policy=policy, now=_now())
+        ended = events.turn_all(database, now=_now())
+        ended += endings.turn_all(database, policy=policy, now=_now())
     typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 
@@ -256,7 +264,7 @@ def hold_launches(
 def let_launches() -> None:
     """Let launches through again."""
     with _writing(read_database_settings()) as session:
-        maintenance.lift(session, actor=_operator())
+        maintenance.lift(session, actor=_operator(), now=_now())
     typer.echo("launches go through")
 
 

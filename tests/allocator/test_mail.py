@@ -65,7 +65,7 @@ def only(office: PostOffice, to: str = ADA) -> tuple[str, str]:
 
 def chooses(world: World, kind: MailKind, timing: Timing, hub_name: str = "astronomer") -> None:
     with world.database.session_scope() as session:
-        mail_choices.choose(session, {kind: timing}, hub_name=hub_name)
+        mail_choices.choose(session, {kind: timing}, hub_name=hub_name, now=world.clock())
 
 
 def suspends(world: World, reason: str = "A lost key.") -> None:

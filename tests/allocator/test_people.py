@@ -222,7 +222,7 @@ def test_launches_are_held_for_maintenance_with_a_message_until_then_or_until_li
     with pytest.raises(LaunchesHeld):
         world.launch()
     with world.database.session_scope() as session:
-        maintenance.lift(session, actor="t")
+        maintenance.lift(session, actor="t", now=world.clock())
     world.launch()
     with pytest.raises(BadDate):
         hold(world.clock())

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.routing import Mount
-from tests.support.portal import PREFIX, TEAM, VAULT, PortalUnderTest, Visitor
+from tests.support.portal import PREFIX, TEAM, VAULT, PortalUnderTest, Visitor, with_an_event
 from tests.support.routes import Named, routes_of
 
 from nexus_allocator.domain import rights
@@ -87,8 +87,9 @@ ROWS = (
     *(
         Row("GET", f"/admin{part}")
         for part in ("", "/requests", "/requests/{request_id}", "/people", "/people/{hub_name}", "/accounts",
-                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance",
-                     "/outbox", "/webhooks")
+                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance", "/log",
+                     "/log/log.csv", "/log/log.jsonl", "/events", "/events/{event_id}",
+                     "/people/{hub_name}/identity", "/outbox", "/webhooks")
     ),
     Row("POST", "/admin/requests/{request_id}/review"),
     Row("POST", "/admin/requests/{request_id}/approve", form=AWARD),
@@ -107,6 +108,13 @@ ROWS = (
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
     Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
+    Row("GET", "/events/join"),
+    Row("POST", "/events/join", form={"code": ""}),
+    Row("POST", "/admin/events"),
+    Row("POST", "/admin/events/{event_id}/end", form={"reason": "The speaker is ill"}),
+    Row("POST", "/admin/people/{hub_name}/identity", form={"to": "tomoko", "reason": "Asked for"}),
+    Row("POST", "/admin/people/{hub_name}/merge", form={"gone": "stranger", "merge_reason": "One"}),
+    Row("POST", "/admin/people/{hub_name}/erase", form={"name": "teammate", "erase_reason": "Asked"}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
@@ -190,6 +198,7 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
     request = portal.ask("astronomer", "research")
     for name in PEOPLE.values():
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
+    event = with_an_event(portal)
     portal.database.dispose()
     file = Path(shutil.copy(str(portal.database.url.database), tmp_path / "scene.sqlite"))
     words = {
@@ -197,6 +206,7 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
         "to_stranger": str(to_stranger), "notice_id": str(notice),
         "row_id": str(row.id), "endpoint_id": str(endpoint),
+        "event_id": str(event),
     }  # fmt: skip
     prefix = PREFIX.rstrip("/")
     deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}

@@ -31,6 +31,7 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
     decisions,
+    events,
     holds,
     invitations,
     notices,
@@ -306,6 +307,20 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,
         )  # fmt: skip
     return group
+
+
+def with_an_event(portal: PortalUnderTest) -> UUID:
+    """A workshop of this week, which Tomo has joined; return its id."""
+    now = portal.clock()
+    plan = events.Plan(
+        label="Roman Summer School", sizes=("small", "medium"), starts_at=now, most_people=60,
+        ends_at=now + timedelta(days=4), per_person_micro=5_000_000,
+    )  # fmt: skip
+    with portal.database.session_scope() as session:
+        rng = random.Random(1)  # noqa: S311 - the same code each time
+        made = events.make(session, plan, policy=portal.policy, actor="admin", rng=rng, now=now)
+        events.join(session, code=made.code, hub_name="teammate", now=now)
+    return made.id
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

@@ -51,6 +51,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.ALLOCATION_ENDED: MailKind.ENDINGS,
     NoticeKind.ALLOCATION_RENEWED: MailKind.ENDINGS,
     NoticeKind.ALLOCATION_LAPSED: MailKind.ENDINGS,
+    NoticeKind.EVENT_ENDED: MailKind.ENDINGS,
     NoticeKind.LEFT_TEAM: MailKind.TEAMS,
     NoticeKind.REMOVED_FROM_TEAM: MailKind.TEAMS,
     NoticeKind.MEMBER_JOINED: MailKind.TEAMS,

@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import AgreementChanged
 from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Agreement
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.services import outbox
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import people
 
@@ -33,6 +35,7 @@ def keep(session: Session, agreement: Agreement, *, now: datetime) -> None:
     if kept is None:
         people.keep_agreement(session, agreement.version, agreement.title, agreement.text_html, now=now)
         _write(session, agreement, now=now)
+        record(session, Act.AGREEMENT_KEPT, None, by=NEXUS, after={"version": agreement.version}, now=now)
     elif (kept.title, kept.text_html) != (agreement.title, agreement.text_html):
         raise AgreementChanged(version=agreement.version)
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.mailing import ESSENTIAL, FOR_ADMINISTRATORS, MailKind, Timing, timing_of
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import themselves
 from nexus_allocator.store import outbox
-from nexus_allocator.store.session import announce
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def of_person(session: Session, *, hub_name: str) -> Choices:
     return Choices(person.email, rows)
 
 
-def choose(session: Session, wanted: Mapping[MailKind, Timing], *, hub_name: str) -> None:
+def choose(session: Session, wanted: Mapping[MailKind, Timing], *, hub_name: str, now: datetime) -> None:
     """Keep what the person wants, but for what can't be switched off. Raises UnknownPerson, NotAllowed.
 
     What waits for a digest already comes with the next one.
@@ -48,4 +50,5 @@ def choose(session: Session, wanted: Mapping[MailKind, Timing], *, hub_name: str
     for kind, timing in wanted.items():
         if kind not in ESSENTIAL:
             outbox.choose(session, person.id, kind, timing)
-    announce(session, "mail_chosen", person_id=person.id)
+    chosen = {kind.value: timing.value for kind, timing in wanted.items()}
+    record(session, Act.MAIL_CHOSEN, person.id, by=person.id, after=chosen, now=now)

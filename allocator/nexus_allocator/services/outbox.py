@@ -13,7 +13,9 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import UnknownOutgoing
 from nexus_allocator.domain.mailing import Timing, kind_of, timing_of
 from nexus_allocator.domain.outbox import Channel, OutgoingState
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import outbox
 from nexus_allocator.store.outbox_tables import Outgoing
@@ -79,12 +81,12 @@ def retry(session: Session, row_id: UUID, *, administrator_id: UUID, now: dateti
     if outbox.by_id(session, row_id) is None:
         raise UnknownOutgoing()
     revived = outbox.revive(session, only=row_id, channel=None, now=now)
-    announce(session, "outgoing_retried", actor=actor.hub_name, rows=revived)
+    record(session, Act.OUTGOING_RETRIED, row_id, by=actor.id, after={"rows": revived}, now=now)
 
 
 def retry_all(session: Session, *, channel: Channel | None, administrator_id: UUID, now: datetime) -> int:
     """As `retry`, for everything that was given up; return how many. Raises NotAllowed."""
     actor = overseer(session, administrator_id, Action.OUTBOX_RETRY)
     revived = outbox.revive(session, only=None, channel=channel, now=now)
-    announce(session, "outgoing_retried", actor=actor.hub_name, rows=revived)
+    record(session, Act.OUTGOING_RETRIED, None, by=actor.id, after={"rows": revived}, now=now)
     return revived

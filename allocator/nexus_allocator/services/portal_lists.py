@@ -58,6 +58,7 @@ class PersonRow:
     suspension_reason: str | None
     is_administrator: bool
     has_accepted: bool
+    is_erased: bool = False
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,7 @@ def _person_row(person: Person, teams: Sequence[tuple[UUID, str]], accepted: set
         suspension_reason=person.suspension_reason,
         is_administrator=person.is_administrator,
         has_accepted=person.id in accepted,
+        is_erased=person.erased_at is not None,
     )
 
 

@@ -8,16 +8,17 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import NotAllowed
 from nexus_allocator.domain.mailing import LetterKind
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, people, web_sessions
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Person
 
 EVENTS = {
@@ -41,7 +42,8 @@ def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: da
     for hold in holds.open_of_person(session, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.SUSPENDED, actor=actor[:64], note=text, now=now)
         servers.append(ToStop(person.hub_name, hold.server_name))
-    announce(session, "person_suspended", person_id=person.id, actor=actor, servers=len(servers))
+    record(session, Act.PERSON_SUSPENDED, person.id, by=actor, reason=text, after={"servers": len(servers)},
+           now=now)  # fmt: skip
     return servers
 
 
@@ -60,8 +62,9 @@ def reinstate(session: Session, *, hub_name: str, actor: str, now: datetime) -> 
     person = _locked(session, hub_name)
     if person.suspended_at is not None:
         _write(session, person, LetterKind.REINSTATED, facts={}, now=now)
+    since = person.suspended_at
     person.suspended_at, person.suspension_reason = None, None
-    announce(session, "person_reinstated", person_id=person.id, actor=actor)
+    record(session, Act.PERSON_REINSTATED, person.id, by=actor, before={"suspended_at": since}, now=now)
 
 
 def reinstate_as_administrator(

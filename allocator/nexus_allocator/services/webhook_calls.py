@@ -9,14 +9,15 @@ from sqlalchemy.orm import Session
 from nexus_allocator.clients.webhooks import Caller
 from nexus_allocator.domain.errors import SecretUnreadable
 from nexus_allocator.domain.outbox import DeliveryFailed
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.states import NoticeKind
 from nexus_allocator.domain.webhooks import signature
 from nexus_allocator.services.delivery import Nothing, Send
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.records import record
 from nexus_allocator.services.webhooks import Vault, note_failure, signing_secrets
 from nexus_allocator.store import people, webhooks
 from nexus_allocator.store.outbox_tables import Outgoing
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.webhook_tables import WebhookEndpoint
 
 
@@ -51,7 +52,7 @@ class WebhookCarrier:
     def failed(self, session: Session, row: Outgoing, *, problem: str, now: datetime) -> None:
         endpoint = webhooks.lock(session, _endpoint_id(row))
         if endpoint is not None and note_failure(endpoint, problem, now=now):
-            announce(session, "endpoint_disabled", endpoint_id=endpoint.id)
+            record(session, Act.ENDPOINT_DISABLED, endpoint.id, by=NEXUS, reason=problem, now=now)
             _tell(session, endpoint, now=now)
 
     def arrived(self, session: Session, row: Outgoing, *, now: datetime) -> None:

@@ -24,6 +24,7 @@ from nexus_allocator.domain.errors import (
     UnknownEndpoint,
 )
 from nexus_allocator.domain.outbox import Channel
+from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.webhooks import (
     FAILING_FOR,
@@ -34,9 +35,9 @@ from nexus_allocator.domain.webhooks import (
     endpoint_url,
 )
 from nexus_allocator.services.outbox import enqueue
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import webhooks
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.webhook_tables import WebhookEndpoint
 
 
@@ -91,7 +92,8 @@ def register(
         disabled_at=None, disabled_why=None, removed_at=None,
     )  # fmt: skip
     webhooks.add(session, endpoint)
-    announce(session, "endpoint_registered", endpoint_id=endpoint.id, actor_id=actor_id)
+    record(session, Act.ENDPOINT_REGISTERED, endpoint.id, by=actor_id or OPERATOR, now=now,
+           after={"url": address, "events": known})  # fmt: skip
     return endpoint, secret
 
 
@@ -106,7 +108,7 @@ def rotate(
     secret = _new_secret()
     endpoint.sealed_old_secret, endpoint.old_secret_until = endpoint.sealed_secret, now + OLD_SECRET_LASTS
     endpoint.sealed_secret = vault.seal(secret)
-    announce(session, "endpoint_rotated", endpoint_id=endpoint.id)
+    record(session, Act.ENDPOINT_ROTATED, endpoint.id, by=by or OPERATOR, now=now)
     return endpoint, secret
 
 
@@ -115,14 +117,14 @@ def switch(session: Session, endpoint_id: UUID, *, on: bool, by: UUID | None, no
     endpoint = _to_change(session, endpoint_id, by)
     endpoint.failures, endpoint.failing_since, endpoint.disabled_why = 0, None, None
     endpoint.disabled_at = None if on else (endpoint.disabled_at or now)
-    announce(session, "endpoint_switched", endpoint_id=endpoint.id, on=on)
+    record(session, Act.ENDPOINT_SWITCHED, endpoint.id, by=by or OPERATOR, after={"on": on}, now=now)
 
 
 def remove(session: Session, endpoint_id: UUID, *, by: UUID | None, now: datetime) -> None:
     """Forget an endpoint's secrets and tell it nothing more. Raises NotAllowed, UnknownEndpoint."""
     endpoint = _to_change(session, endpoint_id, by)
     endpoint.removed_at, endpoint.sealed_secret, endpoint.sealed_old_secret = now, "", None
-    announce(session, "endpoint_removed", endpoint_id=endpoint.id)
+    record(session, Act.ENDPOINT_REMOVED, endpoint.id, by=by or OPERATOR, now=now)
 
 
 def signing_secrets(endpoint: WebhookEndpoint, vault: Vault, *, now: datetime) -> list[str]:

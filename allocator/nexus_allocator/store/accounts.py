@@ -26,13 +26,13 @@ def of_person(session: Session, person_id: UUID) -> Account | None:
     return session.scalar(_with_allocation().where(Account.person_id == person_id))
 
 
-def of_allocation(session: Session, allocation_id: UUID) -> Account:
-    found = _with_allocation().join(Account.allocation).where(Allocation.id == allocation_id)
-    return session.scalars(found).one()
-
-
 def by_id(session: Session, account_id: UUID) -> Account:
     return session.scalars(_with_allocation().where(Account.id == account_id)).one()
+
+
+def of_allocation(session: Session, allocation_id: UUID) -> Account:
+    found = select(Account).join(Allocation, Allocation.account_id == Account.id)
+    return session.scalars(found.where(Allocation.id == allocation_id)).one()
 
 
 def chargeable_by(session: Session, person_id: UUID) -> Sequence[Account]:

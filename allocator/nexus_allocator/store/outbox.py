@@ -163,5 +163,9 @@ def timings(session: Session, person_id: UUID) -> Mapping[MailKind, Timing]:
     return {row.kind: row.timing for row in rows}
 
 
+def forget_choices(session: Session, person_id: UUID) -> None:
+    session.execute(delete(MailPreference).where(MailPreference.person_id == person_id))
+
+
 def choose(session: Session, person_id: UUID, kind: MailKind, timing: Timing) -> None:
     session.merge(MailPreference(person_id=person_id, kind=kind, timing=timing))

@@ -33,6 +33,10 @@ def by_id(session: Session, request_id: UUID) -> TierRequest | None:
     return session.scalar(_with_owners().where(TierRequest.id == request_id))
 
 
+def every_of_account(session: Session, account_id: UUID) -> Sequence[TierRequest]:
+    return session.scalars(select(TierRequest).where(TierRequest.account_id == account_id)).all()
+
+
 def lock(session: Session, request_id: UUID) -> TierRequest | None:
     """Return the request with its account's allocation locked first: the order every transaction locks in."""
     allocation = select(Allocation.id).join(TierRequest, TierRequest.account_id == Allocation.account_id)

@@ -22,8 +22,11 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    events,
+    identities,
     mail,
     pool,
+    records,
     requests,
     servers,
     sign_in,
@@ -46,7 +49,20 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
-    for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
+    for module in (
+        sign_in,
+        accounts,
+        servers,
+        requests,
+        administration,
+        teams,
+        pool,
+        agreement,
+        care,
+        records,
+        events,
+        identities,
+    ):
         app.include_router(module.router)
     for router in (mail.router, mail.administration, webhooks.router):
         app.include_router(router)

@@ -2,8 +2,14 @@
 
 from alembic import context
 
-# The tables register themselves with Base.
-from nexus_allocator.store import outbox_tables, tables, webhook_tables  # noqa: F401
+from nexus_allocator.store import (  # noqa: F401 - they register themselves
+    care_tables,
+    event_tables,
+    outbox_tables,
+    record_tables,
+    tables,
+    webhook_tables,
+)
 from nexus_allocator.store.base import Base
 
 context.configure(

@@ -95,7 +95,7 @@ def hold_launches(
 @does(Action.LAUNCHES_HOLD)
 def lift(portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
-        maintenance.lift_as_administrator(session, administrator_id=visitor.person_id)
+        maintenance.lift_as_administrator(session, administrator_id=visitor.person_id, now=portal.clock())
     return redirect(portal, "admin/maintenance", "let-through")
 
 

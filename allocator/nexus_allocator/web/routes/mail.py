@@ -56,7 +56,7 @@ def choose(
         return preferences_page(request, portal, visitor, typed=typed, errors=errors)
     wanted = {MailKind(kind): Timing(timing) for kind, timing in typed.items()}
     with portal.session_scope() as session:
-        mail_choices.choose(session, wanted, hub_name=visitor.hub_name)
+        mail_choices.choose(session, wanted, hub_name=visitor.hub_name, now=portal.clock())
     return redirect(portal, "preferences", "mail-chosen")
 
 
