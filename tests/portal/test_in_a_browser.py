@@ -16,6 +16,7 @@ from tests.support.portal import (
     portal_over,
     with_a_busy_month,
     with_a_shared_team,
+    with_an_event,
 )
 
 from nexus_allocator.services import portal_lists
@@ -64,6 +65,12 @@ OF_THE_ADMINISTRATOR = {
     "admin-servers": "admin/servers",
     "admin-pool": "admin/pool",
     "admin-forecast": "admin/forecast",
+    "admin-identity": "admin/people/teammate/identity",
+    "admin-log": "admin/log",
+    "admin-log-none": "admin/log?q=no-such-words",
+    "admin-events": "admin/events",
+    "admin-event": "admin/events/{event}",
+    "join-event": "events/join",
     "admin-stop": "admin/servers/teammate/mosaics/stop",
 }
 
@@ -76,6 +83,7 @@ class Site:
     pictures: Path
     request: str
     group: str
+    event: str
 
     def page(self, hub_name: str, *, scheme: str = "light", width: int = 1280) -> Page:
         """Return a page of a fresh browser in which ``hub_name`` has signed in."""
@@ -97,10 +105,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         with_a_busy_month(portal)
         portal.person("newcomer", "Nia Newcomer")
         group = with_a_shared_team(portal)
+        event = with_an_event(portal)
         with portal.database.reading_scope() as session:
             waiting = portal_lists.waiting_requests(session)[0]
         with portal.served() as address, chromium() as browser:
-            yield Site(portal, browser, address + PREFIX, folder / "pictures", str(waiting.id), str(group))
+            yield Site(
+                portal,
+                browser,
+                address + PREFIX,
+                folder / "pictures",
+                str(waiting.id),
+                str(group),
+                str(event),
+            )
 
 
 def require_steady_and_whole(page: Page, site: Site, name: str, *, width: int) -> None:
@@ -129,7 +146,7 @@ def test_every_page_is_accessible_steady_and_whole(
     page = site.page(hub_name, scheme=scheme, width=width)
     try:
         for name, path in pages.items():
-            page.goto(site.root + path.format(request=site.request, group=site.group))
+            page.goto(site.root + path.format(request=site.request, group=site.group, event=site.event))
             require_steady_and_whole(page, site, f"{name}-{scheme}-{width}", width=width)
             if (scheme, width) in AXE_LOOKS:
                 require_accessible(page, name)

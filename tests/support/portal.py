@@ -30,6 +30,7 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
     decisions,
+    events,
     holds,
     invitations,
     notices,
@@ -75,6 +76,7 @@ class PortalUnderTest:
     clock: Clock = field(default_factory=Clock)
     signed_in_by: HubSignIn | None = None
     clients: list[HubClient] = field(default_factory=list)
+    app: FastAPI | None = None
 
     def application(self, *, prefix: str = PREFIX) -> FastAPI:
         self.clients.append(HubClient(self.hub.api_url, SERVICE_TOKEN, timeout_s=5))
@@ -96,9 +98,9 @@ class PortalUnderTest:
             secure_cookies=False,
             clock=self.clock,
         )
-        parent = FastAPI()
-        parent.mount(prefix.rstrip("/"), portal_app(portal))
-        return parent
+        self.app = FastAPI()
+        self.app.mount(prefix.rstrip("/"), portal_app(portal))
+        return self.app
 
     def begin_again(self, database: Path) -> None:
         """Forget everything: the database becomes a copy of ``database``, hub and clock are as at first."""
@@ -301,6 +303,20 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,
         )  # fmt: skip
     return group
+
+
+def with_an_event(portal: PortalUnderTest) -> UUID:
+    """A workshop of this week, which Tomo has joined; return its id."""
+    now = portal.clock()
+    plan = events.Plan(
+        label="Roman Summer School", sizes=("small", "medium"), starts_at=now, most_people=60,
+        ends_at=now + timedelta(days=4), per_person_micro=5_000_000,
+    )  # fmt: skip
+    with portal.database.session_scope() as session:
+        rng = random.Random(1)  # noqa: S311 - the same code each time
+        made = events.make(session, plan, policy=portal.policy, actor="admin", rng=rng, now=now)
+        events.join(session, code=made.code, hub_name="teammate", now=now)
+    return made.id
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

@@ -64,12 +64,48 @@ class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
 
 
+class UnknownEvent(AllocatorError):
+    slug, status = "unknown_event", 404
+
+
+class AlreadyJoined(AllocatorError):
+    slug, status = "already_joined", 409
+
+
+class EventOver(AllocatorError):
+    slug, status = "event_over", 409
+
+
+class EventNotBegun(AllocatorError):
+    slug, status = "event_not_begun", 409
+
+
+class EventFull(AllocatorError):
+    slug, status = "event_full", 409
+
+
+class TooManyTries(AllocatorError):
+    slug, status = "too_many_tries", 429
+
+
 class UnknownSubgroup(AllocatorError):
     slug, status = "unknown_subgroup", 404
 
 
 class UnknownMember(AllocatorError):
     slug, status = "unknown_member", 404
+
+
+class LiveServers(AllocatorError):
+    slug, status = "live_servers", 409
+
+
+class SamePerson(AllocatorError):
+    slug, status = "same_person", 422
+
+
+class NotConfirmed(AllocatorError):
+    slug, status = "not_confirmed", 422
 
 
 class TeamRoleNeeded(AllocatorError):

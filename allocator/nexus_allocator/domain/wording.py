@@ -120,8 +120,23 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_server": lambda f: f"{f['person']} has no running server called {f['server']}.",
     "unknown_request": lambda f: f"There is no request {f['request_id']}.",
     "unknown_invitation": lambda f: "There is no such invitation for you.",
+    "unknown_event": lambda f: "No event has this code; please look at it again.",
+    "already_joined": lambda f: f"You are in {f['event']} already: its credits can pay for your next server.",
+    "event_over": lambda f: f"{f['event']} ended on {f['ended']}.",
+    "event_not_begun": lambda f: f"{f['event']} begins at {f['starts']} UTC; join it from then on.",
+    "event_full": lambda f: (
+        f"{f['event']} is full: {f['most']} people have joined. Ask who holds it for a place."
+    ),
+    "too_many_tries": lambda f: (
+        f"That were {f['most']} tries within {f['minutes']} minutes; please wait so long and try again."
+    ),
     "unknown_subgroup": lambda f: f"{f['team']} has no such sub-group.",
     "unknown_member": lambda f: f"{f['person']} is not in {f['team']}.",
+    "live_servers": lambda f: (
+        f"{f['person']} runs {f['servers']} server{'' if f['servers'] == 1 else 's'}; stop them first."
+    ),
+    "same_person": lambda f: f"{f['person']} is one person already: name two.",
+    "not_confirmed": lambda f: f"Nothing was erased: type the name {f['person']} exactly.",
     "team_role_needed": lambda f: f"In {f['team']} this is for {_listed(f, 'roles')}; you are {f['role']}.",
     "lead_stays": lambda f: f"The lead of {f['team']} hands it over to another member first.",
     "already_member": lambda f: f"{f['person']} is in {f['team']} already.",

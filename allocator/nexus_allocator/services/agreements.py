@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import AgreementChanged
 from nexus_allocator.domain.policy import Agreement
+from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import people
 
@@ -30,6 +32,7 @@ def keep(session: Session, agreement: Agreement, *, now: datetime) -> None:
     kept = people.agreement_text(session, agreement.version)
     if kept is None:
         people.keep_agreement(session, agreement.version, agreement.title, agreement.text_html, now=now)
+        record(session, Act.AGREEMENT_KEPT, None, by=NEXUS, after={"version": agreement.version}, now=now)
     elif (kept.title, kept.text_html) != (agreement.title, agreement.text_html):
         raise AgreementChanged(version=agreement.version)
 

@@ -10,12 +10,14 @@ from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Enforcement
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.spending import WHOLE, Spending
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.services import stops
+from nexus_allocator.services.records import record
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import accounts, holds, ledger, spend_notices
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import SpendNotice
 
 
@@ -74,14 +76,16 @@ def standing(notice: SpendNotice, terms: Enforcement) -> Standing:
 
 def _notice(session: Session, allocation_id: UUID, *, terms: Enforcement, now: datetime) -> int:
     """Write the notice that is due and clear those that no longer hold; return how many were written."""
-    accounts.lock(session, [allocation_id])
+    account_id = accounts.lock(session, [allocation_id])[allocation_id].account_id
     spending = spending_of(session, allocation_id)
     mark = spending.mark(terms.warn_at_percent)
     known = spend_notices.standing(session, allocation_id)
     for notice in known:
         if mark is None or notice.percent > mark:
             notice.cleared_at = now
-            announce(session, "notice_cleared", allocation_id=allocation_id, percent=notice.percent)
+            record(
+                session, Act.NOTICE_CLEARED, account_id, by=NEXUS, after={"percent": notice.percent}, now=now
+            )
     if mark is None or any(notice.percent >= mark for notice in known):
         return 0
     spend_notices.add(
@@ -91,7 +95,8 @@ def _notice(session: Session, allocation_id: UUID, *, terms: Enforcement, now: d
             left_micro=spending.left_micro, at=now, cleared_at=None,
         ),
     )  # fmt: skip
-    announce(session, "noticed", allocation_id=allocation_id, percent=mark, left_micro=spending.left_micro)
+    record(session, Act.NOTICED, account_id, by=NEXUS, now=now,
+           after={"percent": mark, "left_micro": spending.left_micro})  # fmt: skip
     return 1
 
 

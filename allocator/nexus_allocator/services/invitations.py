@@ -13,15 +13,28 @@ from nexus_allocator.domain.errors import (
     NotAllowed,
     UnknownInvitation,
 )
-from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamAct, TeamMoveKind
+from nexus_allocator.domain.records import OPERATOR, Act
+from nexus_allocator.domain.rights import Action
+from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamMoveKind
 from nexus_allocator.services.notices import tell
-from nexus_allocator.services.rights import in_good_standing, lock_team, person_called, team_to_change
+from nexus_allocator.services.records import record
+from nexus_allocator.services.rights import (
+    in_good_standing,
+    lock_team,
+    person_called,
+    team_to_change,
+    themselves,
+)
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import teams
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Invitation, Person, Team
 
-NEEDED = {Role.MEMBER: TeamAct.INVITE, Role.MANAGER: TeamAct.INVITE_MANAGER}
+ACTS = {
+    TeamMoveKind.INVITED: Act.INVITED,
+    TeamMoveKind.INVITATION_WITHDRAWN: Act.INVITATION_WITHDRAWN,
+    TeamMoveKind.DECLINED: Act.INVITATION_ANSWERED,
+}
+NEEDED = {Role.MEMBER: Action.TEAM_INVITE, Role.MANAGER: Action.TEAM_INVITE_MANAGER}
 
 
 def invite(
@@ -56,7 +69,6 @@ def invite_to(
     )  # fmt: skip
     session.add(invitation)
     _keep(session, team, TeamMoveKind.INVITED, actor=actor, invitation=invitation, now=now)
-    announce(session, "invited", team_id=team.id, invitation_id=invitation.id, role=role)
     return invitation
 
 
@@ -65,7 +77,7 @@ def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: date
     known = teams.invitation(session, invitation_id)
     if known is None:
         raise UnknownInvitation()
-    _, actor = team_to_change(session, known[1].slug, TeamAct.INVITE, by=by)
+    _, actor = team_to_change(session, known[1].slug, Action.TEAM_INVITE, by=by)
     invitation, team = _open(session, invitation_id, now=now)
     _close(invitation, InvitationState.WITHDRAWN, now)
     _keep(session, team, TeamMoveKind.INVITATION_WITHDRAWN, actor=actor, invitation=invitation, now=now)
@@ -73,18 +85,19 @@ def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: date
 
 def accept(session: Session, invitation_id: UUID, *, hub_name: str, now: datetime) -> Team:
     """Join the team. Raises UnknownInvitation for another's as for none, InvitationOver, Suspended."""
-    person = in_good_standing(person_called(session, hub_name))
+    person = in_good_standing(themselves(session, hub_name, Action.INVITATION_ANSWER))
     invitation, team = _mine(session, invitation_id, person, now=now)
     _close(invitation, InvitationState.ACCEPTED, now)
+    _record(session, Act.INVITATION_ANSWERED, team, actor=person, invitation=invitation, now=now)
     if teams.membership(session, team.id, person.id) is None:
-        seat(session, team, person, invitation.role, now=now)
+        seat(session, team, person, invitation.role, by=person.id, now=now)
         _tell_inviter(session, invitation, team, person=person, kind=NoticeKind.MEMBER_JOINED, now=now)
     return team
 
 
 def decline(session: Session, invitation_id: UUID, *, hub_name: str, now: datetime) -> Team:
     """Say no. Raises UnknownInvitation, InvitationOver."""
-    person = person_called(session, hub_name)
+    person = themselves(session, hub_name, Action.INVITATION_ANSWER)
     invitation, team = _mine(session, invitation_id, person, now=now)
     _close(invitation, InvitationState.DECLINED, now)
     _keep(session, team, TeamMoveKind.DECLINED, actor=person, invitation=invitation, now=now)
@@ -136,6 +149,15 @@ def _keep(
         session, team.id, kind, actor_id=actor.id if actor else None, subject_id=invitation.person_id,
         facts={"invitation": str(invitation.id), "role": invitation.role.value}, at=now,
     )  # fmt: skip
+    _record(session, ACTS[kind], team, actor=actor, invitation=invitation, now=now)
+
+
+def _record(
+    session: Session, act: Act, team: Team, *, actor: Person | None, invitation: Invitation, now: datetime
+) -> None:
+    after = {"invitation_id": invitation.id, "role": invitation.role, "state": invitation.state}
+    record(session, act, team.id, by=actor.id if actor else OPERATOR, person_id=invitation.person_id,
+           after=after, now=now)  # fmt: skip
 
 
 def _tell_inviter(

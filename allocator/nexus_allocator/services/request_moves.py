@@ -6,10 +6,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.requests import moves_due, require_move
 from nexus_allocator.domain.states import Mover, RequestState
+from nexus_allocator.services.records import record
 from nexus_allocator.store import accounts, requests
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import TierRequest
 
 
@@ -27,7 +29,8 @@ def move(
     require_move(request.state, after, mover)
     before, request.state = request.state, after
     requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
-    announce(session, "request_moved", request_id=request.id, before=before, after=after, actor_id=actor_id)
+    record(session, Act.REQUEST_MOVED, request.id, by=actor_id or NEXUS, person_id=request.person_id,
+           reason=reason, before={"state": before}, after={"state": after}, now=now)  # fmt: skip
 
 
 def renew(session: Session, account_id: UUID, *, by: UUID, now: datetime) -> None:

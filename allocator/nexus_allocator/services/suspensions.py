@@ -6,12 +6,14 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import NotAllowed
+from nexus_allocator.domain.records import Act
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.rights import administrator, person_called
+from nexus_allocator.services.records import record
+from nexus_allocator.services.rights import overseer, person_called
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import holds, people, web_sessions
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Person
 
 
@@ -28,7 +30,8 @@ def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: da
     for hold in holds.open_of_person(session, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.SUSPENDED, actor=actor[:64], note=text, now=now)
         servers.append(ToStop(person.hub_name, hold.server_name))
-    announce(session, "person_suspended", person_id=person.id, actor=actor, servers=len(servers))
+    record(session, Act.PERSON_SUSPENDED, person.id, by=actor, reason=text, after={"servers": len(servers)},
+           now=now)  # fmt: skip
     return servers
 
 
@@ -36,22 +39,26 @@ def suspend_as_administrator(
     session: Session, *, administrator_id: UUID, hub_name: str, reason: str, now: datetime
 ) -> list[ToStop]:
     """As `suspend`. Raises NotAllowed, also to who would suspend themselves."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.PERSON_SUSPEND)
     if actor.hub_name == hub_name:
         raise NotAllowed()
     return suspend(session, hub_name=hub_name, reason=reason, actor=actor.hub_name, now=now)
 
 
-def reinstate(session: Session, *, hub_name: str, actor: str) -> None:
+def reinstate(session: Session, *, hub_name: str, actor: str, now: datetime) -> None:
     """Let the person sign in and launch again. Raises UnknownPerson."""
     person = _locked(session, hub_name)
+    since = person.suspended_at
     person.suspended_at, person.suspension_reason = None, None
-    announce(session, "person_reinstated", person_id=person.id, actor=actor)
+    record(session, Act.PERSON_REINSTATED, person.id, by=actor, before={"suspended_at": since}, now=now)
 
 
-def reinstate_as_administrator(session: Session, *, administrator_id: UUID, hub_name: str) -> None:
+def reinstate_as_administrator(
+    session: Session, *, administrator_id: UUID, hub_name: str, now: datetime
+) -> None:
     """As `reinstate`. Raises NotAllowed."""
-    reinstate(session, hub_name=hub_name, actor=administrator(session, administrator_id).hub_name)
+    actor = overseer(session, administrator_id, Action.PERSON_REINSTATE)
+    reinstate(session, hub_name=hub_name, actor=actor.hub_name, now=now)
 
 
 def _locked(session: Session, hub_name: str) -> Person:

@@ -1,6 +1,6 @@
 """People, their names and numbers, agreements and homes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -14,8 +14,21 @@ def by_identity(session: Session, issuer: str, subject: str) -> Person | None:
     return session.scalar(select(Person).where(Person.issuer == issuer, Person.subject == subject))
 
 
+def by_identity_now(session: Session, issuer: str, subject: str) -> Person | None:
+    """Return whom an identity signs in as: who it was merged into, else its own person."""
+    found = by_identity(session, issuer, subject)
+    if found is None or found.merged_into_id is None:
+        return found
+    return session.get_one(Person, found.merged_into_id)
+
+
 def by_hub_name(session: Session, hub_name: str) -> Person | None:
     return session.scalar(select(Person).where(Person.hub_name == hub_name))
+
+
+def hub_names(session: Session, person_ids: Collection[UUID]) -> dict[UUID, str]:
+    rows = session.execute(select(Person.id, Person.hub_name).where(Person.id.in_(set(person_ids))))
+    return {row[0]: row[1] for row in rows}
 
 
 def by_id(session: Session, person_id: UUID) -> Person | None:

@@ -96,6 +96,7 @@ def announced_stops(session: Session, hold_ids: Sequence[UUID], *, since: dateti
 def search_people(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Person]]:
     """Return how many people match and one page of them, by hub name."""
     query = select(Person).where(_contains(text, Person.display_name, Person.hub_name, Person.email))
+    query = query.where(Person.merged_into_id.is_(None))
     total = session.scalars(select(func.count()).select_from(query.subquery())).one()
     return total, session.scalars(query.order_by(Person.hub_name).limit(limit).offset(offset)).all()
 

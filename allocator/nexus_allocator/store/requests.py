@@ -29,6 +29,10 @@ def living_of_account(session: Session, account_id: UUID) -> Sequence[TierReques
     return session.scalars(found.order_by(TierRequest.decided_at.desc())).all()
 
 
+def every_of_account(session: Session, account_id: UUID) -> Sequence[TierRequest]:
+    return session.scalars(select(TierRequest).where(TierRequest.account_id == account_id)).all()
+
+
 def lock(session: Session, request_id: UUID) -> TierRequest | None:
     """Return the request with its account's allocation locked first: the order every transaction locks in."""
     allocation = select(Allocation.id).join(TierRequest, TierRequest.account_id == Allocation.account_id)

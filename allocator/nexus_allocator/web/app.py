@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -22,13 +22,17 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    events,
+    identities,
     pool,
+    records,
     requests,
     servers,
     sign_in,
     teams,
 )
 from nexus_allocator.web.security import SecurityHeaders
+from nexus_allocator.web.sessions import allowed
 
 log = logging.getLogger("nexus_allocator.web")
 STATIC = Path(__file__).parent / "static"
@@ -36,11 +40,27 @@ STATIC = Path(__file__).parent / "static"
 
 def portal_app(portal: Portal) -> ASGIApp:
     """Return the portal's application; mount it at ``portal.prefix`` without the last slash."""
-    app = FastAPI(title="Roman Research Nexus portal", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Roman Research Nexus portal", openapi_url=None, docs_url=None, redoc_url=None,
+        dependencies=[Depends(allowed)],
+    )  # fmt: skip
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
-    for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
+    for module in (
+        sign_in,
+        accounts,
+        servers,
+        requests,
+        administration,
+        teams,
+        pool,
+        agreement,
+        care,
+        records,
+        events,
+        identities,
+    ):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

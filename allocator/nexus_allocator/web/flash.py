@@ -42,6 +42,17 @@ NOTICES: dict[str, Notice] = {
     "let-through": Notice("good", "New launches go through."),
     "accepted": Notice("good", "You accepted the user agreement."),
     "put-away": Notice("good", "Put away."),
+    "identity-changed": Notice("good", "Changed. The person signs in again."),
+    "merged": Notice("good", "The two are one person now."),
+    "erased": Notice("good", "Erased: a pseudonym stands in the place of the person."),
+    "joined-event": Notice(
+        "good", "You are in. The event's credits can pay for your next server: choose it there."
+    ),
+    "event-made": Notice("good", "The event was made. Give its code to who may join."),
+    "event-ended": Notice(
+        "good",
+        "The event has ended; what was not used went back. Running servers go on to their planned end.",
+    ),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

@@ -2,7 +2,12 @@
 
 from alembic import context
 
-from nexus_allocator.store import tables  # noqa: F401 - the tables register themselves with Base
+from nexus_allocator.store import (  # noqa: F401 - they register themselves
+    care_tables,
+    event_tables,
+    record_tables,
+    tables,
+)
 from nexus_allocator.store.base import Base
 
 context.configure(
