@@ -288,3 +288,19 @@ class NotHeldHere(AllocatorError):
 
 class PlaceBusy(AllocatorError):
     slug, status = "place_busy", 409
+
+
+class PurgeTooSoon(AllocatorError):
+    slug, status = "purge_too_soon", 409
+
+
+class PurgePhase(AllocatorError):
+    slug, status = "purge_phase", 409
+
+
+class BadPurgeTerms(AllocatorError):
+    slug, status = "bad_purge_terms", 422
+
+
+class UnknownPlan(AllocatorError):
+    slug, status = "unknown_plan", 404
