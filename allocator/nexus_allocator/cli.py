@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
+from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
@@ -65,6 +66,8 @@ app.add_typer(event_app, name="event")
 app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")
 app.command()(simulate)
+app.command()(deliver)
+app.add_typer(webhook_app, name="webhook")
 app.command()(log)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]

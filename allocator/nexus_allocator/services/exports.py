@@ -43,10 +43,15 @@ def servers(session: Session, *, query: str, now: datetime) -> Iterator[str]:
     yield _csv([_cells(_server(server)) for server in found])
 
 
+REQUEST_COLUMNS = (
+    "request", "hub name", "account", "tier", "tier before", "state", "sent", "decided", "asked credits",
+    "awarded credits", "ends", "title", "justification", "reason",
+)  # fmt: skip
+
+
 def requests(session: Session, *, query: str) -> Iterator[str]:
     """Yield the requests whose person, account or title contains ``query``, the latest first."""
-    yield _csv([("request", "hub name", "account", "tier", "tier before", "state", "sent", "decided",
-                 "asked credits", "awarded credits", "ends", "title", "justification", "reason")])  # fmt: skip
+    yield _csv([REQUEST_COLUMNS])
     yield from _paged(
         lambda number: portal_lists.every_request(session, query=query, number=number), _request
     )

@@ -26,6 +26,7 @@ from nexus_allocator.web.routes import (
     events,
     exports,
     identities,
+    mail,
     pool,
     questions,
     records,
@@ -33,6 +34,7 @@ from nexus_allocator.web.routes import (
     servers,
     sign_in,
     teams,
+    webhooks,
 )
 from nexus_allocator.web.security import SecurityHeaders
 from nexus_allocator.web.sessions import allowed
@@ -68,6 +70,8 @@ def portal_app(portal: Portal) -> ASGIApp:
         exports,
     ):
         app.include_router(module.router)
+    for router in (mail.router, mail.administration, webhooks.router):
+        app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     # Around everything: the page that tells of a bug is made outside of an application's own middleware.

@@ -19,7 +19,7 @@ from nexus_pipeline.psf.grid import PsfGrid
 Floats = NDArray[np.float64]
 
 _COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
-_UNSEEN_SIGMA: Final = 0.01
+_UNSEEN_SIGMA: Final = 0.03
 _SOURCES: Final = 512
 """How many sources a thread fits before it takes the next lot."""
 
