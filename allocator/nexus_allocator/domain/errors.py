@@ -24,6 +24,16 @@ class NotAllowed(AllocatorError):
     slug, status = "not_allowed", 403
 
 
+class ScopeNeeded(AllocatorError):
+    """The person may, their token may not."""
+
+    slug, status = "scope_needed", 403
+
+
+class KeyReused(AllocatorError):
+    slug, status = "key_reused", 422
+
+
 class AgreementRequired(AllocatorError):
     slug, status = "agreement_required", 403
 

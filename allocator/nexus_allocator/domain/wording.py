@@ -107,6 +107,8 @@ def _listed(facts: Facts, key: str) -> str:
 SENTENCES: dict[str, Callable[[Facts], str]] = {
     "invalid_token": lambda f: "The token is missing or not the right one.",
     "not_allowed": lambda f: "This is for administrators.",
+    "scope_needed": lambda f: f"Your token may not do this; it needs one of {_listed(f, 'scopes')}.",
+    "key_reused": lambda f: "This Idempotency-Key was used for another request; take a new one.",
     "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
     "suspended": lambda f: (
         "This person is suspended; please write to the help desk."
