@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
+from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
@@ -34,6 +35,7 @@ from nexus_allocator.domain.wording import sentence
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     allocations,
+    answers,
     demo,
     endings,
     events,
@@ -63,6 +65,8 @@ app.add_typer(team_app, name="team")
 app.add_typer(event_app, name="event")
 app.add_typer(person_app, name="person")
 app.command()(simulate)
+app.command()(deliver)
+app.add_typer(webhook_app, name="webhook")
 app.command()(log)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
@@ -180,6 +184,8 @@ def turn() -> None:
         made = request_moves.turn_all(database, policy=policy, now=_now())
         ended = events.turn_all(database, now=_now())
         ended += endings.turn_all(database, policy=policy, now=_now())
+        with database.session_scope() as session:
+            answers.forget_old(session, now=_now())
     typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 

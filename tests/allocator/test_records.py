@@ -33,6 +33,11 @@ UNRECORDED = {
     "web_sessions.open_session": "a browser's session",
     "web_sessions.close_session": "a browser's session",
     "events.note_try": "a try of a code",
+    **dict.fromkeys(("outbox.enqueue", "digests.gather"), "the outbox's row; what it tells has a record"),
+    **dict.fromkeys(("delivery._claimed", "delivery._keep", "delivery.forget_old"), "how a row fared"),
+    "webhooks.note_failure": "how an endpoint fares; switching it off has a record",
+    "delivery._count": "no row: a sum",
+    "answers.forget_old": "what programs were answered days ago",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",
 }  # fmt: skip

@@ -26,6 +26,7 @@ from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.domain.webhooks import Reach
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
@@ -40,6 +41,7 @@ from nexus_allocator.services import (
     stops,
     teams,
 )
+from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -50,6 +52,7 @@ PREFIX = "/services/nexus/"
 TEAM = "wide-field-demo"
 NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
 GRACE_MINUTES = 10
+VAULT = Vault("a key for tests", Reach.PUBLIC)
 JUSTIFICATION = (
     "We measure the shapes of 40,000 galaxies in the simulated high-latitude survey and compare two PSF "
     "models. Pilot runs on 3 detectors took 0.4 h each on a Small server; the whole field needs about "
@@ -97,6 +100,7 @@ class PortalUnderTest:
             hub_public_url=self.hub.url,
             secure_cookies=False,
             clock=self.clock,
+            vault=VAULT,
         )
         self.app = FastAPI()
         self.app.mount(prefix.rstrip("/"), portal_app(portal))

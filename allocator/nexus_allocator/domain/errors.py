@@ -24,6 +24,16 @@ class NotAllowed(AllocatorError):
     slug, status = "not_allowed", 403
 
 
+class ScopeNeeded(AllocatorError):
+    """The person may, their token may not."""
+
+    slug, status = "scope_needed", 403
+
+
+class KeyReused(AllocatorError):
+    slug, status = "key_reused", 422
+
+
 class AgreementRequired(AllocatorError):
     slug, status = "agreement_required", 403
 
@@ -62,6 +72,30 @@ class UnknownRequest(AllocatorError):
 
 class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
+
+
+class UnknownOutgoing(AllocatorError):
+    slug, status = "unknown_outgoing", 404
+
+
+class UnknownEndpoint(AllocatorError):
+    slug, status = "unknown_endpoint", 404
+
+
+class EndpointRegistered(AllocatorError):
+    slug, status = "endpoint_registered", 409
+
+
+class SecretUnreadable(AllocatorError):
+    slug, status = "secret_unreadable", 409
+
+
+class BadUrl(AllocatorError):
+    slug, status = "bad_url", 422
+
+
+class BadEvents(AllocatorError):
+    slug, status = "bad_events", 422
 
 
 class UnknownEvent(AllocatorError):

@@ -107,6 +107,8 @@ def _listed(facts: Facts, key: str) -> str:
 SENTENCES: dict[str, Callable[[Facts], str]] = {
     "invalid_token": lambda f: "The token is missing or not the right one.",
     "not_allowed": lambda f: "This is for administrators.",
+    "scope_needed": lambda f: f"Your token may not do this; it needs one of {_listed(f, 'scopes')}.",
+    "key_reused": lambda f: "This Idempotency-Key was used for another request; take a new one.",
     "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
     "suspended": lambda f: (
         "This person is suspended; please write to the help desk."
@@ -120,6 +122,12 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_server": lambda f: f"{f['person']} has no running server called {f['server']}.",
     "unknown_request": lambda f: f"There is no request {f['request_id']}.",
     "unknown_invitation": lambda f: "There is no such invitation for you.",
+    "unknown_outgoing": lambda f: "There is no such row in the outbox.",
+    "unknown_endpoint": lambda f: "There is no such endpoint.",
+    "endpoint_registered": lambda f: f"{f['url']} is registered already.",
+    "secret_unreadable": lambda f: "The secret was sealed with another key; rotate it.",
+    "bad_url": lambda f: f"{f['url']!r} can't be an endpoint: give {f['must_be']}.",
+    "bad_events": lambda f: f"Choose events among {_listed(f, 'known')}.",
     "unknown_event": lambda f: "No event has this code; please look at it again.",
     "already_joined": lambda f: f"You are in {f['event']} already: its credits can pay for your next server.",
     "event_over": lambda f: f"{f['event']} ended on {f['ended']}.",
