@@ -193,7 +193,7 @@ def waiting_requests(session: Session) -> tuple[RequestRow, ...]:
 def every_request(session: Session, *, query: str, number: int) -> tuple[RequestRow, ...]:
     """Return one page of the requests whose person, account or title contains ``query``, the latest first."""
     rows = portal_reading.search_requests(session, query, limit=PAGE, offset=(number - 1) * PAGE)
-    return _request_rows(session, rows, viewer=None)
+    return request_rows(session, rows, viewer=None)
 
 
 def decided_requests(session: Session) -> tuple[RequestRow, ...]:
