@@ -139,8 +139,8 @@ def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
 
 def search_requests(session: Session, text: str, *, limit: int, offset: int) -> Sequence[TierRequest]:
     """Return one page of the requests whose person, account or title matches, the latest first."""
-    people = select(Person.id).where(contains(text, Person.display_name, Person.hub_name))
-    accounts = select(Account.id).where(contains(text, Account.slug, Account.label))
+    people = select(Person.id).where(containing(text, Person.display_name, Person.hub_name))
+    accounts = select(Account.id).where(containing(text, Account.slug, Account.label))
     wanted = or_(
         TierRequest.person_id.in_(people), TierRequest.account_id.in_(accounts),
         TierRequest.title.icontains(text, autoescape=True),
