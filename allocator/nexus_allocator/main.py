@@ -1,6 +1,7 @@
 """Builds the app: routers, error handlers, the meter's thread, the portal; nothing else."""
 
 import logging
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,12 +17,14 @@ from nexus_allocator.api import lab as lab_routes
 from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
+from nexus_allocator.carriers import carriers_of, vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import agreements, rates
+from nexus_allocator.services.delivery_loop import DeliveryLoop
 from nexus_allocator.services.meter_loop import MeterLoop
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.store.session import Database
@@ -49,6 +52,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
     portal = _portal(settings, policy, database, hub)
     meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=utc_now)
+    deliverer = _deliverer(settings, database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -57,9 +61,11 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
             rates.keep(session, policy.rate_card, now=utc_now())
             agreements.keep(session, policy.agreement, now=utc_now())
         meter.start()
+        deliverer.start()
         try:
             yield
         finally:
+            deliverer.stop()
             meter.stop()
             hub.close()
             portal.sign_in.close()
@@ -85,6 +91,13 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     return app
 
 
+def _deliverer(settings: Settings, database: Database) -> DeliveryLoop:
+    rng = random.Random()  # noqa: S311 - spreads attempts, hides nothing
+    return DeliveryLoop(
+        database, carriers_of(settings), clock=utc_now, rng=rng, lease=settings.delivery_lease
+    )
+
+
 def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClient) -> Portal:
     return Portal(
         session_scope=database.session_scope,
@@ -102,6 +115,8 @@ def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClie
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
         clock=utc_now,
+        tiers_file=settings.tiers_file,
+        vault=vault_of(settings),
     )
 
 

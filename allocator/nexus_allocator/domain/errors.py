@@ -74,6 +74,46 @@ class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
 
 
+class UnknownAnnouncement(AllocatorError):
+    slug, status = "unknown_announcement", 404
+
+
+class UnknownQuestion(AllocatorError):
+    slug, status = "unknown_question", 404
+
+
+class QuestionRunning(AllocatorError):
+    slug, status = "question_running", 409
+
+
+class BadChanges(AllocatorError):
+    slug, status = "bad_changes", 422
+
+
+class UnknownOutgoing(AllocatorError):
+    slug, status = "unknown_outgoing", 404
+
+
+class UnknownEndpoint(AllocatorError):
+    slug, status = "unknown_endpoint", 404
+
+
+class EndpointRegistered(AllocatorError):
+    slug, status = "endpoint_registered", 409
+
+
+class SecretUnreadable(AllocatorError):
+    slug, status = "secret_unreadable", 409
+
+
+class BadUrl(AllocatorError):
+    slug, status = "bad_url", 422
+
+
+class BadEvents(AllocatorError):
+    slug, status = "bad_events", 422
+
+
 class UnknownEvent(AllocatorError):
     slug, status = "unknown_event", 404
 
@@ -278,3 +318,19 @@ class NotHeldHere(AllocatorError):
 
 class PlaceBusy(AllocatorError):
     slug, status = "place_busy", 409
+
+
+class PurgeTooSoon(AllocatorError):
+    slug, status = "purge_too_soon", 409
+
+
+class PurgePhase(AllocatorError):
+    slug, status = "purge_phase", 409
+
+
+class BadPurgeTerms(AllocatorError):
+    slug, status = "bad_purge_terms", 422
+
+
+class UnknownPlan(AllocatorError):
+    slug, status = "unknown_plan", 404

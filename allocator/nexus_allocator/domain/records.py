@@ -34,6 +34,7 @@ class Act(StrEnum):
     IDENTITY_CHANGED = "identity_changed"
     PEOPLE_MERGED = "people_merged"
     PERSON_ERASED = "person_erased"
+    MAIL_CHOSEN = "mail_chosen"
     ACCOUNT_OPENED = "account_opened"
     GRANTED = "granted"
     CORRECTED = "corrected"
@@ -80,6 +81,12 @@ class Act(StrEnum):
     POOL_BRAKE_OFF = "pool_brake_off"
     RATE_CARD_KEPT = "rate_card_kept"
     AGREEMENT_KEPT = "agreement_kept"
+    OUTGOING_RETRIED = "outgoing_retried"
+    ENDPOINT_REGISTERED = "endpoint_registered"
+    ENDPOINT_ROTATED = "endpoint_rotated"
+    ENDPOINT_SWITCHED = "endpoint_switched"
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    ENDPOINT_REMOVED = "endpoint_removed"
 
 
 _OF_PEOPLE = {
@@ -92,6 +99,7 @@ _OF_PEOPLE = {
     Act.IDENTITY_CHANGED,
     Act.PEOPLE_MERGED,
     Act.PERSON_ERASED,
+    Act.MAIL_CHOSEN,
 }
 _OF_ACCOUNTS = {
     Act.ACCOUNT_OPENED,

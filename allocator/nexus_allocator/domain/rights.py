@@ -74,7 +74,13 @@ class Action(StrEnum):
     FORECAST_SEE = "forecast.see"
     POOL_SEE = "pool.see"
     LAUNCHES_HOLD = "launches.hold"
+    MAIL_CHOOSE = "mail.choose"
+    OUTBOX_SEE = "outbox.see"
+    OUTBOX_RETRY = "outbox.retry"
+    WEBHOOK_KEEP = "webhook.keep"
     LOG_SEE = "log.see"
+    ANNOUNCE = "announce"
+    WHAT_IF = "what-if"
     EVENT_SEE = "event.see"
     EVENT_MAKE = "event.make"
     EVENT_END = "event.end"
@@ -145,7 +151,13 @@ TABLE: Mapping[Action, Cells] = {
     Action.FORECAST_SEE: OVERSEEN,
     Action.POOL_SEE: OVERSEEN,
     Action.LAUNCHES_HOLD: OVERSEEN,
+    Action.MAIL_CHOOSE: OWNER,
+    Action.OUTBOX_SEE: ADMINISTERED,
+    Action.OUTBOX_RETRY: ADMINISTERED,
+    Action.WEBHOOK_KEEP: OVERSEEN,
     Action.LOG_SEE: OVERSEEN,
+    Action.ANNOUNCE: OVERSEEN,
+    Action.WHAT_IF: OVERSEEN,
     Action.EVENT_SEE: OVERSEEN,
     Action.EVENT_MAKE: OVERSEEN,
     Action.EVENT_END: OVERSEEN,

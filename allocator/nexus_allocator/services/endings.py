@@ -4,7 +4,7 @@ Nothing here stops a server. One that runs when its allocation ends goes on to i
 that were set aside for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,11 +15,13 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import RENEWABLE
 from nexus_allocator.domain.states import EntryKind, HoldState, NoticeKind, TierSlug
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import allocations
 from nexus_allocator.services.holds import reading_of
-from nexus_allocator.services.notices import tell
+from nexus_allocator.services.notices import owners, tell
 from nexus_allocator.services.records import record
-from nexus_allocator.store import accounts, holds, ledger, requests, teams
+from nexus_allocator.services.webhooks import emit
+from nexus_allocator.store import accounts, holds, ledger, requests
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Account, Allocation, TierRequest
 
@@ -203,13 +205,7 @@ def _tell_owners(
     facts: Mapping[str, object],
     now: datetime,
 ) -> None:
-    for person_id in _owners(session, account):
+    told = {"account": account.slug, "notice": kind.value, "days": facts.get("days")}
+    emit(session, EventKind.ALLOCATION_TOLD, key=f"{kind}/{account.id}/{key}", facts=told, now=now)
+    for person_id in owners(session, account):
         tell(session, person_id, kind, key=f"{kind}/{account.id}/{key}", facts=facts, now=now)
-
-
-def _owners(session: Session, account: Account) -> Sequence[UUID]:
-    """Return who is told about an account: its person, or who leads and manages its team."""
-    if account.person_id is not None:
-        return [account.person_id]
-    assert account.team_id is not None  # noqa: S101 - the table has one owner
-    return teams.leading(session, account.team_id)

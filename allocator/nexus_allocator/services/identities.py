@@ -25,7 +25,17 @@ from nexus_allocator.domain.states import Role, TierSlug
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.records import By, record
 from nexus_allocator.services.rights import in_good_standing, lock_team, overseer, person_called
-from nexus_allocator.store import accounts, holds, identities, ledger, people, requests, teams, web_sessions
+from nexus_allocator.store import (
+    accounts,
+    holds,
+    identities,
+    ledger,
+    outbox,
+    people,
+    requests,
+    teams,
+    web_sessions,
+)
 from nexus_allocator.store.tables import Account, Home, Person
 
 LONGEST_EMAIL = 254
@@ -92,6 +102,8 @@ def merge(session: Session, *, keep: str, gone: str, reason: str, actor: By, now
         session.add(Home(person_id=kept.id, name=kept.home_folder, created_at=now))
     left.merged_into_id, left.suspended_at, left.suspension_reason = kept.id, now, MERGED
     web_sessions.remove_of(session, left.id)
+    # Which mail they get is what who stays has chosen.
+    outbox.forget_choices(session, left.id)
     record(session, Act.PEOPLE_MERGED, kept.id, by=actor, person_id=left.id, reason=text, now=now,
            after={"merged_id": left.id, "moved_micro": moved_micro, **moved})  # fmt: skip
     return Merged(moved, moved_micro, home.name if home else None)

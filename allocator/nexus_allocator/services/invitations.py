@@ -13,9 +13,11 @@ from nexus_allocator.domain.errors import (
     NotAllowed,
     UnknownInvitation,
 )
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamMoveKind
+from nexus_allocator.services import outbox
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import (
@@ -69,7 +71,19 @@ def invite_to(
     )  # fmt: skip
     session.add(invitation)
     _keep(session, team, TeamMoveKind.INVITED, actor=actor, invitation=invitation, now=now)
+    _write(session, invitation, team, actor=actor, now=now)
     return invitation
+
+
+def _write(
+    session: Session, invitation: Invitation, team: Team, *, actor: Person | None, now: datetime
+) -> None:
+    facts = {
+        "invitation": str(invitation.id), "team": team.label, "role": invitation.role.value,
+        "by": actor.display_name if actor else None, "until": invitation.expires_at.date().isoformat(),
+    }  # fmt: skip
+    key = f"{LetterKind.INVITED}/{invitation.id}"
+    outbox.mail(session, invitation.person_id, LetterKind.INVITED, key=key, facts=facts, now=now)
 
 
 def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: datetime) -> None:

@@ -12,6 +12,7 @@ from nexus_allocator.domain.care import ERASED_TEXT
 from nexus_allocator.domain.states import HoldState, InvitationState
 from nexus_allocator.store.api_tables import KeptAnswer
 from nexus_allocator.store.event_tables import JoinTry
+from nexus_allocator.store.outbox_tables import MailPreference, Outgoing
 from nexus_allocator.store.record_tables import Record
 from nexus_allocator.store.tables import (
     ApprovedGrant,
@@ -70,6 +71,8 @@ def parts(whose: Whose) -> list[Part]:
     found = [
         Part("portal sessions", WebSession, WebSession.person_id == mine),
         Part("notices left for them", PortalNotice, PortalNotice.person_id == mine),
+        Part("mail to them, and calls about them", Outgoing, Outgoing.person_id == mine),
+        Part("which mail they chose", MailPreference, MailPreference.person_id == mine),
         Part("tries of join codes", JoinTry, JoinTry.person_id == mine),
         Part("answers kept for their programs", KeptAnswer, KeptAnswer.person_id == mine),
         Part("the home's name", Home, Home.person_id == mine),
@@ -112,7 +115,26 @@ def in_others_rows(session: Session, whose: Whose) -> list[Callable[[], None]]:
         facts = {key: instead if value == name else value for key, value in notice.facts.items()}
         if facts != notice.facts:
             found.append(_setter(notice, "facts", facts))
+    return found + _in_outbox(session, whose)
+
+
+def _in_outbox(session: Session, whose: Whose) -> list[Callable[[], None]]:
+    """Return what puts the pseudonym into mail to others and into events."""
+    found: list[Callable[[], None]] = []
+    names = {whose.hub_name, whose.display_name}
+    named = or_(*(_holds(Outgoing.facts, name) for name in names))
+    others = Outgoing.person_id.is_distinct_from(whose.person_id)
+    for row in session.scalars(select(Outgoing).where(named, others)):
+        facts = _instead(row.facts, names, whose.pseudonym)
+        if facts != row.facts:
+            found.append(_setter(row, "facts", facts))
     return found
+
+
+def _instead(value: Any, names: set[str], pseudonym: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _instead(each, names, pseudonym) for key, each in value.items()}
+    return pseudonym if isinstance(value, str) and value in names else value
 
 
 def _setter(row: Any, name: str, value: object) -> Callable[[], None]:

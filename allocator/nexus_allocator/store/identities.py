@@ -19,6 +19,7 @@ MOVED = (
     "portal_notice.person_id",
     "join_try.person_id",
     "question.asked_by",
+    "outgoing.person_id",
 )
 # What takes more than another id; the service sees to each.
 BY_HAND = (
@@ -28,13 +29,19 @@ BY_HAND = (
     "acceptance.person_id",
     "home.person_id",
     "web_session.person_id",
+    "mail_preference.person_id",
     "person.merged_into_id",
 )
 # Who did something then: history, which is not rewritten; the id leads to who they are now.
 LEFT = (
-    "team_move.actor_id", "team_move.subject_id", "request_move.actor_id", "tier_request.decided_by",
-    "kept_answer.person_id", "entering.administrator_id",
-)  # fmt: skip
+    "team_move.actor_id",
+    "team_move.subject_id",
+    "request_move.actor_id",
+    "tier_request.decided_by",
+    "webhook_endpoint.created_by",
+    "kept_answer.person_id",
+    "entering.administrator_id",
+)
 
 
 def references() -> set[str]:

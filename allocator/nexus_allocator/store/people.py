@@ -89,6 +89,20 @@ def acceptances(session: Session, person_id: UUID) -> Sequence[Acceptance]:
     return session.scalars(found.order_by(Acceptance.accepted_at.desc())).all()
 
 
+def bound_before(session: Session, version: str) -> Sequence[UUID]:
+    """Return who accepted an agreement, but not this version; who is suspended accepts nothing now."""
+    accepted = select(Acceptance.person_id).where(Acceptance.version == version)
+    found = select(Acceptance.person_id).distinct().join(Person, Person.id == Acceptance.person_id)
+    rows = found.where(Person.suspended_at.is_(None), Acceptance.person_id.not_in(accepted))
+    return session.scalars(rows.order_by(Acceptance.person_id)).all()
+
+
+def administrators(session: Session) -> Sequence[UUID]:
+    """Return the administrators in good standing."""
+    found = select(Person.id).where(Person.is_administrator.is_(True), Person.suspended_at.is_(None))
+    return session.scalars(found.order_by(Person.id)).all()
+
+
 def agreement_text(session: Session, version: str) -> AgreementText | None:
     return session.get(AgreementText, version)
 

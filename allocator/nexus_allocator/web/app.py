@@ -21,16 +21,21 @@ from nexus_allocator.web.routes import (
     accounts,
     administration,
     agreement,
+    announcements,
     care,
     enterings,
     events,
+    exports,
     identities,
+    mail,
     pool,
+    questions,
     records,
     requests,
     servers,
     sign_in,
     teams,
+    webhooks,
 )
 from nexus_allocator.web.security import SecurityHeaders
 from nexus_allocator.web.sessions import allowed
@@ -62,8 +67,13 @@ def portal_app(portal: Portal) -> ASGIApp:
         events,
         identities,
         enterings,
+        announcements,
+        questions,
+        exports,
     ):
         app.include_router(module.router)
+    for router in (mail.router, mail.administration, webhooks.router):
+        app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     # Around everything: the page that tells of a bug is made outside of an application's own middleware.

@@ -7,8 +7,10 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     care_tables,
     entering_tables,
     event_tables,
+    outbox_tables,
     record_tables,
     tables,
+    webhook_tables,
 )
 from nexus_allocator.store.base import Base
 
