@@ -18,7 +18,9 @@ from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, webhook_app
+from nexus_allocator.cli_overview import server_app, show_app
 from nexus_allocator.cli_people import person_app
+from nexus_allocator.cli_requests import request_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -63,6 +65,9 @@ from nexus_allocator.store.session import Database
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
+app.add_typer(request_app, name="request")
+app.add_typer(show_app, name="show")
+app.add_typer(server_app, name="server")
 app.add_typer(event_app, name="event")
 app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")

@@ -20,6 +20,10 @@ def _was(count: int) -> str:
 FILES = "What you put into its folder stays with the team; your home is yours as before."
 
 
+def _called(facts: Facts) -> str:
+    return f" “{facts['server']}”" if facts["server"] else ""
+
+
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
@@ -65,7 +69,7 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
         "your own account is as before."
     ),
     NoticeKind.SERVER_ENTERED: lambda f: (
-        f"An administrator, {f['person']}, may enter your {f['server']} until {f['until']} UTC. "
+        f"An administrator, {f['person']}, may enter your server{_called(f)} until {f['until']} UTC. "
         f"Reason given: {f['reason']}"
     ),
     NoticeKind.LEADS_TEAM: lambda f: (

@@ -130,7 +130,7 @@ TABLE: Mapping[Action, Cells] = {
     Action.NOTICE_SEE: OWNER,
     Action.NOTICE_PUT_AWAY: OWNER,
     Action.SERVER_SEE: {**OWNER, **OVERSEEN},
-    Action.SERVER_STOP: {**OWNER, **ADMINISTERED, **ITSELF},
+    Action.SERVER_STOP: {**OWNER, **OVERSEEN, **ITSELF},
     Action.SERVER_KEEP: OWNER,
     # With a reason and for a while: `services/enterings.py`.
     Action.SERVER_ENTER: ADMINISTERED,

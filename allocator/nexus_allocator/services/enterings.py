@@ -76,7 +76,7 @@ def begin(
         until=min(now + timedelta(minutes=minutes), hold.until), hold=hold, administrator=actor,
     )  # fmt: skip
     enterings.add(session, row)
-    facts = {"person": actor.hub_name, "server": server_name or "server", "reason": text,
+    facts = {"person": actor.hub_name, "server": server_name, "reason": text,
              "until": row.until.strftime("%Y-%m-%d %H:%M")}  # fmt: skip
     tell(session, hold.person_id, NoticeKind.SERVER_ENTERED, key=f"entering/{row.id}", facts=facts, now=now)
     record(session, Act.SERVER_ENTERED, hold.id, by=actor.id, person_id=hold.person_id, reason=text,

@@ -1,0 +1,164 @@
+"""`nexus-allocator request`: what waits for a decision, and deciding it in an administrator's name."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from sqlalchemy.orm import Session
+
+from nexus_allocator.config import read_database_settings
+from nexus_allocator.domain.credits import MICRO, shown
+from nexus_allocator.domain.errors import BadAmount
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services import decisions, portal_lists, rights
+from nexus_allocator.services.portal_lists import RequestRow
+from nexus_allocator.store.session import Database
+from nexus_allocator.store.tables import TierRequest
+
+request_app = typer.Typer(no_args_is_help=True, help="Requests for more, and what is answered.")
+DAY = ["%Y-%m-%d"]
+As = Annotated[
+    str, typer.Option("--as", help="The administrator who decides: their name stands at the decision.")
+]
+Reason = Annotated[str, typer.Option("--reason", help="The applicant reads it.")]
+Decide = Callable[[Session, UUID, datetime], TierRequest]
+
+
+@request_app.command("list")
+def show_all(
+    decided: Annotated[bool, typer.Option("--decided", help="The last decisions instead.")] = False,
+) -> None:
+    """Print the requests that wait, the longest waiting first."""
+    with _reading() as session:
+        rows = portal_lists.decided_requests(session) if decided else portal_lists.waiting_requests(session)
+    for row in rows:
+        typer.echo("\t".join(_words(row)))
+
+
+@request_app.command("show")
+def show(request_id: UUID) -> None:
+    """Print one request, its moves, and the account as it stands."""
+    with _reading() as session:
+        row, account = portal_lists.request(session, request_id=request_id, now=_now())
+    typer.echo("\t".join(_words(row)))
+    typer.echo(f"{account.label}: {shown(account.sums.available_micro)} credits available")
+    typer.echo(row.justification)
+    for move in row.history:
+        typer.echo(
+            "\t".join([f"{move.at:%Y-%m-%d %H:%M}", move.after, move.by or "nexus", move.reason or ""])
+        )
+
+
+@request_app.command("review")
+def review(request_id: UUID, administrator: As) -> None:
+    """Take a request into review."""
+    _decide(
+        administrator,
+        request_id,
+        lambda session, who, now: decisions.review(
+            session, request_id=request_id, administrator_id=who, now=now
+        ),
+    )
+
+
+@request_app.command("award")
+def award(
+    request_id: UUID,
+    administrator: As,
+    *,
+    credits: Annotated[str | None, typer.Option(help="As the tier states, unless given.")] = None,  # noqa: A002
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=DAY, help="The last UTC day; as the tier states.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="The applicant reads it.")] = None,
+) -> None:
+    """Say yes, in whole or in part: the credits are granted at once."""
+    ends = last.replace(tzinfo=UTC) + timedelta(days=1) if last else None
+    given = decisions.Award(_micro(credits), None, ends, note)
+    policy = load_policy(read_database_settings().tiers_file)
+    _decide(
+        administrator,
+        request_id,
+        lambda session, who, now: decisions.award(
+            session, policy=policy, request_id=request_id, administrator_id=who, award=given, now=now
+        ),
+    )
+
+
+@request_app.command("deny")
+def deny(request_id: UUID, administrator: As, reason: Reason) -> None:
+    """Say no, with a reason."""
+    _decide(
+        administrator,
+        request_id,
+        lambda session, who, now: decisions.deny(
+            session, request_id=request_id, administrator_id=who, reason=reason, now=now
+        ),
+    )
+
+
+@request_app.command("return")
+def send_back(request_id: UUID, administrator: As, reason: Reason) -> None:
+    """Return a request to be revised."""
+    _decide(
+        administrator,
+        request_id,
+        lambda session, who, now: decisions.send_back(
+            session, request_id=request_id, administrator_id=who, reason=reason, now=now
+        ),
+    )
+
+
+def _decide(administrator: str, request_id: UUID, decide: Decide) -> None:
+    with _database() as database, database.session_scope() as session:
+        who = rights.person_called(session, administrator).id
+        state = decide(session, who, _now()).state
+    typer.echo(f"request {request_id} is {state}")
+
+
+def _words(row: RequestRow) -> list[str]:
+    asked = "" if row.asked_micro is None else f"asks for about {shown(row.asked_micro)} credits"
+    return [
+        str(row.id),
+        f"{row.submitted_at:%Y-%m-%d}",
+        row.hub_name,
+        row.account,
+        row.tier,
+        row.state,
+        asked,
+    ]
+
+
+def _micro(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        micro = Decimal(text) * MICRO
+    except InvalidOperation as error:
+        raise BadAmount(amount=text[:20], must_be="a number of credits") from error
+    if not micro.is_finite() or micro != micro.to_integral_value():
+        raise BadAmount(amount=text[:20], must_be="a number of credits with at most six decimals")
+    return int(micro)
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    database = Database(read_database_settings().database_url, threads=1)
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def _reading() -> Iterator[Session]:
+    with _database() as database, database.reading_scope() as session:
+        yield session
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
