@@ -35,6 +35,7 @@ from nexus_allocator.domain.wording import sentence
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     allocations,
+    answers,
     demo,
     endings,
     events,
@@ -183,6 +184,8 @@ def turn() -> None:
         made = request_moves.turn_all(database, policy=policy, now=_now())
         ended = events.turn_all(database, now=_now())
         ended += endings.turn_all(database, policy=policy, now=_now())
+        with database.session_scope() as session:
+            answers.forget_old(session, now=_now())
     typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 

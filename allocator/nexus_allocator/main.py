@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
+from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
 from nexus_allocator.carriers import carriers_of, vault_of
@@ -72,7 +73,8 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
 
     app = FastAPI(
         title="Nexus allocation service", lifespan=lifespan, docs_url=None, redoc_url=None,
-        dependencies=[Depends(allowed)], openapi_url=f"{settings.service_prefix}api/openapi.json",
+        dependencies=[Depends(allowed)], openapi_tags=v1.TAGS,
+        description=v1.DESCRIPTION, openapi_url=f"{settings.service_prefix}api/openapi.json",
     )  # fmt: skip
     app.state.portal = portal
     app.state.context = _context(settings, policy, database, hub)
@@ -83,6 +85,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     app.include_router(hub_routes.router, prefix=prefix)
     app.include_router(lab_routes.router, prefix=prefix)
     app.include_router(gateway_routes.router, prefix=prefix)
+    app.include_router(v1.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
     return app

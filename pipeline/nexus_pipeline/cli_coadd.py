@@ -1,4 +1,4 @@
-"""``wfi mosaic``: its options."""
+"""``wfi mosaic`` and ``wfi export``: their options."""
 
 from typing import Annotated
 
@@ -38,3 +38,17 @@ def mosaic(  # noqa: PLR0917 - typer takes options by position
     failed = cli_mosaic.make_mosaics(associations, wanted)
     if failed:
         raise typer.Exit(max(error.exit_status for error in failed))
+
+
+@commands.command()
+def export(
+    products: Annotated[list[str], typer.Argument(metavar="PRODUCT...", help="L2 images and L3 mosaics.")],
+    as_fits: Annotated[bool, typer.Option("--fits", help="FITS, the tree within as ASDF.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Where files go; default: beside the products.")
+    ] = None,
+) -> None:
+    """Write products in another format: a plane per extension, world coordinates in FITS's own keywords."""
+    from nexus_pipeline import cli_mosaic  # noqa: PLC0415
+
+    cli_mosaic.export(products, output, as_fits=as_fits)

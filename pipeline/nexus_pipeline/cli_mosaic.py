@@ -8,7 +8,7 @@ import typer
 
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.products import associations as files
-from nexus_pipeline.products import l2, l3, store
+from nexus_pipeline.products import fits_file, l2, l3, store
 from nexus_pipeline.products.names import SUFFIXES
 from nexus_pipeline.recipes.associations import Member, associations
 from nexus_pipeline.runner import Settings
@@ -76,6 +76,18 @@ def _make_mosaic(url: str, wanted: Wanted) -> None:
     l3.write_mosaic(made, target)
     rejected = 0 if made.outliers is None else len(made.outliers)
     typer.echo(f"  {len(inputs.urls)} images, {rejected} pixels rejected   {target}")
+
+
+def export(urls: list[str], output: str | None, *, as_fits: bool) -> None:
+    """Write the products at ``urls`` as FITS, beside them or in ``output``; raises what reading refuses."""
+    if not as_fits:
+        raise InputError("products go into FITS alone: say --fits")
+    for url in urls:
+        stem = store.file_name(url).removesuffix(".asdf")
+        folder = output or url.rpartition("/")[0] or "."
+        target = store.join(folder, f"{stem}.fits")
+        fits_file.export(url, target)
+        typer.echo(target)
 
 
 def associate(images: list[str], skymap: str, output: str, *, product: str, release: str) -> None:

@@ -100,9 +100,7 @@ def test_a_hub_that_is_away_is_asked_when_it_is_back_by_who_asks_first(world: Wo
     servers = suspends(world)
     hub.status = 503
     with hub.client() as client:
-        asked = hub_calls.ask_at_once(
-            world.database, client, [server.outgoing_id for server in servers], now=world.clock()
-        )
+        asked = hub_calls.ask_at_once(world.database, client, servers, now=world.clock())
         assert (asked, asked.problem) == (Delivered(failed=1), "status 503")
         hub.status = 200
         hub.stops.clear()

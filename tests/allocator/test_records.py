@@ -38,6 +38,7 @@ UNRECORDED = {
     **dict.fromkeys(("delivery._claimed", "delivery._keep", "delivery.forget_old"), "how a row fared"),
     "webhooks.note_failure": "how an endpoint fares; switching it off has a record",
     **dict.fromkeys(("delivery._count", "delivery.deliver"), "no row: a sum"),
+    "answers.forget_old": "what programs were answered days ago",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",
 }  # fmt: skip

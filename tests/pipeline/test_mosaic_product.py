@@ -11,52 +11,12 @@ from tests.support import pipeline
 from tests.support.pipeline import Told, wfi
 
 from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
-from nexus_pipeline.products import asdf_file, associations, l2, l3, names
-from nexus_pipeline.products.associations import Association
+from nexus_pipeline.products import asdf_file, l2, l3
 from nexus_pipeline.recipes import mosaic
-from nexus_pipeline.sky import sky_grid
-from nexus_pipeline.sky.tangent import degrees_of
 from nexus_pipeline.steps import aperture_noise, resample
 from nexus_pipeline.steps.resample import Drizzle, Kernel, Sums
 
 SEED = 20270303
-PRODUCT = "r00001_p_v01001001001001_270p65x50y50_f158"
-
-
-def skycell(nx: int = 400) -> dict[str, object]:
-    """Return what an association says of a skycell: a small one, off its region's tangent point."""
-    ra, dec = degrees_of(
-        sky_grid.about(build.RA, build.DEC, nx=1, ny=1, scale_arcsec=1.0).directions(
-            np.array([[300.0, -200.0]])
-        )
-    )
-    plain = sky_grid.about(float(ra[0]), float(dec[0]), nx=nx, ny=nx, scale_arcsec=0.055)
-    middle = plain.pixels(directions_at(build.RA, build.DEC))[0] - (nx - 1) / 2
-    return {
-        "name": "270p65x50y50", "pixel_scale": 0.055 / 3600, "ra_projection_center": float(ra[0]),
-        "dec_projection_center": float(dec[0]), "x0_projection": (nx - 1) / 2 + float(middle[0]),
-        "y0_projection": (nx - 1) / 2 - float(middle[1]), "ra_center": build.RA, "dec_center": build.DEC,
-        "nx": nx, "ny": nx, "orientat": 0.0, "orientat_projection_center": 0.0,
-    }  # fmt: skip
-
-
-def directions_at(ra: float, dec: float) -> np.ndarray:
-    return sky_grid.about(ra, dec, nx=1, ny=1, scale_arcsec=1.0).directions(np.zeros((1, 2)))
-
-
-def written(folder: Path, n: int = 3, **changes: object) -> Path:
-    """Write ``n`` L2 images and their association into ``folder``; return the latter."""
-    members = []
-    for image in build.night(n, seed=SEED, hit_share=1e-3, skies=1 + 0.1 * np.arange(n)).images:
-        name = names.file_name(
-            image.meta.exposure_id, image.meta.detector, image.meta.filter_name, level="L2"
-        )
-        l2.write_rate_image(image, str(folder / name))
-        members.append(name)
-    made = Association(PRODUCT, tuple(members), 1, "p", changes.get("skycell", skycell()))  # type: ignore[arg-type]
-    url = folder / associations.file_name(made)
-    associations.write_association(made, str(url))
-    return url
 
 
 def make(association: Path, *options: object) -> Told:
@@ -65,10 +25,10 @@ def make(association: Path, *options: object) -> Told:
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    association = written(tmp_path_factory.mktemp("mosaic"))
+    association = build.written(tmp_path_factory.mktemp("mosaic"))
     told = make(association)
     assert told.status == 0, told.err
-    return association.parent / "out" / f"{PRODUCT}_coadd.asdf"
+    return association.parent / "out" / f"{build.PRODUCT}_coadd.asdf"
 
 
 def test_a_mosaic_bears_the_missions_names_and_says_how_it_was_made(product: Path) -> None:
@@ -91,7 +51,7 @@ def test_a_mosaic_bears_the_missions_names_and_says_how_it_was_made(product: Pat
     with asdf_file.opened(str(product), expected="WfiMosaic") as node:
         assert set(node["meta"]["cal_step"].values()) == {"COMPLETE"}
         assert node["meta"]["product_type"] == "p_visit_coadd"
-        assert node["meta"]["association"]["name"] == f"{PRODUCT}_asn.json"
+        assert node["meta"]["association"]["name"] == f"{build.PRODUCT}_asn.json"
         tables = node["meta"]["individual_image_meta"]
         assert list(tables["exposure"]["exposure_time"]) == [pytest.approx(table.exposure_time_s)] * 3
         assert set(tables["basic"]["telescope"]) == {"ROMAN"}
@@ -108,9 +68,9 @@ def test_a_mosaic_bears_the_missions_names_and_says_how_it_was_made(product: Pat
 
 
 def test_what_is_there_of_the_same_images_and_parameters_is_not_made_again(tmp_path: Path) -> None:
-    association = written(tmp_path, 2)
+    association = build.written(tmp_path, 2)
     assert "pixels rejected" in make(association).out
-    product = tmp_path / "out" / f"{PRODUCT}_coadd.asdf"
+    product = tmp_path / "out" / f"{build.PRODUCT}_coadd.asdf"
     first = product.stat().st_mtime_ns
     assert "there already" in make(association).out
     assert product.stat().st_mtime_ns == first
@@ -130,7 +90,7 @@ def test_what_is_there_of_the_same_images_and_parameters_is_not_made_again(tmp_p
 
 
 def test_refusals_name_what_is_wrong_and_leave_nothing(tmp_path: Path) -> None:
-    association = written(tmp_path, 2)
+    association = build.written(tmp_path, 2)
     images = sorted(tmp_path.glob("*_cal.asdf"))
     content = json.loads(association.read_text())
     members = content["products"][0]["members"]
@@ -143,16 +103,16 @@ def test_refusals_name_what_is_wrong_and_leave_nothing(tmp_path: Path) -> None:
         return told.err
 
     def with_members(names_: list[object]) -> dict[str, object]:
-        return {**content, "products": [{"name": PRODUCT, "members": names_}]}
+        return {**content, "products": [{"name": build.PRODUCT, "members": names_}]}
 
     absent = {"expname": "r0000101001001001001_0009_wfi07_f158_cal.asdf", "exptype": "science"}
     assert f"has no {absent['expname']}" in refused(with_members([*members, absent]))
     assert "members twice" in refused(with_members([*members, members[0]]))
     assert "skycell makes no sense" in refused({**content, "skycell_wcs_info": {"name": "x"}})
     assert "--scale must be" in refused(content, "--scale", 0)
-    far = {**skycell(), "ra_projection_center": 10.0}
+    far = {**build.skycell(), "ra_projection_center": 10.0}
     assert "far from the mosaic's" in refused({**content, "skycell_wcs_info": far})
-    beside = {**skycell(), "x0_projection": 5000.0}
+    beside = {**build.skycell(), "x0_projection": 5000.0}
     assert "touches no pixel of skycell 270p65x50y50" in refused({**content, "skycell_wcs_info": beside})
     images[1].write_bytes(images[1].read_bytes()[:3000])
     assert images[1].name in refused(content)
@@ -160,10 +120,10 @@ def test_refusals_name_what_is_wrong_and_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_skycell_the_mosaic_holds_all_images(tmp_path: Path) -> None:
-    association = written(tmp_path, 2, skycell={})
+    association = build.written(tmp_path, 2, skycell={})
     told = make(association, "--scale", 0.11)
     assert told.status == 0, told.err
-    made = l3.read_mosaic(str(tmp_path / "out" / f"{PRODUCT}_coadd.asdf"))
+    made = l3.read_mosaic(str(tmp_path / "out" / f"{build.PRODUCT}_coadd.asdf"))
     assert made.wcsinfo["skycell_name"] == "None"
     # 200 pixels across, dithers and any roll.
     assert 200 <= min(made.data.shape) <= max(made.data.shape) <= 320

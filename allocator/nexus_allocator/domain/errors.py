@@ -24,6 +24,16 @@ class NotAllowed(AllocatorError):
     slug, status = "not_allowed", 403
 
 
+class ScopeNeeded(AllocatorError):
+    """The person may, their token may not."""
+
+    slug, status = "scope_needed", 403
+
+
+class KeyReused(AllocatorError):
+    slug, status = "key_reused", 422
+
+
 class AgreementRequired(AllocatorError):
     slug, status = "agreement_required", 403
 
@@ -288,3 +298,19 @@ class NotHeldHere(AllocatorError):
 
 class PlaceBusy(AllocatorError):
     slug, status = "place_busy", 409
+
+
+class PurgeTooSoon(AllocatorError):
+    slug, status = "purge_too_soon", 409
+
+
+class PurgePhase(AllocatorError):
+    slug, status = "purge_phase", 409
+
+
+class BadPurgeTerms(AllocatorError):
+    slug, status = "bad_purge_terms", 422
+
+
+class UnknownPlan(AllocatorError):
+    slug, status = "unknown_plan", 404

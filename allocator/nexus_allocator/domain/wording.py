@@ -11,6 +11,10 @@ from nexus_allocator.domain.states import StopReason
 Facts = Mapping[str, Any]
 
 
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):.1f}"
+
+
 def hours(value: float) -> str:
     return f"{value:g} h"
 
@@ -103,6 +107,8 @@ def _listed(facts: Facts, key: str) -> str:
 SENTENCES: dict[str, Callable[[Facts], str]] = {
     "invalid_token": lambda f: "The token is missing or not the right one.",
     "not_allowed": lambda f: "This is for administrators.",
+    "scope_needed": lambda f: f"Your token may not do this; it needs one of {_listed(f, 'scopes')}.",
+    "key_reused": lambda f: "This Idempotency-Key was used for another request; take a new one.",
     "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
     "suspended": lambda f: (
         "This person is suspended; please write to the help desk."
@@ -207,6 +213,14 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_place": lambda f: f"There is no place {f['place']} on this volume.",
     "not_held_here": lambda f: f"A volume of kind {f['driver']} can't {f['act']}.",
     "place_busy": lambda f: f"{f['place']} can't be touched now: {f['problem']}.",
+    "purge_too_soon": lambda f: (
+        f"It is too soon: {_days(f['passed'])} of {_days(f['needed'])} days were seen to pass."
+    ),
+    "purge_phase": lambda f: f"The plan is {f['phase']}; this can be done while it is {f['must_be']}.",
+    "bad_purge_terms": lambda f: (
+        f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
+    ),
+    "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
 }
 
 

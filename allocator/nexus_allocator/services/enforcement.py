@@ -56,7 +56,7 @@ def enforce(database: Database, hub: HubClient, *, terms: Enforcement, now: date
         with database.session_scope() as session:
             result.noticed += _notice(session, allocation_id, terms=terms, now=now)
             due.extend(_intend_stops(session, allocation_id, terms=terms, now=now))
-    asked = ask_at_once(database, hub, [server.outgoing_id for server in due], now=now)
+    asked = ask_at_once(database, hub, due, now=now)
     # What is recorded stays; the next round asks again.
     result.stopped, result.trouble = asked.sent, asked.problem if asked.failed else None
     return result

@@ -17,6 +17,7 @@ from nexus_allocator.domain.outbox import Channel, DeliveryFailed, HubCall
 from nexus_allocator.domain.states import LIVE
 from nexus_allocator.services.delivery import Delivered, Nothing, Scopes, Send, deliver
 from nexus_allocator.services.outbox import enqueue
+from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import holds, outbox, people
 from nexus_allocator.store.outbox_tables import Outgoing
 from nexus_allocator.store.tables import Hold, Person
@@ -49,12 +50,12 @@ def order_revocation(session: Session, person: Person, *, now: datetime) -> None
         )  # fmt: skip
 
 
-def ask_at_once(scopes: Scopes, hub: HubClient, rows: Sequence[UUID | None], *, now: datetime) -> Delivered:
-    """Make these calls now, after the commit; what fails stays in the outbox and is tried again.
+def ask_at_once(scopes: Scopes, hub: HubClient, servers: Sequence[ToStop], *, now: datetime) -> Delivered:
+    """Ask the hub to stop these now, after the commit; what fails stays in the outbox and is tried again.
 
     Ends with the first that the hub does not answer.
     """
-    only = [row for row in rows if row is not None]
+    only = [server.outgoing_id for server in servers if server.outgoing_id is not None]
     if not only:
         return Delivered()
     return deliver(

@@ -142,7 +142,7 @@ def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[T
         for hold, person in teams.live_of_suspended(session):
             reason = person.suspension_reason
             servers.append(_to_stop(session, hold, person, StopReason.SUSPENDED, note=reason, now=now))
-    ask_at_once(database, hub, [server.outgoing_id for server in servers], now=now)
+    ask_at_once(database, hub, servers, now=now)
     return servers
 
 

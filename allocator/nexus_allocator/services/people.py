@@ -8,14 +8,13 @@ from nexus_allocator.domain.errors import AgreementOutdated
 from nexus_allocator.domain.names import RESERVED, hub_name_from, numbered
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.domain.scopes import ADMINISTRATORS
 from nexus_allocator.domain.states import AccountKind, TierSlug
 from nexus_allocator.services import allocations
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, people
 from nexus_allocator.store.tables import Home, Person
-
-ADMINISTRATORS = "nexus-administrators"
 
 
 def sign_in(

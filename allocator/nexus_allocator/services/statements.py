@@ -36,7 +36,7 @@ class Statement:
 
 def of_account(session: Session, *, slug: str, first: date, last: date) -> Statement:
     """Return the statement of whole UTC days, both included. Raises UnknownAccount, BadDate."""
-    account, since, until = _span(session, slug, first, last)
+    account, since, until = span(session, slug, first, last)
     rows = ledger.between(session, account.allocation.id, since=since, until=until)
     opening = ledger.balance_before(session, account.allocation.id, since)
     found = lines((_movement(entry, amount, hold) for entry, amount, hold in rows), rates.cards(session))
@@ -59,7 +59,7 @@ def as_csv(statement: Statement) -> str:
 
 def entries_csv(session: Session, *, slug: str, first: date, last: date) -> str:
     """Return the account's single entries of these days. Raises UnknownAccount, BadDate."""
-    account, since, until = _span(session, slug, first, last)
+    account, since, until = span(session, slug, first, last)
     rows = ledger.between(session, account.allocation.id, since=since, until=until)
     head = ["at", "kind", "credits", "reason", "by", "size", "server", "rate card"]
     names = _signed(session, [entry.actor for entry, _, _ in rows])
@@ -85,7 +85,7 @@ def _entry_row(entry: Entry, amount: int, hold: Hold | None, names: Mapping[str,
     return [entry.at.isoformat(timespec="seconds"), entry.kind.value, exact(amount), *words, card]
 
 
-def _span(session: Session, slug: str, first: date, last: date) -> tuple[Account, datetime, datetime]:
+def span(session: Session, slug: str, first: date, last: date) -> tuple[Account, datetime, datetime]:
     if last > LAST_DAY or not timedelta(0) <= last - first <= timedelta(days=LONGEST_DAYS):
         raise BadDate(date=last.isoformat(), must_be="on or after the first day and within ten years of it")
     account = accounts.by_slug(session, slug)

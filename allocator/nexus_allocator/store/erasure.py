@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.care import ERASED_TEXT
 from nexus_allocator.domain.states import HoldState, InvitationState
+from nexus_allocator.store.api_tables import KeptAnswer
 from nexus_allocator.store.event_tables import JoinTry
 from nexus_allocator.store.outbox_tables import MailPreference, Outgoing
 from nexus_allocator.store.record_tables import Record
@@ -73,6 +74,7 @@ def parts(whose: Whose) -> list[Part]:
         Part("mail to them, and calls about them", Outgoing, Outgoing.person_id == mine),
         Part("which mail they chose", MailPreference, MailPreference.person_id == mine),
         Part("tries of join codes", JoinTry, JoinTry.person_id == mine),
+        Part("answers kept for their programs", KeptAnswer, KeptAnswer.person_id == mine),
         Part("the home's name", Home, Home.person_id == mine),
         Part("words of their requests", TierRequest, TierRequest.person_id == mine, words),
         Part("names and notes of their servers", Hold,

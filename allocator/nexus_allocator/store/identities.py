@@ -39,6 +39,7 @@ LEFT = (
     "request_move.actor_id",
     "tier_request.decided_by",
     "webhook_endpoint.created_by",
+    "kept_answer.person_id",
 )
 
 

@@ -63,8 +63,18 @@ def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, *, mean: bool) ->
     smooth = median_filter(_filled(np.where(share >= least, level, np.nan)), size=3, mode="nearest")
     padded = np.pad(spline_filter(smooth, mode="reflect"), 2, mode="symmetric")
     out = np.empty(image.shape, np.float32)
-    over_rows(lambda first, last: surface(padded, first, last, image.shape[0], out), image.shape[0])
+    weights = (*_cubic(ny, image.shape[0]), *_cubic(nx, image.shape[1]))
+    over_rows(lambda first, last: surface(padded, *weights, first, last, out), image.shape[0])
     return out
+
+
+def _cubic(n_boxes: int, size: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return for each of ``size`` pixels the first of its four boxes (two padded) and their weights."""
+    at = (np.arange(size) + 0.5) * n_boxes / size - 0.5
+    first = np.floor(at)
+    t = at - first
+    weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3]
+    return first.astype(np.int64) + 1, np.ascontiguousarray(np.stack(weights, axis=1) / 6)
 
 
 def _filled(level: Floats) -> Floats:

@@ -1,7 +1,7 @@
 # ruff: noqa: PLR0917 - compiled code takes its arrays one by one
 """Clipped levels of boxes, and the smooth surface through them, compiled."""
 
-from math import floor, sqrt
+from math import sqrt
 from typing import Final
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.bands import compiled
 from nexus_pipeline.measure.circle_kernels import middle_of
-from nexus_pipeline.psf.kernels import basis
 
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -70,27 +69,28 @@ def _clipped(values: Plane, mean: bool) -> float:
 
 
 @compiled
-def surface(padded: Floats, first: int, last: int, ny: int, out: Plane) -> None:
-    """Write rows ``first`` to ``last`` (of ``ny``) of the cubic spline through equal boxes' middles.
+def surface(
+    padded: Floats,
+    rows: NDArray[np.int64],
+    across: Floats,
+    columns: NDArray[np.int64],
+    along: Floats,
+    first: int,
+    last: int,
+    out: Plane,
+) -> None:
+    """Write rows ``first`` to ``last`` of the surface whose pixels weigh 4×4 nodes of ``padded``.
 
-    ``padded`` are its coefficients with two more on every side.
+    ``rows`` and ``columns`` say the first node of each pixel's four, ``across`` and ``along`` (n, 4) their
+    weights.
     """
-    values, slopes = np.empty(4), np.empty(4)
-    nx, n_rows, n_columns = out.shape[1], padded.shape[0] - 4, padded.shape[1] - 4
-    at, weights = np.empty(nx, np.int64), np.empty((nx, 4))
-    for x in range(nx):
-        u = (x + 0.5) * n_columns / nx - 0.5
-        at[x] = floor(u) + 1
-        basis(u - floor(u), weights[x], slopes)
     line = np.empty(padded.shape[1])
     for y in range(first, last):
-        v = (y + 0.5) * n_rows / ny - 0.5
-        basis(v - floor(v), values, slopes)
         line[:] = 0.0
         for k in range(4):
-            row = padded[floor(v) + 1 + k]
+            row, w = padded[rows[y] + k], across[y, k]
             for i in range(line.size):
-                line[i] += values[k] * row[i]
-        for x in range(nx):
-            i, w = at[x], weights[x]
-            out[y, x] = w[0] * line[i] + w[1] * line[i + 1] + w[2] * line[i + 2] + w[3] * line[i + 3]
+                line[i] += w * row[i]
+        for x in range(out.shape[1]):
+            i, w4 = columns[x], along[x]
+            out[y, x] = w4[0] * line[i] + w4[1] * line[i + 1] + w4[2] * line[i + 2] + w4[3] * line[i + 3]

@@ -3,6 +3,7 @@
 from alembic import context
 
 from nexus_allocator.store import (  # noqa: F401 - they register themselves
+    api_tables,
     care_tables,
     event_tables,
     outbox_tables,

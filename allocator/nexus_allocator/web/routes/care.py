@@ -46,7 +46,7 @@ def suspend(
             reason=text,
             now=portal.clock(),
         )
-    ask_at_once(portal, portal.hub, [server.outgoing_id for server in servers], now=portal.clock())
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, f"admin/people/{hub_name}", "suspended")
 
 

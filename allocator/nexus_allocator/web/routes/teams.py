@@ -235,7 +235,7 @@ def remove(
         return member_answer(
             request, portal, visitor, slug=slug, hub_name=hub_name, form=None, reason=text, errors=errors
         )
-    ask_at_once(portal, portal.hub, [server.outgoing_id for server in servers], now=portal.clock())
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, f"teams/{slug}", "removed")
 
 
@@ -255,7 +255,7 @@ def leave_form(*, request: Request, slug: str, portal: PortalHere, visitor: Sign
 def leave(slug: str, portal: PortalHere, visitor: SignedIn) -> RedirectResponse:
     with portal.session_scope() as session:
         servers = memberships.leave(session, team=slug, hub_name=visitor.hub_name, now=portal.clock())
-    ask_at_once(portal, portal.hub, [server.outgoing_id for server in servers], now=portal.clock())
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, "teams", "left-team")
 
 
