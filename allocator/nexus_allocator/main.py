@@ -115,6 +115,7 @@ def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClie
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
         clock=utc_now,
+        tiers_file=settings.tiers_file,
         vault=vault_of(settings),
     )
 

@@ -34,6 +34,7 @@ UNRECORDED = {
     "web_sessions.open_session": "a browser's session",
     "web_sessions.close_session": "a browser's session",
     "events.note_try": "a try of a code",
+    "questions._keep": "how far an answer is; the question has a record",
     **dict.fromkeys(("outbox.enqueue", "digests.gather"), OUTBOX),
     **dict.fromkeys(("delivery._claimed", "delivery._keep", "delivery.forget_old"), "how a row fared"),
     "webhooks.note_failure": "how an endpoint fares; switching it off has a record",
