@@ -11,7 +11,7 @@ from roman_datamodels import datamodels
 
 from nexus_pipeline.products import asdf_file, store, tree
 from nexus_pipeline.products.image_tables import tables
-from nexus_pipeline.products.model import CoaddMeta, Mosaic, StepRecord
+from nexus_pipeline.products.model import CoaddMeta, Mosaic, MosaicCatalog, StepRecord
 from nexus_pipeline.products.names import ExposureId, visit_grouping
 
 _PLANES = ("data", "err", "var_poisson", "var_rnoise", "weight")
@@ -33,7 +33,7 @@ def read_mosaic(url: str) -> Mosaic:
     with asdf_file.opened(url, expected="WfiMosaic") as node:
         meta = {key: tree.plain(value) for key, value in node["meta"].items() if key not in _UNREAD}
         return Mosaic(
-            meta=_read_meta(meta),
+            meta=read_meta(meta),
             context=asdf_file.array(node["context"]),
             wcs=node["meta"]["wcs"],
             wcsinfo=meta["wcsinfo"],
@@ -46,7 +46,8 @@ def write_mosaic(mosaic: Mosaic, url: str) -> None:
     """Put ``mosaic`` at ``url`` as an L3 product that roman_datamodels opens without a warning."""
     node = datamodels.MosaicModel.create_fake_data(shape=(8, 8))._instance
     skeleton = {key: tree.plain(value) for key, value in node["meta"].items() if key != "wcs"}
-    meta = tree.merged(skeleton, _known(mosaic))
+    known = {**_known(mosaic.meta, mosaic.wcsinfo), **_of_mosaic(mosaic)}
+    meta = tree.merged(skeleton, known)
     meta["filename"] = store.file_name(url)
     meta["file_date"] = Time(datetime.now(UTC).replace(tzinfo=None))
     node["meta"] = {**meta, "wcs": mosaic.wcs}
@@ -85,8 +86,37 @@ def cal_step(steps: Sequence[StepRecord]) -> dict[str, str]:
     return {name: done.get(name, "INCOMPLETE") for name in CAL_STEPS}
 
 
-def _known(mosaic: Mosaic) -> dict[str, Any]:
+def catalog_meta(
+    skeleton: Mapping[str, Any], made: MosaicCatalog, *, file_name: str, product_type: str
+) -> dict[str, Any]:
+    """Return the ``meta`` tree of a product made of a mosaic: what the mosaic says, and how it was made."""
+    known = _known(made.meta, made.wcsinfo)
+    known["coadd_info"].pop("max_exposure_time", None)
+    history = {tree.OWN_KEY: tree.history(made.provenance)}
+    meta = tree.merged(tree.merged(skeleton, known), history)
+    return {
+        **meta,
+        "filename": file_name,
+        "file_date": Time(datetime.now(UTC).replace(tzinfo=None)),
+        "product_type": product_type,
+    }
+
+
+def _of_mosaic(mosaic: Mosaic) -> dict[str, Any]:
+    """Return what only the mosaic itself says of how it was made."""
     meta = mosaic.meta
+    grouping = meta.grouping or visit_grouping(meta.exposure_id)
+    return {
+        "product_type": f"{meta.release}_{_PRODUCTS.get(grouping[0], 'full')}_coadd",
+        "data_release_id": meta.release,
+        "association": {"name": meta.association or NO_ASSOCIATION},
+        "cal_step": cal_step(meta.steps),
+        "individual_image_meta": tables(meta.images),
+        "statistics": statistics(mosaic),
+    }
+
+
+def _known(meta: CoaddMeta, wcsinfo: Mapping[str, Any]) -> dict[str, Any]:
     first, last = (Time(each.astimezone(UTC).replace(tzinfo=None)) for each in (meta.first, meta.last))
     numbers = {_RAD.get(name, name): getattr(meta.exposure_id, name) or None for name in _NUMBERS}
     grouping = meta.grouping or visit_grouping(meta.exposure_id)
@@ -94,11 +124,6 @@ def _known(mosaic: Mosaic) -> dict[str, Any]:
     return {
         "calibration_software_name": tree.SOFTWARE,
         "calibration_software_version": version("nexus-pipeline"),
-        "product_type": f"{meta.release}_{_PRODUCTS.get(grouping[0], 'full')}_coadd",
-        "data_release_id": meta.release,
-        "association": {"name": meta.association or NO_ASSOCIATION},
-        "cal_step": cal_step(meta.steps),
-        "individual_image_meta": tables(meta.images),
         "instrument": {"name": "WFI", "optical_element": meta.filter_name},
         "observation": {
             **numbers,
@@ -113,13 +138,13 @@ def _known(mosaic: Mosaic) -> dict[str, Any]:
             "max_exposure_time": meta.max_exposure_time_s or meta.exposure_time_s,
         },
         "resample": dict(meta.resample),
-        "statistics": statistics(mosaic),
-        "wcsinfo": dict(mosaic.wcsinfo),
+        "wcsinfo": dict(wcsinfo),
         tree.OWN_KEY: dict(meta.own),
     }
 
 
-def _read_meta(meta: Mapping[str, Any]) -> CoaddMeta:
+def read_meta(meta: Mapping[str, Any]) -> CoaddMeta:
+    """Return what the ``meta`` tree of a mosaic, or of a product made of one, says of its exposures."""
     observation, coadd = meta["observation"], meta["coadd_info"]
     first, last = (Time(coadd[name]).to_datetime(timezone=UTC) for name in ("time_first", "time_last"))
     numbers = {name: int(observation[_RAD.get(name, name)] or 0) for name in _NUMBERS}

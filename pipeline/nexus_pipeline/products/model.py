@@ -238,6 +238,17 @@ class CoaddMeta:
 
 
 @dataclass(frozen=True)
+class MosaicCatalog:
+    """An L4 product of a mosaic: as ``Catalog``; ``wcsinfo`` is the mosaic's."""
+
+    meta: CoaddMeta
+    table: Table
+    wcsinfo: Mapping[str, Any]
+    provenance: Provenance = Provenance()
+    segments: NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True)
 class Mosaic:
     """An L3 product: (ny, nx) planes of surface brightness in MJy/sr, variances in their squares.
 
