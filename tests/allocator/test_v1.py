@@ -166,7 +166,7 @@ def test_long_lists_come_in_pages_that_miss_and_repeat_nothing(api: Api, world: 
     assert found == [f"person-{number}" for number in range(7)]
     accounts = [each["slug"] for each in every_page(api, "/admin/accounts", alex, limit=4)]
     assert accounts == sorted(set(accounts))
-    assert len(accounts) == 16
+    assert len(accounts) == 17
     servers = [each["hub_name"] for each in every_page(api, "/admin/servers", alex, limit=2)]
     assert servers == ["ada", "alex", "max", "mia", "sam"]
     for _ in range(6):
@@ -266,3 +266,31 @@ def test_a_name_with_a_nul_or_of_any_length_is_unknown_or_unreadable(api: Api) -
     refused(api.ask("GET", f"/accounts/{'x' * 256}", alex), 422, "invalid_request")
     days = {"first": str(date.max), "last": str(date.max)}
     refused(api.ask("GET", "/accounts/ada/statement", alex, params=days), 422, "bad_date")
+
+
+def test_the_log_is_read_in_its_order_and_tells_what_the_api_did(api: Api) -> None:
+    alex = api.token("alex")
+    hold = {"message": "The file system is being moved"}
+    api.ask("PUT", "/admin/maintenance", alex, json=hold)
+    api.ask("DELETE", "/admin/maintenance", alex)
+    records = every_page(api, "/admin/log", alex, limit=5)
+    assert [each["number"] for each in records] == sorted({each["number"] for each in records})
+    assert [(each["act"], each["by"]) for each in records[-2:]] == [
+        ("launches_held", "alex"), ("launches_let_through", "alex"),
+    ]  # fmt: skip
+    found = api.ask("GET", "/admin/log", alex, params={"act": "launches_held"}).json()["items"]
+    assert [each["reason"] for each in found] == [hold["message"]]
+
+
+def test_a_workshop_is_made_joined_once_and_ended(api: Api) -> None:
+    alex, sam = api.token("alex"), api.token("sam")
+    plan = {"label": "School", "sizes": ["small"], "most_people": 5, "per_person_micro": 2 * MICRO,
+            "starts_at": START.isoformat(), "ends_at": (START + timedelta(days=2)).isoformat()}  # fmt: skip
+    made = api.ask("POST", "/admin/events", alex, key="school", json=plan).json()
+    assert api.ask("POST", "/admin/events", alex, key="school", json=plan).json()["code"] == made["code"]
+    assert api.ask("POST", "/events/join", sam, json={"code": made["code"]}).json() == {"label": "School"}
+    refused(api.ask("POST", "/events/join", sam, json={"code": made["code"]}), 409, "already_joined")
+    assert {each["slug"] for each in api.ask("GET", "/accounts", sam).json()} == {"sam", made["slug"]}
+    ended = api.ask("POST", f"/admin/events/{made['id']}/end", alex, json={"reason": "Rain"})
+    assert ended.json()["people"] == 1
+    assert api.ask("POST", "/events/join", api.token("mia"), json={"code": made["code"]}).status_code == 409

@@ -39,6 +39,7 @@ class Row:
 
 
 REASON = {"reason": "Because the test says so"}
+DAYS = {"starts_at": "2026-03-03T00:00:00Z", "ends_at": "2026-03-05T00:00:00Z"}
 SHARE = {"kind": "cap", "amount_micro": 1_000_000}
 MEMBER = "/teams/{grism}/members/{mia}"
 ROWS = (
@@ -87,6 +88,15 @@ ROWS = (
     Row("POST", "/teams/{grism}/leave", THE_TEAMS),
     *(Row("GET", f"/admin/{part}") for part in ("people", "people/{mia}", "accounts", "requests",
       "requests/{request_id}", "servers", "forecast", "pool", "maintenance")),
+    Row("GET", "/admin/log", query={"q": "grism"}),
+    Row("GET", "/admin/announcements"),
+    Row("POST", "/admin/announcements", body={"level": "info", "text": "Slow today", **DAYS}),
+    Row("POST", "/admin/announcements/{announcement_id}/withdraw"),
+    Row("GET", "/admin/events"),
+    Row("POST", "/admin/events", body={"label": "School", "sizes": ["small"], "most_people": 5,
+                                       "pool_micro": 5_000_000, **DAYS}),
+    Row("POST", "/admin/events/{event_id}/end", body=REASON),
+    Row("POST", "/events/join", body={"code": "{code}"}),
     Row("GET", "/admin/requests", query={"which": "decided"}),
     Row("POST", "/admin/people/{mia}/suspend", body=REASON),
     Row("POST", "/admin/people/{mia}/reinstate"),
@@ -117,7 +127,8 @@ class Scene:
     def sent(self, row: Row, token: str | None) -> httpx.Response:
         """Ask for the row's route, and bring the database back where something may have changed."""
         path = row.route.format(**self.api.words, **NAMES)
-        answer = self.api.ask(row.method, path, token, json=row.body, params=row.query)
+        body = row.body if row.body != {"code": "{code}"} else {"code": self.api.words["code"]}
+        answer = self.api.ask(row.method, path, token, json=body, params=row.query)
         assert answer.status_code < 500, (row.method, path, answer.text)
         assert answer.status_code != 422 or answer.json()["error"] != "invalid_request", (path, answer.text)
         if row.method not in READING and answer.is_success:

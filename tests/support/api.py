@@ -1,10 +1,11 @@
 """The API over a real database and the small hub, with people whose tokens the hub knows."""
 
+import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,12 @@ from tests.support.allocator import INTERNAL_TOKEN, START, World, served
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.config import Settings
+from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.scopes import SCOPES
 from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import notices, people, requests
+from nexus_allocator.services import announcements, events, notices, people, requests
 from nexus_allocator.store import meter
 from nexus_allocator.store.session import Database
 
@@ -113,9 +115,27 @@ def with_people(api: Api) -> None:
         "to_sam": str(world.invite("deep", "sam", by="alex")),
         "request_id": str(asked(world)),
         "notice_id": str(told(world)),
+        **with_care(world),
     }
     for name in ("ada", "max", "mia", "sam", "alex"):
         world.started(world.launch(name, account="grism" if name == "mia" else name).hold_id)
+
+
+def with_care(world: World) -> dict[str, str]:
+    """An announcement, and a workshop that nobody has joined yet."""
+    now = world.clock()
+    with world.database.session_scope() as session:
+        said = announcements.announce(
+            session, level=Level.INFO, text="The archive is slow today", starts_at=now,
+            ends_at=now + timedelta(days=1), actor="alex", now=now,
+        )  # fmt: skip
+        plan = events.Plan(
+            label="Summer School", sizes=("small",), starts_at=now, ends_at=now + timedelta(days=4),
+            most_people=60, per_person_micro=5_000_000,
+        )  # fmt: skip
+        rng = random.Random(1)  # noqa: S311 - the same code each time
+        made = events.make(session, plan, policy=world.policy, actor="alex", rng=rng, now=now)
+        return {"announcement_id": str(said), "event_id": str(made.id), "code": made.code}
 
 
 def asked(world: World) -> UUID:

@@ -99,5 +99,13 @@ def withdraw_as_administrator(
     withdraw(session, announcement_id, actor=actor, now=now)
 
 
+def called(session: Session, announcement_id: UUID) -> Announced:
+    """Return one announcement. Raises UnknownAnnouncement."""
+    row = announcements.by_id(session, announcement_id)
+    if row is None:
+        raise UnknownAnnouncement()
+    return _announced(row)
+
+
 def _announced(row: Announcement) -> Announced:
     return Announced(row.id, row.level, row.text, row.starts_at, row.ends_at, row.withdrawn_at)

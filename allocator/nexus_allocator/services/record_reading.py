@@ -66,6 +66,11 @@ def page(session: Session, wanted: Wanted, *, number: int = 1) -> Found:
     return Found(wanted, number, total, tuple(_rows(session, rows)))
 
 
+def following(session: Session, wanted: Wanted, *, after: int, limit: int) -> list[Row]:
+    """Return what matches in the order it happened, from the record after the one of this number on."""
+    return _rows(session, records.following(session, wanted, after=after, limit=limit))
+
+
 def as_csv(session: Session, wanted: Wanted) -> Iterator[str]:
     """Yield what matches in the order it happened, as CSV that no spreadsheet runs."""
     yield _csv([COLUMNS])

@@ -40,6 +40,12 @@ def page(session: Session, wanted: Wanted, *, limit: int, offset: int) -> tuple[
     return total, session.scalars(found.order_by(Record.number.desc()).limit(limit).offset(offset)).all()
 
 
+def following(session: Session, wanted: Wanted, *, after: int, limit: int) -> Sequence[Record]:
+    """Return records that match in the order they happened, after the one of this number."""
+    found = _matching(session, wanted).where(Record.number > after)
+    return session.scalars(found.order_by(Record.number).limit(limit)).all()
+
+
 def every(session: Session, wanted: Wanted) -> Iterator[Sequence[Record]]:
     """Yield all that match in the order they happened, a batch at a time."""
     last, found = 0, _matching(session, wanted).order_by(Record.number).limit(BATCH)

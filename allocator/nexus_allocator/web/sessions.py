@@ -73,7 +73,6 @@ Anybody = Annotated[Visitor | None, Depends(visitor_if_known)]
 
 # On a route whose deed the table gives to administrators only.
 Administrator = SignedIn
-current_administrator = current_visitor
 
 
 async def allowed(request: Request, portal: PortalHere) -> None:
