@@ -139,4 +139,5 @@ def _context(settings: Settings, policy: Policy, database: Database, hub: HubCli
         confinement=settings.confinement,
         clock=utc_now,
         metering=_terms(settings),
+        vault=vault_of(settings),
     )
