@@ -237,7 +237,7 @@ def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  #
 
 @app.command()
 def suspend(hub_name: str, reason: Reason) -> None:
-    """Refuse a person's sign-in and launches from now on; their servers stop within a metering round."""
+    """Refuse a person's sign-in and launches from now on; the service then ends servers and tokens."""
     with _writing(read_database_settings()) as session:
         servers = suspensions.suspend(
             session, hub_name=hub_name, reason=reason, actor=_operator(), now=_now()
