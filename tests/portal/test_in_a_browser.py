@@ -15,7 +15,10 @@ from tests.support.portal import (
     database_file,
     portal_over,
     with_a_busy_month,
+    with_a_question,
     with_a_shared_team,
+    with_an_announcement,
+    with_an_event,
 )
 
 from nexus_allocator.services import portal_lists
@@ -41,6 +44,7 @@ OF_THE_ASTRONOMER = {
     "requests-waiting": "requests",
     "policy": "policy",
     "agreement": "agreement",
+    "preferences": "preferences",
     "teams": "teams",
     "team": "teams/wide-field-demo",
     "team-member": "teams/wide-field-demo/members/teammate",
@@ -59,11 +63,23 @@ OF_THE_ADMINISTRATOR = {
     "admin-people": "admin/people",
     "admin-person": "admin/people/teammate",
     "admin-maintenance": "admin/maintenance",
+    "admin-outbox": "admin/outbox?show=all",
+    "admin-outbox-none": "admin/outbox",
+    "admin-webhooks": "admin/webhooks",
     "admin-people-none": "admin/people?q=nobody-of-this-name",
     "admin-accounts": "admin/accounts",
     "admin-servers": "admin/servers",
     "admin-pool": "admin/pool",
     "admin-forecast": "admin/forecast",
+    "admin-identity": "admin/people/teammate/identity",
+    "admin-log": "admin/log",
+    "admin-log-none": "admin/log?q=no-such-words",
+    "admin-what-if": "admin/what-if",
+    "admin-question": "admin/what-if/{question}",
+    "admin-announcements": "admin/announcements",
+    "admin-events": "admin/events",
+    "admin-event": "admin/events/{event}",
+    "join-event": "events/join",
     "admin-stop": "admin/servers/teammate/mosaics/stop",
 }
 
@@ -76,6 +92,8 @@ class Site:
     pictures: Path
     request: str
     group: str
+    event: str
+    question: str
 
     def page(self, hub_name: str, *, scheme: str = "light", width: int = 1280) -> Page:
         """Return a page of a fresh browser in which ``hub_name`` has signed in."""
@@ -97,10 +115,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         with_a_busy_month(portal)
         portal.person("newcomer", "Nia Newcomer")
         group = with_a_shared_team(portal)
+        event = with_an_event(portal)
+        with_an_announcement(portal)
+        question = with_a_question(portal)
         with portal.database.reading_scope() as session:
             waiting = portal_lists.waiting_requests(session)[0]
         with portal.served() as address, chromium() as browser:
-            yield Site(portal, browser, address + PREFIX, folder / "pictures", str(waiting.id), str(group))
+            yield Site(
+                portal,
+                browser,
+                address + PREFIX,
+                folder / "pictures",
+                str(waiting.id),
+                str(group),
+                str(event),
+                str(question),
+            )
 
 
 def require_steady_and_whole(page: Page, site: Site, name: str, *, width: int) -> None:
@@ -129,7 +159,12 @@ def test_every_page_is_accessible_steady_and_whole(
     page = site.page(hub_name, scheme=scheme, width=width)
     try:
         for name, path in pages.items():
-            page.goto(site.root + path.format(request=site.request, group=site.group))
+            page.goto(
+                site.root
+                + path.format(
+                    request=site.request, group=site.group, event=site.event, question=site.question
+                )
+            )
             require_steady_and_whole(page, site, f"{name}-{scheme}-{width}", width=width)
             if (scheme, width) in AXE_LOOKS:
                 require_accessible(page, name)

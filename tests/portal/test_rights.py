@@ -11,13 +11,23 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.routing import Mount
-from tests.support.portal import PREFIX, TEAM, PortalUnderTest, Visitor
+from tests.support.portal import (
+    PREFIX,
+    TEAM,
+    VAULT,
+    PortalUnderTest,
+    Visitor,
+    with_a_question,
+    with_an_announcement,
+    with_an_event,
+)
 from tests.support.routes import Named, routes_of
 
 from nexus_allocator.domain import rights
 from nexus_allocator.domain.rights import Action, Capacity, Deed, Reach, does
 from nexus_allocator.domain.states import NoticeKind, Role
-from nexus_allocator.services import invitations, notices, people, shares
+from nexus_allocator.services import invitations, notices, people, shares, webhooks
+from nexus_allocator.store import outbox
 
 # Ada leads the team, Mia manages it, Tomo is a member; Sam is in no team, Alex administers, nobody signed in.
 PEOPLE = {"lead": "astronomer", "manager": "manager", "member": "teammate", "stranger": "stranger",
@@ -86,7 +96,9 @@ ROWS = (
     *(
         Row("GET", f"/admin{part}")
         for part in ("", "/requests", "/requests/{request_id}", "/people", "/people/{hub_name}", "/accounts",
-                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance")
+                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance", "/log",
+                     "/log/log.csv", "/log/log.jsonl", "/events", "/events/{event_id}",
+                     "/people/{hub_name}/identity", "/outbox", "/webhooks")
     ),
     Row("POST", "/admin/requests/{request_id}/review"),
     Row("POST", "/admin/requests/{request_id}/approve", form=AWARD),
@@ -97,6 +109,29 @@ ROWS = (
     Row("POST", "/admin/people/{hub_name}/reinstate"),
     Row("POST", "/admin/maintenance", form={"message": "The file system is being moved"}),
     Row("POST", "/admin/maintenance/lift"),
+    Row("GET", "/admin/announcements"),
+    Row("POST", "/admin/announcements"),
+    Row("POST", "/admin/announcements/{announcement_id}/withdraw"),
+    Row("GET", "/admin/what-if"),
+    Row("POST", "/admin/what-if", form={"people": "0"}),
+    Row("GET", "/admin/what-if/{question_id}"),
+    Row("GET", "/admin/what-if/{question_id}/answer.csv"),
+    *(Row("GET", f"/admin/exports/{name}.csv") for name in ("people", "accounts", "servers", "requests")),
+    Row("GET", "/preferences"),
+    Row("POST", "/preferences", form={"teams": "never"}),
+    Row("POST", "/admin/outbox/retry"),
+    Row("POST", "/admin/outbox/{row_id}/retry"),
+    Row("POST", "/admin/webhooks", form={"url": "https://new.example", "events": "request.moved"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
+    Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
+    Row("GET", "/events/join"),
+    Row("POST", "/events/join", form={"code": ""}),
+    Row("POST", "/admin/events"),
+    Row("POST", "/admin/events/{event_id}/end", form={"reason": "The speaker is ill"}),
+    Row("POST", "/admin/people/{hub_name}/identity", form={"to": "tomoko", "reason": "Asked for"}),
+    Row("POST", "/admin/people/{hub_name}/merge", form={"gone": "stranger", "merge_reason": "One"}),
+    Row("POST", "/admin/people/{hub_name}/erase", form={"name": "teammate", "erase_reason": "Asked"}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
@@ -168,19 +203,28 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         to_stranger = invitations.invite(
             session, team="deep-field", whom="stranger", by="admin", now=now()
         ).id
+        url = "https://hooks.example"
+        endpoint = webhooks.register(
+            session, url=url, events=["request.moved"], vault=VAULT, by=None, now=now()
+        )[0].id
         ada = people.person_called(session, "astronomer")
         notices.tell(session, ada.id, NoticeKind.LEADS_TEAM, key="leads", facts={"team": "x"}, now=now())
     with portal.database.reading_scope() as session:
         notice = notices.unread(session, hub_name="astronomer")[0].id
+        row, _ = outbox.page(session, states=None, channel=None, limit=1, offset=0)[0]
     request = portal.ask("astronomer", "research")
     for name in PEOPLE.values():
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
+    event, announcement = with_an_event(portal), with_an_announcement(portal)
+    question = with_a_question(portal)
     portal.database.dispose()
     file = Path(shutil.copy(str(portal.database.url.database), tmp_path / "scene.sqlite"))
     words = {
         "own": "astronomer", "slug": TEAM, "request_id": str(request), "hub_name": "teammate",
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
         "to_stranger": str(to_stranger), "notice_id": str(notice),
+        "row_id": str(row.id), "endpoint_id": str(endpoint),
+        "event_id": str(event), "announcement_id": str(announcement), "question_id": str(question),
     }  # fmt: skip
     prefix = PREFIX.rstrip("/")
     deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}

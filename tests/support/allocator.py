@@ -2,11 +2,12 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,7 @@ from nexus_allocator.services import (
     admission,
     allocations,
     endings,
+    events,
     holds,
     invitations,
     memberships,
@@ -159,7 +161,25 @@ class World:
     def turn(self) -> int:
         """Let the clock move requests and allocations."""
         turn_all(self.database, policy=self.policy, now=self.clock())
+        events.turn_all(self.database, now=self.clock())
         return endings.turn_all(self.database, policy=self.policy, now=self.clock())
+
+    def event(self, label: str = "Summer School", **changes: Any) -> events.EventRow:
+        """An event that has just begun and lasts two days, of two credits for each of three people."""
+        now = self.clock()
+        plan = events.Plan(
+            label=label, sizes=("small",), starts_at=now, ends_at=now + timedelta(days=2), most_people=3,
+            per_person_micro=2 * MICRO,
+        )  # fmt: skip
+        with self.database.session_scope() as session:
+            return events.make(
+                session, replace(plan, **changes), policy=self.policy, actor="operator ops",
+                rng=random.Random(label), now=now,  # noqa: S311 - the same code each time
+            )  # fmt: skip
+
+    def joins(self, hub_name: str, code: str) -> str:
+        with self.database.session_scope() as session:
+            return events.join(session, code=code, hub_name=hub_name, now=self.clock())
 
     def allocation(self, account: str) -> Allocation:
         with self.database.reading_scope() as session:
@@ -268,6 +288,9 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     stops: list[tuple[str, str]] = field(default_factory=list)
+    # Tokens of people; one of a sign-in, "a2+a3", takes others with it as JupyterHub's do.
+    people_tokens: dict[str, list[str]] = field(default_factory=dict)
+    while_stopping: Callable[[], None] | None = None
 
     page_limit: int = 50
 
@@ -339,6 +362,10 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 broken = hub.broken_page is not None and offset >= hub.broken_page * hub.page_limit
                 stopped_too = query.get("include_stopped_servers") == "1"
                 self.answer(500 if broken else 200, hub.page(offset, limit, stopped_too=stopped_too))
+            elif parts.path.endswith("/tokens"):
+                name = unquote(parts.path.split("/")[-2])
+                tokens = [{"id": token} for token in hub.people_tokens.get(name, [])]
+                self.answer(200 if name in hub.people_tokens else 404, {"api_tokens": tokens})
             else:
                 name = unquote(parts.path.removeprefix("/hub/api/users/"))
                 known = name in {owner for owner, _ in hub.servers}
@@ -346,7 +373,14 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
         def do_DELETE(self) -> None:
             words = [unquote(word) for word in self.path.removeprefix("/hub/api/users/").split("/")]
+            if words[1] == "tokens":
+                had = hub.people_tokens[words[0]]
+                hub.people_tokens[words[0]] = [token for token in had if token not in words[2].split("+")]
+                self.answer(204 if words[2] in had else 404, None)
+                return
             hub.stops.append((words[0], words[2] if words[1] == "servers" else ""))
+            if hub.while_stopping is not None:
+                hub.while_stopping()
             self.answer(hub.status if hub.status != 200 else 202, None)
 
         def answer(self, status: int, body: Any) -> None:

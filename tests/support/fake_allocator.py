@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "memory_bytes": 4 * 2**30,
     "offers": True,
     "read_only": False,
+    "renamed": {},
     "suspended": [],
     "teams": {},
 }
@@ -115,7 +116,7 @@ async def health() -> dict[str, str]:
 
 @api.put("/people", dependencies=hub_only)
 async def put_person(body: dict[str, Any]) -> dict[str, Any]:
-    name = body["preferred_username"]
+    name = state.settings["renamed"].get(body["preferred_username"], body["preferred_username"])
     state.people[name] = body
     return {
         "person_id": name,
@@ -127,7 +128,8 @@ async def put_person(body: dict[str, Any]) -> dict[str, Any]:
 
 @api.get("/people/{name}/groups", dependencies=hub_only)
 async def groups(name: str) -> dict[str, list[str]]:
-    return {"groups": ["tier-entry", "team-wide-field-demo"]}
+    ours = ["nexus-administrators"] if "nexus-admins" in state.people[name]["groups"] else []
+    return {"groups": ["tier-entry", "team-wide-field-demo", *ours]}
 
 
 @api.get("/people/{name}/launch", dependencies=hub_only)

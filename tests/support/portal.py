@@ -23,22 +23,29 @@ from fastapi import FastAPI
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.domain.webhooks import Reach
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
+    announcements,
     decisions,
+    events,
     holds,
     invitations,
     notices,
     people,
+    questions,
     requests,
     shares,
     stops,
     teams,
 )
+from nexus_allocator.services.rights import person_called
+from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -49,6 +56,7 @@ PREFIX = "/services/nexus/"
 TEAM = "wide-field-demo"
 NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
 GRACE_MINUTES = 10
+VAULT = Vault("a key for tests", Reach.PUBLIC)
 JUSTIFICATION = (
     "We measure the shapes of 40,000 galaxies in the simulated high-latitude survey and compare two PSF "
     "models. Pilot runs on 3 detectors took 0.4 h each on a Small server; the whole field needs about "
@@ -96,6 +104,7 @@ class PortalUnderTest:
             hub_public_url=self.hub.url,
             secure_cookies=False,
             clock=self.clock,
+            vault=VAULT,
         )
         self.app = FastAPI()
         self.app.mount(prefix.rstrip("/"), portal_app(portal))
@@ -302,6 +311,43 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,
         )  # fmt: skip
     return group
+
+
+def with_an_event(portal: PortalUnderTest) -> UUID:
+    """A workshop of this week, which Tomo has joined; return its id."""
+    now = portal.clock()
+    plan = events.Plan(
+        label="Roman Summer School", sizes=("small", "medium"), starts_at=now, most_people=60,
+        ends_at=now + timedelta(days=4), per_person_micro=5_000_000,
+    )  # fmt: skip
+    with portal.database.session_scope() as session:
+        rng = random.Random(1)  # noqa: S311 - the same code each time
+        made = events.make(session, plan, policy=portal.policy, actor="admin", rng=rng, now=now)
+        events.join(session, code=made.code, hub_name="teammate", now=now)
+    return made.id
+
+
+def with_an_announcement(portal: PortalUnderTest) -> UUID:
+    now = portal.clock()
+    with portal.database.session_scope() as session:
+        return announcements.announce(
+            session, level=Level.WARNING, text="The archive is slow today: large mosaics take longer.",
+            starts_at=now, ends_at=now + timedelta(days=1), actor="admin", now=now,
+        )  # fmt: skip
+
+
+def with_a_question(portal: PortalUnderTest, *, people: int = 60) -> UUID:
+    """An administrator's what-if question with its answer, of a small population."""
+    changes = ["tiers.entry.credits=x0.5"]
+    with portal.database.session_scope() as session:
+        asked = questions.ask(
+            session, administrator_id=person_called(session, "admin").id, changes=changes, tiers_file=None,
+            now=portal.clock(),
+        )  # fmt: skip
+    questions.answer_in_background(
+        portal.database.session_scope, asked, changes, tiers_file=None, people=people, clock=portal.clock
+    ).join(60)
+    return asked
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

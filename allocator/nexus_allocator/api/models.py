@@ -6,22 +6,24 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.leases import Offer
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.domain.wording import spend_sentence, stop_sentence
 from nexus_allocator.services.admission import Admission
+from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.launches import AccountChoice, LastStop
 
 
-def _without_nul(text: str) -> str:
+def without_nul(text: str) -> str:
     if "\x00" in text:
         # PostgreSQL can't keep it, and no name or text has one.
         raise ValueError("must not contain a NUL character")
     return text
 
 
-Word = Annotated[str, Field(max_length=255), AfterValidator(_without_nul)]
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_nul)]
+Word = Annotated[str, Field(max_length=255), AfterValidator(without_nul)]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
 
 
 class Body(BaseModel):
@@ -255,6 +257,15 @@ class OfflineModel(BaseModel):
     collected: list[UUID]
 
 
+class AnnouncementModel(BaseModel):
+    level: Level
+    text: str
+
+    @classmethod
+    def of(cls, announced: Announced) -> "AnnouncementModel":
+        return cls(level=announced.level, text=announced.text)
+
+
 class LaunchModel(BaseModel):
     agreement: AgreementModel
     accounts: list[AccountModel]
@@ -267,6 +278,7 @@ class LaunchModel(BaseModel):
     brake: BrakeModel | None
     offline: OfflineModel
     launches_held: str | None = None
+    announcements: list[AnnouncementModel] = []
 
 
 class RefusalModel(BaseModel):

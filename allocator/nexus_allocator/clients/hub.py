@@ -21,6 +21,7 @@ from nexus_allocator.domain.stops import Evidence
 PAGED = {"Accept": "application/jupyterhub-pagination+json"}
 PAGE_SIZE = 100
 OK, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 202, 204, 404
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Sighting:
     def is_gone(self) -> bool:
         """Whether the hub says that nothing runs and nothing is under way."""
         return self.pending is None and not self.ready
+
+
+@dataclass(frozen=True)
+class TokenOwner:
+    """Whose token it is, and its scopes, those that follow from others too."""
+
+    hub_name: str
+    scopes: frozenset[str]
 
 
 class HubClient:
@@ -94,6 +103,31 @@ class HubClient:
         )
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
+    def revoke_tokens(self, hub_name: str) -> None:
+        """Revoke every token of a person, those of servers and browsers too. Raises HubUnavailable."""
+        path = f"users/{quote(hub_name, safe='')}/tokens"
+        answer = self._ask("GET", path, fine=(OK, NOT_FOUND))
+        if answer.status_code == NOT_FOUND:
+            return
+        for token_id in _token_ids(_body(answer)):
+            # One token of a sign-in takes the others with it, so some are gone by then.
+            self._ask("DELETE", f"{path}/{quote(token_id, safe='')}", fine=(NO_CONTENT, NOT_FOUND))
+
+    def owner_of_token(self, token: str) -> TokenOwner | None:
+        """Return the person whose token it is and what it may, None for what is no person's token.
+
+        Raises HubUnavailable.
+        """
+        if not (token and token.isascii() and token.isprintable()):
+            return None
+        answer = self._ask(
+            "GET", "user", headers={"Authorization": f"token {token}"}, fine=(OK, UNAUTHORIZED, FORBIDDEN)
+        )
+        model = _body(answer) if answer.status_code == OK else {}
+        if not isinstance(model, dict) or model.get("kind") != "user":
+            return None
+        return TokenOwner(model["name"], frozenset(model["scopes"]))
+
     def _users(self, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
         offset = 0
         while True:
@@ -132,6 +166,13 @@ def _body(answer: httpx.Response) -> Any:
         return answer.json()
     except ValueError as error:
         raise HubUnavailable(problem="the answer is not JSON") from error
+
+
+def _token_ids(body: Any) -> list[str]:
+    try:
+        return [str(token["id"]) for token in body["api_tokens"]]
+    except (KeyError, TypeError) as error:
+        raise HubUnavailable(problem=f"the tokens can't be read: {error!r}") from error
 
 
 def _sightings(user: dict[str, Any]) -> Iterator[Sighting]:

@@ -78,6 +78,8 @@ class NoticeKind(StrEnum):
     ALLOCATION_ENDED = "allocation-ended"
     ALLOCATION_RENEWED = "allocation-renewed"
     ALLOCATION_LAPSED = "allocation-lapsed"
+    WEBHOOK_DISABLED = "webhook-disabled"
+    EVENT_ENDED = "event-ended"
 
 
 class EntryKind(StrEnum):

@@ -1,23 +1,24 @@
 """Who is in a team and as what: roles, the lead handed over, leaving and being removed.
 
-Who leaves keeps nothing running on the team's credits: the reason is stored with each such server, in the
-same transaction, and the hub is asked to stop it afterwards; `stop_leavers` repeats that until it is done.
+Who leaves keeps nothing running on the team's credits: the reason is stored with each such server and its
+stop put into the outbox, in the same transaction; `stop_leavers` orders it again until it is done.
 """
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
-from nexus_allocator.domain.errors import HubUnavailable, LeadStays, NotAllowed, UnknownMember
+from nexus_allocator.domain.errors import LeadStays, NotAllowed, UnknownMember
+from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamMoveKind
-from nexus_allocator.services import stops
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.holds import INTENT_LASTS
+from nexus_allocator.services.hub_calls import ask_at_once, order_stop
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import (
     lock_team,
     person_called,
@@ -28,11 +29,17 @@ from nexus_allocator.services.rights import (
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import holds, teams
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold, Membership, Person, Team
 
 log = logging.getLogger(__name__)
 PLATFORM = "nexus"
+ACTS = {
+    TeamMoveKind.ROLE_CHANGED: Act.ROLE_CHANGED,
+    TeamMoveKind.HANDED_OVER: Act.HANDED_OVER,
+    TeamMoveKind.LEFT: Act.MEMBER_LEFT,
+    TeamMoveKind.REMOVED: Act.MEMBER_REMOVED,
+}
 
 
 def change_role(
@@ -48,7 +55,7 @@ def change_role(
     person, row = _member(session, found, member)
     if row.role is Role.LEAD:
         raise LeadStays(team=found.label)
-    row.role = role
+    before, row.role = row.role, role
     _keep(
         session,
         found,
@@ -57,6 +64,7 @@ def change_role(
         subject=person,
         facts={"role": role.value},
         now=now,
+        before={"role": before.value},
     )
 
 
@@ -69,7 +77,7 @@ def hand_over(session: Session, *, team: str, to: str, by: str | None, now: date
     person, row = _member(session, found, to)
     if row.role is Role.LEAD:
         return
-    seat(session, found, person, Role.LEAD, now=now)
+    seat(session, found, person, Role.LEAD, by=actor.id if actor else OPERATOR, now=now)
     number = _keep(session, found, TeamMoveKind.HANDED_OVER, actor=actor, subject=person, facts={}, now=now)
     tell(session, person.id, NoticeKind.LEADS_TEAM, key=f"leads/{found.id}/{number}",
          facts={"team": found.label}, now=now)  # fmt: skip
@@ -122,15 +130,6 @@ def remove(
     return servers
 
 
-def stop_servers(hub: HubClient, servers: Sequence[ToStop]) -> None:
-    """Ask the hub to stop them; what it can't now, `stop_leavers` asks again."""
-    for server in servers:
-        try:
-            stops.ask_hub(hub, server)
-        except HubUnavailable as error:
-            log.warning("a leaver's server is stopped later: %s", error.facts["problem"])
-
-
 def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
     """Stop what still runs on a team's credits for people who are not in it, and what the suspended run."""
     with database.reading_scope() as session:
@@ -143,7 +142,7 @@ def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[T
         for hold, person in teams.live_of_suspended(session):
             reason = person.suspension_reason
             servers.append(_to_stop(session, hold, person, StopReason.SUSPENDED, note=reason, now=now))
-    stop_servers(hub, servers)
+    ask_at_once(database, hub, servers, now=now)
     return servers
 
 
@@ -153,7 +152,9 @@ def _to_stop(
     """Record why, unless that was done a moment ago: an intent explains a stop that follows soon."""
     if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
         holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
-    return ToStop(person.hub_name, hold.server_name)
+        record(session, Act.STOP_INTENDED, hold.id, by=PLATFORM, person_id=person.id, after={"why": reason},
+               now=now)  # fmt: skip
+    return ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now))
 
 
 def _member(session: Session, team: Team, hub_name: str) -> tuple[Person, Membership]:
@@ -178,8 +179,7 @@ def _part(
     servers = []
     for hold in teams.live_holds(session, account.allocation.id, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=actor[:64], note=note, now=now)
-        servers.append(ToStop(person.hub_name, hold.server_name))
-    announce(session, "member_left", team_id=team.id, person_id=person.id, servers=len(servers))
+        servers.append(ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now)))
     return servers
 
 
@@ -192,7 +192,12 @@ def _keep(
     subject: Person,
     facts: dict[str, object],
     now: datetime,
+    before: dict[str, object] | None = None,
 ) -> int:
+    told = {name: value for name, value in facts.items() if name != "reason"}
+    why = facts.get("reason")
+    record(session, ACTS[kind], team.id, by=actor.id if actor else OPERATOR, person_id=subject.id,
+           reason=str(why) if why else None, before=before, after=told, now=now)  # fmt: skip
     return teams.add_move(
         session, team.id, kind, actor_id=actor.id if actor else None, subject_id=subject.id, facts=facts,
         at=now,

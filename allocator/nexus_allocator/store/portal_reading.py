@@ -95,7 +95,8 @@ def announced_stops(session: Session, hold_ids: Sequence[UUID], *, since: dateti
 
 def search_people(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Person]]:
     """Return how many people match and one page of them, by hub name."""
-    query = select(Person).where(_contains(text, Person.display_name, Person.hub_name, Person.email))
+    query = select(Person).where(containing(text, Person.display_name, Person.hub_name, Person.email))
+    query = query.where(Person.merged_into_id.is_(None))
     total = session.scalars(select(func.count()).select_from(query.subquery())).one()
     return total, session.scalars(query.order_by(Person.hub_name).limit(limit).offset(offset)).all()
 
@@ -114,7 +115,7 @@ def accepted_by(session: Session, person_ids: Sequence[UUID], version: str) -> s
 def search_accounts(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Account]]:
     """Return how many accounts match by name or owner and one page of them, by slug."""
     owned = select(Account).outerjoin(Person, Person.id == Account.person_id)
-    query = owned.where(_contains(text, Account.slug, Account.label, Person.display_name))
+    query = owned.where(containing(text, Account.slug, Account.label, Person.display_name))
     total = session.scalars(select(func.count()).select_from(query.subquery())).one()
     shown = query.options(joinedload(Account.allocation)).order_by(Account.slug)
     return total, session.scalars(shown.limit(limit).offset(offset)).all()
@@ -136,6 +137,18 @@ def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
     return session.scalars(query.order_by(TierRequest.decided_at.desc()).limit(limit)).all()
 
 
+def search_requests(session: Session, text: str, *, limit: int, offset: int) -> Sequence[TierRequest]:
+    """Return one page of the requests whose person, account or title matches, the latest first."""
+    people = select(Person.id).where(containing(text, Person.display_name, Person.hub_name))
+    accounts = select(Account.id).where(containing(text, Account.slug, Account.label))
+    wanted = or_(
+        TierRequest.person_id.in_(people), TierRequest.account_id.in_(accounts),
+        TierRequest.title.icontains(text, autoescape=True),
+    )  # fmt: skip
+    query = _requests().where(wanted).order_by(TierRequest.submitted_at.desc(), TierRequest.id)
+    return session.scalars(query.limit(limit).offset(offset)).all()
+
+
 def _requests() -> Select[TierRequest]:
     account = joinedload(TierRequest.account).joinedload(Account.allocation)
     return select(TierRequest).options(account, joinedload(TierRequest.person))
@@ -145,5 +158,5 @@ def _ran() -> Any:
     return or_(Hold.state.in_(LIVE), Hold.process_started_at.is_not(None))
 
 
-def _contains(text: str, *columns: Any) -> Any:
+def containing(text: str, *columns: Any) -> Any:
     return or_(*(column.icontains(text, autoescape=True) for column in columns))

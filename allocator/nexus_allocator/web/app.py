@@ -21,12 +21,20 @@ from nexus_allocator.web.routes import (
     accounts,
     administration,
     agreement,
+    announcements,
     care,
+    events,
+    exports,
+    identities,
+    mail,
     pool,
+    questions,
+    records,
     requests,
     servers,
     sign_in,
     teams,
+    webhooks,
 )
 from nexus_allocator.web.security import SecurityHeaders
 from nexus_allocator.web.sessions import allowed
@@ -44,8 +52,26 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
-    for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
+    for module in (
+        sign_in,
+        accounts,
+        servers,
+        requests,
+        administration,
+        teams,
+        pool,
+        agreement,
+        care,
+        records,
+        events,
+        identities,
+        announcements,
+        questions,
+        exports,
+    ):
         app.include_router(module.router)
+    for router in (mail.router, mail.administration, webhooks.router):
+        app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     # Around everything: the page that tells of a bug is made outside of an application's own middleware.

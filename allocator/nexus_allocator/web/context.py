@@ -4,12 +4,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.web.oauth import HubSignIn
 
 
@@ -30,6 +32,8 @@ class Portal:
     hub_public_url: str
     secure_cookies: bool
     clock: Callable[[], datetime]
+    vault: Vault
+    tiers_file: Path | None = None
 
 
 @dataclass(frozen=True)

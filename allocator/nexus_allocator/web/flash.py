@@ -41,7 +41,25 @@ NOTICES: dict[str, Notice] = {
     "held": Notice("good", "New launches are held."),
     "let-through": Notice("good", "New launches go through."),
     "accepted": Notice("good", "You accepted the user agreement."),
+    "mail-chosen": Notice("good", "Your choices are kept."),
+    "retried": Notice("good", "It is tried again now."),
+    "webhook-on": Notice("good", "The endpoint is told of events again."),
+    "webhook-off": Notice("good", "The endpoint is told nothing for now."),
+    "webhook-removed": Notice("good", "The endpoint was removed."),
     "put-away": Notice("good", "Put away."),
+    "identity-changed": Notice("good", "Changed. The person signs in again."),
+    "merged": Notice("good", "The two are one person now."),
+    "erased": Notice("good", "Erased: a pseudonym stands in the place of the person."),
+    "announced": Notice("good", "Announced: everybody reads it from the moment that you gave."),
+    "announcement-withdrawn": Notice("good", "Withdrawn: nobody reads it any more."),
+    "joined-event": Notice(
+        "good", "You are in. The event's credits can pay for your next server: choose it there."
+    ),
+    "event-made": Notice("good", "The event was made. Give its code to who may join."),
+    "event-ended": Notice(
+        "good",
+        "The event has ended; what was not used went back. Running servers go on to their planned end.",
+    ),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

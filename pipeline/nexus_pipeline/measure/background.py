@@ -78,7 +78,7 @@ def _cubic(n_boxes: int, size: int) -> tuple[NDArray[np.int64], Floats]:
 
 
 def _filled(level: Floats) -> Floats:
-    """Return ``level`` with NaN replaced by the mean of its neighbours, from the edges of gaps inwards."""
+    """Return ``level`` with each NaN replaced by its neighbours’ mean, from the edges of a gap inwards."""
     level = np.where(np.isfinite(level).any(), level, 0.0)
     while not np.isfinite(level).all():
         known = np.isfinite(level)

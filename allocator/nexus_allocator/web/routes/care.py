@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain.errors import UnknownPerson
 from nexus_allocator.domain.rights import Action, Reach, does
-from nexus_allocator.services import maintenance, memberships, portal_lists, suspensions
+from nexus_allocator.services import maintenance, portal_lists, suspensions
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
@@ -45,7 +46,7 @@ def suspend(
             reason=text,
             now=portal.clock(),
         )
-    memberships.stop_servers(portal.hub, servers)
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, f"admin/people/{hub_name}", "suspended")
 
 
@@ -53,7 +54,9 @@ def suspend(
 @does(Action.PERSON_REINSTATE)
 def reinstate(hub_name: str, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
-        suspensions.reinstate_as_administrator(session, administrator_id=visitor.person_id, hub_name=hub_name)
+        suspensions.reinstate_as_administrator(
+            session, administrator_id=visitor.person_id, hub_name=hub_name, now=portal.clock()
+        )
     return redirect(portal, f"admin/people/{hub_name}", "reinstated")
 
 
@@ -93,7 +96,7 @@ def hold_launches(
 @does(Action.LAUNCHES_HOLD)
 def lift(portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
-        maintenance.lift_as_administrator(session, administrator_id=visitor.person_id)
+        maintenance.lift_as_administrator(session, administrator_id=visitor.person_id, now=portal.clock())
     return redirect(portal, "admin/maintenance", "let-through")
 
 
