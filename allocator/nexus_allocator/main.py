@@ -52,7 +52,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
     portal = _portal(settings, policy, database, hub)
     meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=utc_now)
-    deliverer = _deliverer(settings, database)
+    deliverer = _deliverer(settings, database, hub)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -91,10 +91,10 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     return app
 
 
-def _deliverer(settings: Settings, database: Database) -> DeliveryLoop:
+def _deliverer(settings: Settings, database: Database, hub: HubClient) -> DeliveryLoop:
     rng = random.Random()  # noqa: S311 - spreads attempts, hides nothing
     return DeliveryLoop(
-        database, carriers_of(settings), clock=utc_now, rng=rng, lease=settings.delivery_lease
+        database, carriers_of(settings, hub), clock=utc_now, rng=rng, lease=settings.delivery_lease
     )
 
 
@@ -115,6 +115,7 @@ def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClie
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
         clock=utc_now,
+        tiers_file=settings.tiers_file,
         vault=vault_of(settings),
     )
 

@@ -15,7 +15,9 @@ from tests.support.portal import (
     database_file,
     portal_over,
     with_a_busy_month,
+    with_a_question,
     with_a_shared_team,
+    with_an_announcement,
     with_an_event,
 )
 
@@ -72,6 +74,9 @@ OF_THE_ADMINISTRATOR = {
     "admin-identity": "admin/people/teammate/identity",
     "admin-log": "admin/log",
     "admin-log-none": "admin/log?q=no-such-words",
+    "admin-what-if": "admin/what-if",
+    "admin-question": "admin/what-if/{question}",
+    "admin-announcements": "admin/announcements",
     "admin-events": "admin/events",
     "admin-event": "admin/events/{event}",
     "join-event": "events/join",
@@ -88,6 +93,7 @@ class Site:
     request: str
     group: str
     event: str
+    question: str
 
     def page(self, hub_name: str, *, scheme: str = "light", width: int = 1280) -> Page:
         """Return a page of a fresh browser in which ``hub_name`` has signed in."""
@@ -110,6 +116,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         portal.person("newcomer", "Nia Newcomer")
         group = with_a_shared_team(portal)
         event = with_an_event(portal)
+        with_an_announcement(portal)
+        question = with_a_question(portal)
         with portal.database.reading_scope() as session:
             waiting = portal_lists.waiting_requests(session)[0]
         with portal.served() as address, chromium() as browser:
@@ -121,6 +129,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
                 str(waiting.id),
                 str(group),
                 str(event),
+                str(question),
             )
 
 
@@ -150,7 +159,12 @@ def test_every_page_is_accessible_steady_and_whole(
     page = site.page(hub_name, scheme=scheme, width=width)
     try:
         for name, path in pages.items():
-            page.goto(site.root + path.format(request=site.request, group=site.group, event=site.event))
+            page.goto(
+                site.root
+                + path.format(
+                    request=site.request, group=site.group, event=site.event, question=site.question
+                )
+            )
             require_steady_and_whole(page, site, f"{name}-{scheme}-{width}", width=width)
             if (scheme, width) in AXE_LOOKS:
                 require_accessible(page, name)

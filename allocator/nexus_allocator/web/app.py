@@ -21,11 +21,14 @@ from nexus_allocator.web.routes import (
     accounts,
     administration,
     agreement,
+    announcements,
     care,
     events,
+    exports,
     identities,
     mail,
     pool,
+    questions,
     records,
     requests,
     servers,
@@ -62,6 +65,9 @@ def portal_app(portal: Portal) -> ASGIApp:
         records,
         events,
         identities,
+        announcements,
+        questions,
+        exports,
     ):
         app.include_router(module.router)
     for router in (mail.router, mail.administration, webhooks.router):
