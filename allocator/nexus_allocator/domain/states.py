@@ -80,6 +80,8 @@ class NoticeKind(StrEnum):
     ALLOCATION_LAPSED = "allocation-lapsed"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
+    PURGE_PLANNED = "purge-planned"
+    FILES_IN_QUARANTINE = "files-in-quarantine"
 
 
 class EntryKind(StrEnum):

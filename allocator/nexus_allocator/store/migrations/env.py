@@ -8,6 +8,7 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     event_tables,
     outbox_tables,
     record_tables,
+    storage_tables,
     tables,
     webhook_tables,
 )
