@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from nexus_allocator.domain.errors import UnknownImage, UnknownSize
+from nexus_allocator.domain.panel import Panel
 from nexus_allocator.domain.pool import Pool
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
@@ -139,6 +140,7 @@ class Policy:
     science: Science
     enforcement: Enforcement
     pool: Pool
+    panel: Panel
     offline_leases: OfflineLeases
     sizes: Mapping[str, Size]
     tiers: Mapping[TierSlug, Tier]

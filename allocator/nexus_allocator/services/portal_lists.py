@@ -208,7 +208,7 @@ def _ask_choice(session: Session, policy: Policy, account: Account) -> AskChoice
     tier = TierSlug(account.allocation.tier)
     above = asking.tiers_to_ask_for(session, policy, account)
     found = requests.open_of_account(session, account.id)
-    waiting = found is not None and found.state in WAITING
+    waiting = found is not None and found.state not in WITH_APPLICANT
     return AskChoice(account.slug, account.label, tier, tuple(above), waiting)
 
 
@@ -235,6 +235,11 @@ def _account_row(account: Account, sums: AccountSums, owner: Person | None, now:
         expires_at=account.allocation.expires_at,
         expired=account.allocation.expires_at <= now,
     )
+
+
+def request_row(session: Session, row: TierRequest) -> RequestRow:
+    """Return one request as administrators and reviewers read it."""
+    return _request_rows(session, [row], viewer=None)[0]
 
 
 def _request_rows(

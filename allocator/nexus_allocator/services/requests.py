@@ -20,7 +20,7 @@ from nexus_allocator.domain.names import MUST_BE, NAME
 from nexus_allocator.domain.policy import Policy, Tier
 from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT, results
 from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, decisions, endings, founding
+from nexus_allocator.services import allocations, decisions, endings, founding, panels
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_to_speak_for, in_good_standing, person_called
 from nexus_allocator.services.teams import require_label
@@ -65,7 +65,8 @@ def submit(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: da
         results(ask.papers, ask.products, ask.dois)
     request.submitted_at = now
     move(session, request, RequestState.SUBMITTED, mover=Mover.APPLICANT, actor_id=person.id, now=now)
-    decisions.award_by_grant(session, request, person, policy=policy, now=now)
+    if not decisions.award_by_grant(session, request, person, policy=policy, now=now):
+        panels.enter(session, request, policy=policy, now=now)
     return request
 
 

@@ -22,6 +22,10 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    offers,
+    panel,
+    panel_decisions,
+    panel_rounds,
     pool,
     requests,
     servers,
@@ -41,6 +45,8 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
     for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
+        app.include_router(module.router)
+    for module in (offers, panel, panel_decisions, panel_rounds):
         app.include_router(module.router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

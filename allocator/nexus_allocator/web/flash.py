@@ -42,6 +42,18 @@ NOTICES: dict[str, Notice] = {
     "let-through": Notice("good", "New launches go through."),
     "accepted": Notice("good", "You accepted the user agreement."),
     "put-away": Notice("good", "Put away."),
+    "reviewed": Notice("good", "Your review was kept. You can revise it until the request is decided."),
+    "conflict-declared": Notice("good", "Your conflict of interest was kept; others review this request."),
+    "round-made": Notice("good", "The round was made."),
+    "round-changed": Notice("good", "The round was changed."),
+    "appointed": Notice("good", "Appointed: the person was told, and has the page Panel."),
+    "dismissed": Notice("good", "The person reviews no longer, and was told. Their reviews stay."),
+    "offered": Notice("good", "The offer was made. The person accepts or declines it on their own page."),
+    "taken-back": Notice("good", "The offer was taken back; the request is to be decided again."),
+    "referred": Notice("good", "The request is before the panel."),
+    "placed": Notice("good", "The request is in the round, and its reviewers were told."),
+    "offer-accepted": Notice("good", "Accepted and awarded: the next launch page offers the new sizes."),
+    "offer-declined": Notice("good", "Declined: your request as you sent it is decided again."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

@@ -42,6 +42,7 @@ def current_visitor(request: Request, portal: PortalHere) -> Visitor:
         display_name=found.display_name,
         is_administrator=found.is_administrator,
         csrf=found.csrf,
+        is_reviewer=found.is_reviewer,
     )
 
 

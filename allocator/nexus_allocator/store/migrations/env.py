@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from nexus_allocator.store import tables  # noqa: F401 - the tables register themselves with Base
+from nexus_allocator.store import panel_tables, tables  # noqa: F401 - the tables register themselves with Base
 from nexus_allocator.store.base import Base
 
 context.configure(
