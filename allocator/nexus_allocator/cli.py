@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -56,6 +57,7 @@ from nexus_allocator.store.session import Database
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
+app.add_typer(panel_app, name="panel")
 app.command()(simulate)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]

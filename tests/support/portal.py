@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.panel import Opinion, Window
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
@@ -33,8 +34,11 @@ from nexus_allocator.services import (
     holds,
     invitations,
     notices,
+    offers,
+    panels,
     people,
     requests,
+    reviews,
     shares,
     stops,
     teams,
@@ -301,6 +305,35 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,
         )  # fmt: skip
     return group
+
+
+def with_a_panel(portal: PortalUnderTest) -> dict[str, str]:
+    """A round with a request reviewed once and one offered other terms; return the ids that pages name."""
+    now, policy = portal.clock(), portal.policy
+    for name in ("reviewer", "colleague", "solo", "duo"):
+        portal.person(name, f"{name.title()} Person")
+        portal.accept(name)
+    window = Window(now - timedelta(days=9), now + timedelta(days=20), now + timedelta(days=40))
+    with portal.database.session_scope() as session:
+        by = people.person_called(session, "admin").id
+        made = panels.make_round(
+            session, panels.RoundPlan("Spring 2027", window, 20_000_000_000), by=by, now=now
+        )
+        for name in ("reviewer", "colleague"):
+            panels.appoint(session, name, by=by, now=now)
+    with portal.database.session_scope() as session:
+        ids = {}
+        for name, exposures in (("solo", 4_000), ("duo", 40_000)):
+            asked = requests.Ask(name, "team", JUSTIFICATION, f"Survey of {name}", exposures, team_label=name)
+            ids[name] = requests.submit(session, asked, policy=policy, hub_name=name, now=now).id
+            for reviewer, score in (("colleague", 4), ("reviewer", 2))[: 2 if name == "duo" else 1]:
+                said = Opinion(
+                    {each.slug: score for each in policy.panel.criteria}, "Well argued.", "Go deeper."
+                )
+                reviews.give(session, ids[name], said, hub_name=reviewer, policy=policy, now=now)
+        award = decisions.Award(900_000_000, note="One field first, please.")
+        offers.make(session, policy=policy, request_id=ids["duo"], administrator_id=by, award=award, now=now)
+    return {"case": str(ids["solo"]), "offered": str(ids["duo"]), "round": str(made.id)}
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:
