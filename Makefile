@@ -11,8 +11,8 @@ down: ## stop what a crash left behind
 	@./bootstrap run
 	@$(bin)/python -m nexus_allocator.embedded down
 
-test: lint ## everything CI runs
-	$(bin)/pytest
+test: lint ## everything CI runs, shared out to two workers
+	$(bin)/pytest -n 2 --dist loadgroup
 
 lint: ## style, types, layers
 	@./bootstrap test
@@ -33,6 +33,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.fpa
 	$(bin)/python -m tests.bench.simulate
 	$(bin)/python -m tests.bench.registration
+	$(bin)/python -m tests.bench.skymap
 
 notebooks: ## every notebook, whole, into .nexus/notebooks
 	@./bootstrap test

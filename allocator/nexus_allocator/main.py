@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
-from nexus_allocator.api.context import Context
+from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
@@ -66,7 +66,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
 
     app = FastAPI(
         title="Nexus allocation service", lifespan=lifespan, docs_url=None, redoc_url=None,
-        openapi_url=f"{settings.service_prefix}api/openapi.json",
+        dependencies=[Depends(allowed)], openapi_url=f"{settings.service_prefix}api/openapi.json",
     )  # fmt: skip
     app.state.portal = portal
     app.state.context = _context(settings, policy, database, hub)

@@ -67,6 +67,8 @@ class Pass:
 
     steps: tuple[Step, ...]
     function: Callable[[Any, list[Ready]], "Passed"]
+    by_rows: tuple[type[Reference], ...] = ()
+    """References whose planes it takes from disk, a few rows at a time."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,12 @@ def run(
     left_out = _left_out(singles, settings.skip, product.meta)
     rules = find_references([step for step in singles if step.name not in left_out], store, product.meta)
 
+    by_rows = {cls for part in parts if isinstance(part, Pass) for cls in part.by_rows}
+
     def ready(step: Step) -> Ready:
-        references = tuple(store.read(cls, rules[cls.kind]) for cls in step.references)
+        references = tuple(
+            store.read(cls, rules[cls.kind], by_rows=cls in by_rows) for cls in step.references
+        )
         return Ready(step, references, chosen[step.name])
 
     records = list(before)

@@ -10,7 +10,8 @@ from tests.support import simulator as scene
 
 from nexus_pipeline.errors import InputError, MissingReferenceError, WrongProductError
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.measure import background, basins, columns, compare, detect, photometry
+from nexus_pipeline.measure import background, columns, compare, correlation, detect, sources
+from nexus_pipeline.measure.matched_filter import significance
 from nexus_pipeline.products import l2, segm
 from nexus_pipeline.products.l4 import read_catalog, write_catalog
 from nexus_pipeline.products.model import RateImage
@@ -78,7 +79,7 @@ def test_the_matched_filter_gives_the_significance_of_a_star() -> None:
     image = np.zeros((64, 64), dtype=np.float32)
     image[28:37, 20:29] = 2.0 * stamp
     variance = build.plane(0.01, image.shape)
-    filtered = detect.significance(image, variance, np.ones(image.shape, bool), stamp)
+    filtered = significance(image, variance, np.ones(image.shape, bool), stamp)
     assert filtered[32, 24] == pytest.approx(2.0 * np.sqrt((stamp**2).sum() / 0.01), rel=1e-4)
     assert np.unravel_index(filtered.argmax(), filtered.shape) == (32, 24)
 
@@ -88,7 +89,7 @@ def test_white_noise_filtered_has_unit_width_and_no_sources() -> None:
     image = (0.1 * np.random.default_rng(4).normal(size=(512, 512))).astype(np.float32)
     usable = np.random.default_rng(5).random(image.shape) > 0.02
     image[~usable] = np.nan
-    filtered = detect.significance(image, build.plane(0.01, image.shape), usable, stamp)
+    filtered = significance(image, build.plane(0.01, image.shape), usable, stamp)
     # Some 512²/12 independent values: the width is good to 0.5 %.
     assert filtered.std() == pytest.approx(1, abs=0.03)
     assert len(detect.detect(filtered)) == 0
@@ -106,32 +107,25 @@ def test_two_peaks_stay_apart_and_a_ripple_does_not() -> None:
     assert found.labels[1, 45] == found.labels[1, 47] != 0
 
 
-def test_a_pixel_belongs_to_the_peak_it_leads_up_to() -> None:
-    values = np.array([[1, 2, 5, 2, 1.5, 3, 8, 3]], dtype=np.float32)
-    order = np.argsort(values.ravel())[::-1].astype(np.int64)
-    peak = basins.flood(values, order, 0.05, 0.5)
-    assert peak.ravel().tolist() == [2, 2, 2, 2, 6, 6, 6, 6]
-
-
 def test_circles_hold_their_share_of_a_star_and_the_ring_its_level() -> None:
     psf = scene.grid()
     image = build.plane(0.01, (SIZE, SIZE))
     x, y = np.array([120.0, 60.0]), np.array([120.0, 70.0])
     psf.add_to(image, x, y, np.array([100.0, 50.0]), radii=np.full(2, 14))
-    none = np.zeros(image.shape, bool)
-    measured = photometry.circles(
+    field = sources.Field(
         image,
-        build.plane(0.02, image.shape),
-        none,
-        sources=none,
-        positions=np.column_stack([x, y]),
-        scale_arcsec=0.11,
+        build.plane(0.02**2, image.shape),
+        np.zeros(image.shape, bool),
+        np.zeros(image.shape, np.int32),
+        correlation.independent(),
     )
+    radius = 0.4 / 0.11
+    measured = sources.circles(field, x, y, radii=[radius], ring=(2.4 / 0.11, 2.8 / 0.11))
     np.testing.assert_allclose(measured.ring, 0.01, atol=1e-6)
-    share = 1 - np.exp(-((0.4 / 0.11) ** 2) / 2 / (scene.SIGMA**2 + 1 / 12))
-    np.testing.assert_allclose(measured.flux[:, 2], [100 * share, 50 * share], rtol=1e-3)
-    weights = CircularAperture((0, 0), 0.4 / 0.11).to_mask().data
-    np.testing.assert_allclose(measured.flux_err[:, 2], 0.02 * np.sqrt(weights.sum()), rtol=1e-3)
+    share = 1 - np.exp(-(radius**2) / 2 / (scene.SIGMA**2 + 1 / 12))
+    np.testing.assert_allclose(measured.flux[:, 0], [100 * share, 50 * share], rtol=1e-3)
+    weights = CircularAperture((0, 0), radius).to_mask().data
+    np.testing.assert_allclose(measured.flux_err[:, 0], 0.02 * np.sqrt((weights**2).sum()), rtol=1e-3)
 
 
 def test_a_catalogue_has_the_stars_that_are_there(references: ReferenceStore) -> None:

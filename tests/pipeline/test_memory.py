@@ -51,7 +51,7 @@ def test_without_groups_it_is_the_machine_s(tmp_path: Path) -> None:
 
 def test_as_many_processes_work_as_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "available_cores", lambda: 8)
-    for free_gb, jobs in ((1, 1), (7, 2), (100, 5)):
+    for free_gb, jobs in ((1, 1), (5, 2), (100, 5)):
         monkeypatch.setattr(memory, "available_bytes", lambda free=free_gb: free * GB)
         assert batch.default_jobs(5) == jobs
 

@@ -105,9 +105,9 @@ def test_a_correction_is_the_map_of_the_sky_it_was_made_of_and_turns_back() -> N
     plane = plane_about(directions_of(*image(x, y, with_bounding_box=False)))
     angle = np.deg2rad(25 / 3600)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    sky_map = correction.SkyMap(plane, PlaneMap(turn, np.array([1.5, -0.7])))
-    made = correction.corrected(image, pointing, sky_map, name="FIT")
-    wanted = plane.project(directions_of(*sky_map(*image(x, y, with_bounding_box=False))))
+    shift = correction.SkyShift(plane, PlaneMap(turn, np.array([1.5, -0.7])))
+    made = correction.corrected(image, pointing, shift, name="FIT")
+    wanted = plane.project(directions_of(*shift(*image(x, y, with_bounding_box=False))))
     got = plane.project(directions_of(*made(x, y, with_bounding_box=False)))
     assert np.max(np.abs(wanted - got)) < 1e-4
     back = wcs.to_pixels(made, *made(x, y, with_bounding_box=False))

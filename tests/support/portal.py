@@ -79,6 +79,7 @@ class PortalUnderTest:
     clock: Clock = field(default_factory=Clock)
     signed_in_by: HubSignIn | None = None
     clients: list[HubClient] = field(default_factory=list)
+    app: FastAPI | None = None
 
     def application(self, *, prefix: str = PREFIX) -> FastAPI:
         self.clients.append(HubClient(self.hub.api_url, SERVICE_TOKEN, timeout_s=5))
@@ -100,9 +101,9 @@ class PortalUnderTest:
             secure_cookies=False,
             clock=self.clock,
         )
-        parent = FastAPI()
-        parent.mount(prefix.rstrip("/"), portal_app(portal))
-        return parent
+        self.app = FastAPI()
+        self.app.mount(prefix.rstrip("/"), portal_app(portal))
+        return self.app
 
     def begin_again(self, database: Path) -> None:
         """Forget everything: the database becomes a copy of ``database``, hub and clock are as at first."""
@@ -217,9 +218,11 @@ class PortalUnderTest:
         self.stopped(hold_id, Evidence(stopped_at=self.clock(), alive_at_stop=True))
         return hold_id
 
-    def ask(self, hub_name: str, tier: str, *, account: str | None = None) -> UUID:
+    def ask(
+        self, hub_name: str, tier: str, *, account: str | None = None, team_label: str | None = None
+    ) -> UUID:
         with self.database.session_scope() as session:
-            asked = requests.Ask(account or hub_name, tier, JUSTIFICATION)
+            asked = requests.Ask(account or hub_name, tier, JUSTIFICATION, team_label=team_label)
             return requests.submit(session, asked, policy=self.policy, hub_name=hub_name, now=self.clock()).id
 
 

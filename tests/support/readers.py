@@ -20,17 +20,22 @@ TIMEOUT_S: Final = 300
 
 def next_python() -> Path:
     """Return the interpreter of an environment with ``NEXT``, made where the cache has none (1 minute)."""
+    return python_with("reader-venv", NEXT)
+
+
+def python_with(name: str, packages: tuple[str, ...]) -> Path:
+    """Return the interpreter of an environment ``name`` with ``packages``, made where the cache has none."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    key = hashlib.sha256("\0".join((*NEXT, sys.version)).encode()).hexdigest()[:12]
-    environment = cache / f"reader-venv-{key}"
-    with locked(cache / "reader-venv.lock"):
+    key = hashlib.sha256("\0".join((*packages, sys.version)).encode()).hexdigest()[:12]
+    environment = cache / f"{name}-{key}"
+    with locked(cache / f"{name}.lock"):
         if not (environment / "complete").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", environment], check=True, timeout=60)
             pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
             try:
                 subprocess.run(
-                    [*pip, "--disable-pip-version-check", *NEXT], check=True, timeout=INSTALL_TIMEOUT_S
+                    [*pip, "--disable-pip-version-check", *packages], check=True, timeout=INSTALL_TIMEOUT_S
                 )
             except BaseException:
                 shutil.rmtree(environment)

@@ -82,8 +82,8 @@ def focal_plane(
     truths, seen, stars = [], [], []
     for detector, (image, pointing) in zip(DETECTORS, images, strict=True):
         own = shift + rng.normal(0, jitter_mas / 1000, 2)
-        sky_map = correction.SkyMap(plane, PlaneMap(turn, own))
-        true = correction.corrected(image, pointing, sky_map, name="true")
+        sky_shift = correction.SkyShift(plane, PlaneMap(turn, own))
+        true = correction.corrected(image, pointing, sky_shift, name="true")
         x, y = rng.uniform(0, N_ACTIVE - 1, (2, n_stars + strangers))
         stars.append(directions_of(*true(x, y))[:n_stars])
         strange = rng.uniform(0, N_ACTIVE - 1, (2, strangers))

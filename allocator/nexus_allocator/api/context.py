@@ -11,7 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import InvalidToken
+from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import NOBODY_KNOWN, Capacity, deed_of, lets
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.store.session import Database
 
@@ -32,7 +34,8 @@ class Context:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))
 
 
-def context_of(request: Request) -> Context:
+# What does no input or output is `async`, so that no thread has to be fetched for it.
+async def context_of(request: Request) -> Context:
     context: Context = request.app.state.context
     return context
 
@@ -41,8 +44,17 @@ Here = Annotated[Context, Depends(context_of)]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
-def require_hub(context: Here, bearer: Bearer) -> None:
-    """Let only the hub through. Raises InvalidToken, the same for none and for a wrong one."""
-    given = bearer.credentials if bearer else ""
-    if not hmac.compare_digest(given.encode(), context.internal_token.encode()):
+async def allowed(request: Request, context: Here, bearer: Bearer) -> None:
+    """Let pass whose token may do what the route names. Raises InvalidToken, for none as for a wrong one."""
+    deed = deed_of(request.scope["endpoint"])
+    if not lets(_acting_as(context, bearer), deed):
         raise InvalidToken()
+
+
+def _acting_as(context: Context, bearer: HTTPAuthorizationCredentials | None) -> frozenset[Capacity]:
+    """Return whom a token of ours speaks for; hub and gateway share one."""
+    given = bearer.credentials if bearer else ""
+    if hmac.compare_digest(given.encode(), context.internal_token.encode()):
+        return NOBODY_KNOWN | {Capacity.HUB, Capacity.GATEWAY}
+    is_of_a_server = hold_of_token(context.internal_token, given) is not None
+    return NOBODY_KNOWN | {Capacity.SERVER} if is_of_a_server else NOBODY_KNOWN

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from nexus_allocator.api.context import Here, require_hub
+from nexus_allocator.api.context import Here
 from nexus_allocator.api.models import Body, RefusalModel, Word
 from nexus_allocator.domain.clusters import ClusterShape
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import clusters
 
 REFUSALS: dict[int | str, dict[str, object]] = {
@@ -17,9 +18,7 @@ REFUSALS: dict[int | str, dict[str, object]] = {
 }
 MOST_BYTES = 2**50
 
-router = APIRouter(
-    prefix="/api/gateway", tags=["gateway"], dependencies=[Depends(require_hub)], responses=REFUSALS
-)
+router = APIRouter(prefix="/api/gateway", tags=["gateway"], responses=REFUSALS)
 Count = Annotated[int, Field(ge=1, le=100_000)]
 Memory = Annotated[int, Field(ge=1, le=MOST_BYTES)]
 
@@ -70,6 +69,7 @@ class SweepModel(BaseModel):
 
 
 @router.post("/clusters", status_code=201)
+@does(Action.CLUSTER_ADMIT)
 def admit(body: ClusterBody, here: Here) -> ClusterModel:
     with here.database.session_scope() as session:
         admitted = clusters.admit(
@@ -79,6 +79,7 @@ def admit(body: ClusterBody, here: Here) -> ClusterModel:
 
 
 @router.post("/report")
+@does(Action.CLUSTER_REPORT)
 def report(body: ReportBody, here: Here) -> SweepModel:
     """Take the whole list of clusters; what is missing from it has ended."""
     reports = [clusters.ClusterReport(**each.model_dump()) for each in body.clusters]

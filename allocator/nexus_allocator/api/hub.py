@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
-from nexus_allocator.api.context import Context, Here, require_hub
+from nexus_allocator.api.context import Context, Here
 from nexus_allocator.api.models import (
     AccountModel,
     AdmissionModel,
@@ -27,6 +27,7 @@ from nexus_allocator.api.models import (
     StoppedBody,
 )
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.wording import pool_sentence
 from nexus_allocator.services import admission, holds, launches, leases, people, stops
 
@@ -36,15 +37,17 @@ REFUSALS: dict[int | str, dict[str, object]] = {
 }
 
 router = APIRouter(prefix="/api/hub", tags=["hub"])
-trusted = APIRouter(dependencies=[Depends(require_hub)], responses=REFUSALS)
+trusted = APIRouter(responses=REFUSALS)
 
 
 @router.get("/health")
+@does(Action.HEALTH_SEE)
 def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
 @trusted.put("/people")
+@does(Action.IDENTITY_RECORD)
 def sign_in(body: IdentityBody, here: Here) -> PersonModel:
     """The person behind an identity; the first call makes the person, and nothing else."""
     is_administrator = here.is_administrator(body.issuer, body.subject, body.groups)
@@ -65,12 +68,14 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
 
 
 @trusted.get("/people/{hub_name}/groups")
+@does(Action.GROUPS_SEE)
 def groups(hub_name: str, here: Here) -> GroupsModel:
     with here.database.reading_scope() as session:
         return GroupsModel(groups=people.groups(session, hub_name=hub_name))
 
 
 @trusted.get("/people/{hub_name}/launch")
+@does(Action.LAUNCH_SEE)
 def launch_page(hub_name: str, here: Here) -> LaunchModel:
     with here.database.reading_scope() as session:
         page = launches.launch_page(session, policy=here.policy, hub_name=hub_name, now=here.clock())
@@ -81,6 +86,7 @@ def launch_page(hub_name: str, here: Here) -> LaunchModel:
 
 
 @trusted.post("/people/{hub_name}/agreement", status_code=NO_CONTENT)
+@does(Action.AGREEMENT_ACCEPT, over=Reach.ANY)
 def accept_agreement(hub_name: str, body: AgreementBody, here: Here) -> Response:
     with here.database.session_scope() as session:
         people.accept_agreement(
@@ -90,6 +96,7 @@ def accept_agreement(hub_name: str, body: AgreementBody, here: Here) -> Response
 
 
 @trusted.post("/admissions", status_code=201)
+@does(Action.LAUNCH_ADMIT)
 def admit(body: LaunchBody, here: Here) -> AdmissionModel:
     with here.database.session_scope() as session:
         admitted = admission.admit(
@@ -103,6 +110,7 @@ def admit(body: LaunchBody, here: Here) -> AdmissionModel:
 
 
 @trusted.post("/holds/{hold_id}/started", status_code=NO_CONTENT)
+@does(Action.HOLD_REPORT)
 def started(hold_id: UUID, body: StartedBody, here: Here) -> Response:
     with here.database.session_scope() as session:
         holds.started(session, hold_id, process_started_at=body.process_started_at)
@@ -110,6 +118,7 @@ def started(hold_id: UUID, body: StartedBody, here: Here) -> Response:
 
 
 @trusted.post("/holds/{hold_id}/stopped", status_code=NO_CONTENT)
+@does(Action.HOLD_REPORT)
 def stopped(hold_id: UUID, body: StoppedBody, here: Here) -> Response:
     with here.database.session_scope() as session:
         holds.stopped(session, hold_id, body.evidence(), now=here.clock())
@@ -117,6 +126,7 @@ def stopped(hold_id: UUID, body: StoppedBody, here: Here) -> Response:
 
 
 @trusted.post("/servers/{hub_name}/{server_name}/stop-intent", status_code=NO_CONTENT)
+@does(Action.STOP_RECORD)
 def stop_intent(hub_name: str, server_name: str, body: StopIntentBody, here: Here) -> Response:
     with here.database.session_scope() as session:
         stops.record_intent(
@@ -131,6 +141,7 @@ def stop_intent(hub_name: str, server_name: str, body: StopIntentBody, here: Her
 
 
 @trusted.get("/servers/{hub_name}/{server_name}/keep-alive")
+@does(Action.KEEP_SEE)
 def keep_alive(hub_name: str, server_name: str, here: Here) -> KeepAliveModel:
     with here.database.reading_scope() as session:
         until = stops.kept_alive_until(

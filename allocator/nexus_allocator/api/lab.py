@@ -12,6 +12,7 @@ from nexus_allocator.api.models import RefusalModel
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.lab_tokens import hold_of_token
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.wording import spend_sentence
 from nexus_allocator.services import lab_reading, stops
 
@@ -84,6 +85,7 @@ def _notice(card: lab_reading.LabCard) -> LabNoticeModel | None:
 
 
 @router.get("/card")
+@does(Action.CARD_SEE)
 def card(here: Here, hold_id: OwnHold) -> LabCardModel:
     """The balance of the account this server is charged to, and when the server ends."""
     with here.database.reading_scope() as session:
@@ -92,6 +94,7 @@ def card(here: Here, hold_id: OwnHold) -> LabCardModel:
 
 
 @router.post("/stop", status_code=ACCEPTED)
+@does(Action.SERVER_STOP, over=Reach.OWN)
 def stop(here: Here, hold_id: OwnHold) -> Response:
     """Stop this server by its owner's hand."""
     with here.database.session_scope() as session:

@@ -260,3 +260,17 @@ class HubUnavailable(AllocatorError):
     """The hub did not answer, or not in full; nothing is concluded from that."""
 
     slug, status = "hub_unavailable", 503
+
+
+class UnknownPlace(AllocatorError):
+    slug, status = "unknown_place", 404
+
+
+class NotHeldHere(AllocatorError):
+    """The volume's driver can't do it, and says so rather than pretend."""
+
+    slug, status = "not_held_here", 422
+
+
+class PlaceBusy(AllocatorError):
+    slug, status = "place_busy", 409

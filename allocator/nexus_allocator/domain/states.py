@@ -30,19 +30,6 @@ class Role(StrEnum):
     MEMBER = "member"
 
 
-class TeamAct(StrEnum):
-    """What is done to a team; `teams.may` says which roles do it."""
-
-    SEE = "see"
-    INVITE = "invite"
-    INVITE_MANAGER = "invite-manager"
-    REMOVE_MEMBER = "remove-member"
-    REMOVE_MANAGER = "remove-manager"
-    CHANGE_ROLE = "change-role"
-    HAND_OVER = "hand-over"
-    DIVIDE = "divide"
-
-
 class TeamMoveKind(StrEnum):
     """What happened in a team; each is kept with who, when and to whom."""
 

@@ -212,6 +212,9 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     ),
     "bad_comment": lambda f: f"A comment has at most {f['max']:,} characters.",
     "hub_unavailable": lambda f: f"The hub did not answer ({f['problem']}); please try again in a moment.",
+    "unknown_place": lambda f: f"There is no place {f['place']} on this volume.",
+    "not_held_here": lambda f: f"A volume of kind {f['driver']} can't {f['act']}.",
+    "place_busy": lambda f: f"{f['place']} can't be touched now: {f['problem']}.",
 }
 
 

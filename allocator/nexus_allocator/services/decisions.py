@@ -10,10 +10,11 @@ from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import BadAmount, BadDate, UnknownRequest
 from nexus_allocator.domain.policy import Policy, Tier
 from nexus_allocator.domain.requests import require_move
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, RequestState, TierSlug
 from nexus_allocator.services import allocations, endings, founding, reviews, shares
 from nexus_allocator.services.request_moves import move, renew
-from nexus_allocator.services.rights import administrator
+from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import accounts, requests
 from nexus_allocator.store.tables import Person, TierRequest
 
@@ -117,7 +118,7 @@ def grant_key(number: str | None) -> str | None:
 
 def asked(session: Session, request_id: UUID, administrator_id: UUID) -> tuple[TierRequest, Person]:
     """Return the locked request and who decides it. Raises NotAllowed, UnknownRequest, Conflicted."""
-    admin = administrator(session, administrator_id)
+    admin = overseer(session, administrator_id, Action.REQUEST_DECIDE)
     request = requests.lock(session, request_id)
     if request is None:
         raise UnknownRequest(request_id=str(request_id))

@@ -13,15 +13,22 @@ from nexus_allocator.domain.errors import (
     NotAllowed,
     UnknownInvitation,
 )
-from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamAct, TeamMoveKind
+from nexus_allocator.domain.rights import Action
+from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamMoveKind
 from nexus_allocator.services.notices import tell
-from nexus_allocator.services.rights import in_good_standing, lock_team, person_called, team_to_change
+from nexus_allocator.services.rights import (
+    in_good_standing,
+    lock_team,
+    person_called,
+    team_to_change,
+    themselves,
+)
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import teams
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Invitation, Person, Team
 
-NEEDED = {Role.MEMBER: TeamAct.INVITE, Role.MANAGER: TeamAct.INVITE_MANAGER}
+NEEDED = {Role.MEMBER: Action.TEAM_INVITE, Role.MANAGER: Action.TEAM_INVITE_MANAGER}
 
 
 def invite(
@@ -65,7 +72,7 @@ def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: date
     known = teams.invitation(session, invitation_id)
     if known is None:
         raise UnknownInvitation()
-    _, actor = team_to_change(session, known[1].slug, TeamAct.INVITE, by=by)
+    _, actor = team_to_change(session, known[1].slug, Action.TEAM_INVITE, by=by)
     invitation, team = _open(session, invitation_id, now=now)
     _close(invitation, InvitationState.WITHDRAWN, now)
     _keep(session, team, TeamMoveKind.INVITATION_WITHDRAWN, actor=actor, invitation=invitation, now=now)
@@ -73,7 +80,7 @@ def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: date
 
 def accept(session: Session, invitation_id: UUID, *, hub_name: str, now: datetime) -> Team:
     """Join the team. Raises UnknownInvitation for another's as for none, InvitationOver, Suspended."""
-    person = in_good_standing(person_called(session, hub_name))
+    person = in_good_standing(themselves(session, hub_name, Action.INVITATION_ANSWER))
     invitation, team = _mine(session, invitation_id, person, now=now)
     _close(invitation, InvitationState.ACCEPTED, now)
     if teams.membership(session, team.id, person.id) is None:
@@ -84,7 +91,7 @@ def accept(session: Session, invitation_id: UUID, *, hub_name: str, now: datetim
 
 def decline(session: Session, invitation_id: UUID, *, hub_name: str, now: datetime) -> Team:
     """Say no. Raises UnknownInvitation, InvitationOver."""
-    person = person_called(session, hub_name)
+    person = themselves(session, hub_name, Action.INVITATION_ANSWER)
     invitation, team = _mine(session, invitation_id, person, now=now)
     _close(invitation, InvitationState.DECLINED, now)
     _keep(session, team, TeamMoveKind.DECLINED, actor=person, invitation=invitation, now=now)

@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import BadDate, LaunchesHeld
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.rights import administrator
+from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import maintenance
 from nexus_allocator.store.session import announce
 
@@ -55,10 +56,10 @@ def hold_as_administrator(
     session: Session, *, administrator_id: UUID, message: str, until: datetime | None, now: datetime
 ) -> None:
     """As `hold`. Raises NotAllowed."""
-    actor = administrator(session, administrator_id).hub_name
+    actor = overseer(session, administrator_id, Action.LAUNCHES_HOLD).hub_name
     hold(session, message=message, until=until, actor=actor, now=now)
 
 
 def lift_as_administrator(session: Session, *, administrator_id: UUID) -> None:
     """As `lift`. Raises NotAllowed."""
-    lift(session, actor=administrator(session, administrator_id).hub_name)
+    lift(session, actor=overseer(session, administrator_id, Action.LAUNCHES_HOLD).hub_name)

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import HubUnavailable, LeadStays, NotAllowed, UnknownMember
-from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamAct, TeamMoveKind
+from nexus_allocator.domain.rights import Action
+from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamMoveKind
 from nexus_allocator.services import stops
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.holds import INTENT_LASTS
@@ -20,9 +21,9 @@ from nexus_allocator.services.notices import tell
 from nexus_allocator.services.rights import (
     lock_team,
     person_called,
-    require_role,
+    require_in_team,
+    team_for,
     team_to_change,
-    team_to_see,
 )
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.teams import seat
@@ -43,7 +44,7 @@ def change_role(
     """
     if role is Role.LEAD:
         raise NotAllowed()
-    found, actor = team_to_change(session, team, TeamAct.CHANGE_ROLE, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_CHANGE_ROLE, by=by)
     person, row = _member(session, found, member)
     if row.role is Role.LEAD:
         raise LeadStays(team=found.label)
@@ -64,7 +65,7 @@ def hand_over(session: Session, *, team: str, to: str, by: str | None, now: date
 
     Raises UnknownTeam, TeamRoleNeeded, UnknownMember.
     """
-    found, actor = team_to_change(session, team, TeamAct.HAND_OVER, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_HAND_OVER, by=by)
     person, row = _member(session, found, to)
     if row.role is Role.LEAD:
         return
@@ -77,7 +78,7 @@ def hand_over(session: Session, *, team: str, to: str, by: str | None, now: date
 def leave(session: Session, *, team: str, hub_name: str, now: datetime) -> list[ToStop]:
     """Leave a team; return the servers to stop after the commit. Raises UnknownTeam, LeadStays."""
     person = person_called(session, hub_name)
-    found = team_to_see(session, team, person)
+    found = team_for(session, team, person, Action.TEAM_LEAVE)
     lock_team(session, found.id)
     _, row = _member(session, found, hub_name)
     if row.role is Role.LEAD:
@@ -107,7 +108,7 @@ def remove(
 
     Raises UnknownTeam, TeamRoleNeeded, UnknownMember, LeadStays, BadReason.
     """
-    found, actor = team_to_change(session, team, TeamAct.REMOVE_MEMBER, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_REMOVE_MEMBER, by=by)
     text = require_reason(reason)
     person, row = _member(session, found, member)
     if row.role is Role.LEAD:
@@ -165,10 +166,8 @@ def _member(session: Session, team: Team, hub_name: str) -> tuple[Person, Member
 
 def _require_above(session: Session, team: Team, row: Membership, actor: Person | None) -> None:
     """Raise TeamRoleNeeded when a manager would take out another manager."""
-    if row.role is not Role.MANAGER or actor is None or actor.is_administrator:
-        return
-    seat_of_actor = teams.seat(session, team.id, actor.id)
-    require_role(team, seat_of_actor.role if seat_of_actor else Role.MEMBER, TeamAct.REMOVE_MANAGER)
+    if row.role is Role.MANAGER and actor is not None:
+        require_in_team(session, team, actor, Action.TEAM_REMOVE_MANAGER)
 
 
 def _part(

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import NoticeKind
-from nexus_allocator.services.rights import person_called
+from nexus_allocator.services.rights import themselves
 from nexus_allocator.store import notices
 from nexus_allocator.store.session import announce
 
@@ -44,12 +45,13 @@ def tell(
 
 def unread(session: Session, *, hub_name: str) -> list[Told]:
     """Return what a person was told and has not put away, the latest first. Raises UnknownPerson."""
-    rows = notices.unread(session, person_called(session, hub_name).id, limit=MOST_SHOWN)
+    rows = notices.unread(session, themselves(session, hub_name, Action.NOTICE_SEE).id, limit=MOST_SHOWN)
     return [Told(row.id, row.kind, row.facts, row.at) for row in rows]
 
 
 def put_away(session: Session, notice_id: UUID, *, hub_name: str, now: datetime) -> None:
     """Show this notice no more; another's, or one that is gone, is left as it is."""
-    found = notices.of_person(session, person_called(session, hub_name).id, notice_id)
+    person = themselves(session, hub_name, Action.NOTICE_PUT_AWAY)
+    found = notices.of_person(session, person.id, notice_id)
     if found is not None and found.read_at is None:
         found.read_at = now

@@ -9,16 +9,12 @@ from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.errors import OfferOver, UnknownRequest
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.requests import require_move
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, NoticeKind, RequestState
 from nexus_allocator.services import allocations, decisions, panels, reviews
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.request_moves import move
-from nexus_allocator.services.rights import (
-    account_to_speak_for,
-    administrator,
-    in_good_standing,
-    person_called,
-)
+from nexus_allocator.services.rights import account_for, in_good_standing, overseer, person_called
 from nexus_allocator.store import accounts, panel, people, requests
 from nexus_allocator.store.panel_tables import RequestOffer
 from nexus_allocator.store.session import announce
@@ -99,7 +95,7 @@ def take_back(
     session: Session, request_id: UUID, *, administrator_id: UUID, reason: str, now: datetime
 ) -> TierRequest:
     """Take the offer back, with a reason. Raises NotAllowed, UnknownRequest, IllegalMove, BadReason."""
-    admin = administrator(session, administrator_id)
+    admin = overseer(session, administrator_id, Action.REQUEST_DECIDE)
     request = requests.lock(session, request_id)
     if request is None:
         raise UnknownRequest(request_id=str(request_id))
@@ -120,7 +116,7 @@ def _offered(
     request = requests.lock(session, request_id)
     if request is None or request.person_id != person.id:
         raise UnknownRequest(request_id=str(request_id))
-    account_to_speak_for(session, person, accounts.by_id(session, request.account_id).slug)
+    account_for(session, person, accounts.by_id(session, request.account_id).slug, Action.OFFER_ANSWER)
     rows = panel.offers(session, [request.id]).get(request.id, [])
     if request.state != RequestState.OFFERED or not rows or rows[-1].number != number:
         raise OfferOver()

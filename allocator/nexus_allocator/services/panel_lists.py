@@ -7,12 +7,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import NotReviewer
 from nexus_allocator.domain.panel import ConflictKind, Tally, in_queue, median_wait, sees_reviews, tally
 from nexus_allocator.domain.requests import WAITING
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import RequestState, TierSlug
 from nexus_allocator.services import panels, reviews
-from nexus_allocator.services.rights import person_called
+from nexus_allocator.services.rights import person_called, require_reviewer
 from nexus_allocator.store import panel, people, portal_reading, requests
 from nexus_allocator.store.panel_tables import PanelCase, PanelReview, PanelRound, RequestOffer
 from nexus_allocator.store.tables import Person, TierRequest
@@ -112,8 +112,7 @@ def waits(session: Session, request_ids: Sequence[UUID], *, now: datetime) -> Ma
 def for_reviewer(session: Session, *, hub_name: str, now: datetime) -> tuple[CaseRow, ...]:
     """Return what waits in rounds, for a reviewer to review. Raises UnknownPerson, NotReviewer."""
     person = person_called(session, hub_name)
-    if not panels.is_reviewer(session, person.id):
-        raise NotReviewer()
+    require_reviewer(session, person, Action.REVIEW_SEE)
     placed = [
         (request, case)
         for request, case in panel.waiting(session)

@@ -19,10 +19,11 @@ from nexus_allocator.domain.errors import (
 from nexus_allocator.domain.panel import Parties, Window, conflict_of, require_window
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.requests import WAITING
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Approval, NoticeKind
 from nexus_allocator.services import allocations
 from nexus_allocator.services.notices import tell
-from nexus_allocator.services.rights import administrator, in_good_standing, locked_person_called
+from nexus_allocator.services.rights import in_good_standing, locked_person_called, overseer
 from nexus_allocator.store import accounts, panel, requests
 from nexus_allocator.store.panel_tables import PanelCase, PanelRound, PanelTerm
 from nexus_allocator.store.session import announce
@@ -41,7 +42,7 @@ class RoundPlan:
 def make_round(session: Session, plan: RoundPlan, *, by: UUID | None, now: datetime) -> PanelRound:
     """Make a round; ``by`` None is an operator. Raises NotAllowed, BadRound, BadAmount."""
     if by is not None:
-        administrator(session, by)
+        overseer(session, by, Action.PANEL_RUN)
     made = PanelRound(made_by=by, made_at=now)
     _write(made, plan)
     session.add(made)
@@ -55,7 +56,7 @@ def change_round(
 ) -> PanelRound:
     """Change a round; the requests in it stay. Raises as `make_round`, UnknownRound."""
     if by is not None:
-        administrator(session, by)
+        overseer(session, by, Action.PANEL_RUN)
     changed = round_called(session, round_id, lock=True)
     _write(changed, plan)
     announce(session, "round_changed", round_id=changed.id, by=by, at=now)
@@ -68,7 +69,7 @@ def appoint(session: Session, hub_name: str, *, by: UUID | None, now: datetime) 
     Raises NotAllowed, UnknownPerson, Suspended, AlreadyReviewer.
     """
     if by is not None:
-        administrator(session, by)
+        overseer(session, by, Action.PANEL_RUN)
     person = in_good_standing(locked_person_called(session, hub_name))
     if panel.term_of(session, person.id) is not None:
         raise AlreadyReviewer(person=person.hub_name)
@@ -83,7 +84,7 @@ def appoint(session: Session, hub_name: str, *, by: UUID | None, now: datetime) 
 def dismiss(session: Session, hub_name: str, *, by: UUID | None, now: datetime) -> PanelTerm:
     """End a reviewer's term and tell them; their reviews stay and count. Raises NotAllowed, UnknownPerson."""
     if by is not None:
-        administrator(session, by)
+        overseer(session, by, Action.PANEL_RUN)
     person = locked_person_called(session, hub_name)
     term = panel.term_of(session, person.id)
     if term is None:
@@ -124,7 +125,7 @@ def refer(
 
     Raises NotAllowed, UnknownRequest, BadReason, ReviewClosed, AlreadyWithPanel.
     """
-    admin = administrator(session, administrator_id)
+    admin = overseer(session, administrator_id, Action.REQUEST_DECIDE)
     request = waiting_request(session, request_id)
     text = allocations.require_reason(reason)
     if panel.case(session, request.id) is not None:
@@ -149,7 +150,7 @@ def place(
 
     Raises NotAllowed, UnknownRequest, UnknownRound, ReviewClosed.
     """
-    admin = administrator(session, administrator_id)
+    admin = overseer(session, administrator_id, Action.REQUEST_DECIDE)
     request = waiting_request(session, request_id)
     case = panel.case(session, request.id)
     if case is None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import UnknownAccount, UnknownRequest
 from nexus_allocator.domain.policy import Policy, Tier
 from nexus_allocator.domain.requests import WAITING, WITH_APPLICANT
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import AccountKind, RequestState, TierSlug
 from nexus_allocator.services import requests as asking
 from nexus_allocator.services import rights
@@ -172,7 +173,7 @@ def servers(session: Session, *, now: datetime) -> tuple[ServerReading, ...]:
 
 def own_requests(session: Session, *, hub_name: str) -> tuple[RequestRow, ...]:
     """Return a person's requests, newest first. Raises UnknownPerson."""
-    person = rights.person_called(session, hub_name)
+    person = rights.themselves(session, hub_name, Action.REQUEST_SEE)
     return _request_rows(session, requests.of_person(session, person.id), viewer=person)
 
 
@@ -198,7 +199,7 @@ def request(session: Session, *, request_id: UUID, now: datetime) -> tuple[Reque
 
 def _speaks_for(session: Session, person: Person, account: Account) -> bool:
     try:
-        rights.account_to_speak_for(session, person, account.slug)
+        rights.account_for(session, person, account.slug, Action.ACCOUNT_ASK)
     except UnknownAccount:
         return False
     return True

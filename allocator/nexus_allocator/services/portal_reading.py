@@ -7,8 +7,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import UnknownAccount, UnknownServer
+from nexus_allocator.domain.errors import UnknownServer
 from nexus_allocator.domain.forecast import HISTORY_DAYS, Forecast
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import LIVE, AccountKind, EntryKind, HoldState, TierSlug
 from nexus_allocator.services import forecasts, rights
 from nexus_allocator.services import holds as lifecycle
@@ -104,7 +105,7 @@ class AccountPage:
 
 def home(session: Session, *, hub_name: str, now: datetime) -> Home:
     """Return the front page of a person. Raises UnknownPerson."""
-    person = rights.person_called(session, hub_name)
+    person = rights.themselves(session, hub_name, Action.OVERVIEW_SEE)
     mine = accounts.chargeable_by(session, person.id)
     used = portal_reading.holds_of_person(session, person.id, limit=HOME_ROWS)
     ended = portal_reading.last_ended(session, person.id)
@@ -124,7 +125,7 @@ def account_page(
     Raises UnknownAccount for another person's account as for none.
     """
     viewer = rights.person_called(session, hub_name)
-    account = _account_to_see(session, viewer, slug)
+    account = rights.account_for(session, viewer, slug, Action.ACCOUNT_SEE)
     allocation_id = account.allocation.id
     entries = portal_reading.other_entries(session, allocation_id, limit=ACCOUNT_ROWS)
     used = portal_reading.holds_of_account(session, allocation_id, limit=ACCOUNT_ROWS)
@@ -154,7 +155,8 @@ def account_page(
 
 def require_visible(session: Session, *, hub_name: str, slug: str) -> None:
     """Let pass who may see the account. Raises UnknownAccount for another person's account as for none."""
-    _account_to_see(session, rights.person_called(session, hub_name), slug)
+    viewer = rights.person_called(session, hub_name)
+    rights.account_for(session, viewer, slug, Action.ACCOUNT_SEE)
 
 
 def live_server(session: Session, *, hub_name: str, server_name: str, now: datetime) -> ServerReading:
@@ -222,15 +224,6 @@ def server_readings(
     live = [row.id for row in rows if row.state in LIVE]
     announced = portal_reading.announced_stops(session, live, since=now - lifecycle.INTENT_LASTS)
     return tuple(_server_reading(row, viewer, stopping=row.id in announced, now=now) for row in rows)
-
-
-def _account_to_see(session: Session, viewer: Person, slug: str) -> Account:
-    if not viewer.is_administrator:
-        return rights.account_to_charge(session, viewer, slug)
-    account = accounts.by_slug(session, slug)
-    if account is None:
-        raise UnknownAccount(account=slug[:40])
-    return account
 
 
 def _account_reading(

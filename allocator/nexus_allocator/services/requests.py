@@ -19,10 +19,11 @@ from nexus_allocator.domain.errors import (
 from nexus_allocator.domain.names import MUST_BE, NAME
 from nexus_allocator.domain.policy import Policy, Tier
 from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT, results
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
 from nexus_allocator.services import allocations, decisions, endings, founding, panels
 from nexus_allocator.services.request_moves import move
-from nexus_allocator.services.rights import account_to_speak_for, in_good_standing, person_called
+from nexus_allocator.services.rights import account_for, in_good_standing, person_called, themselves
 from nexus_allocator.services.teams import require_label
 from nexus_allocator.store import accounts, people, requests
 from nexus_allocator.store.session import announce
@@ -77,7 +78,7 @@ def draft(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: dat
 
 def withdraw(session: Session, request_id: UUID, *, hub_name: str, now: datetime) -> TierRequest:
     """Take an undecided request back. Raises UnknownRequest for another's as for none, IllegalMove."""
-    person = person_called(session, hub_name)
+    person = themselves(session, hub_name, Action.REQUEST_WITHDRAW)
     request = requests.lock(session, request_id)
     if request is None or request.person_id != person.id:
         raise UnknownRequest(request_id=str(request_id))
@@ -101,7 +102,7 @@ def _written(
     person = in_good_standing(people.lock(session, person_called(session, hub_name).id))
     if not people.has_accepted(session, person.id, policy.agreement.version):
         raise AgreementRequired(version=policy.agreement.version)
-    speaking = account_to_speak_for(session, person, ask.account)
+    speaking = account_for(session, person, ask.account, Action.ACCOUNT_ASK)
     allocation = accounts.lock(session, [speaking.allocation.id])[speaking.allocation.id]
     possible = [choice.slug for choice in tiers_to_ask_for(session, policy, speaking)]
     if ask.tier not in possible:

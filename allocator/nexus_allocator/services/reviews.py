@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import Conflicted, NotReviewer, UnknownRequest
+from nexus_allocator.domain.errors import Conflicted, UnknownRequest
 from nexus_allocator.domain.panel import (
     ConflictKind,
     Opinion,
@@ -17,10 +17,11 @@ from nexus_allocator.domain.panel import (
     require_opinion,
 )
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, RequestState
 from nexus_allocator.services import allocations, panels
 from nexus_allocator.services.request_moves import move
-from nexus_allocator.services.rights import in_good_standing, person_called
+from nexus_allocator.services.rights import in_good_standing, person_called, require_reviewer
 from nexus_allocator.store import panel, people
 from nexus_allocator.store.panel_tables import PanelBypass, PanelConflict, PanelReview
 from nexus_allocator.store.session import announce
@@ -140,8 +141,7 @@ def _is_unconflicted(session: Session, row: PanelReview, parties: Parties) -> bo
 
 def _reviewing(session: Session, request_id: UUID, hub_name: str) -> tuple[Person, TierRequest]:
     person = in_good_standing(person_called(session, hub_name))
-    if not panels.is_reviewer(session, person.id):
-        raise NotReviewer()
+    require_reviewer(session, person, Action.REVIEW_GIVE)
     request = panels.waiting_request(session, request_id)
     case = panel.case(session, request.id)
     if case is None or case.round_id is None:

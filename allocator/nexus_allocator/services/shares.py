@@ -23,8 +23,9 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.launches import Price, what_fits
 from nexus_allocator.domain.policy import Policy, Size
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.shares import Part, Taken, part, room_micro
-from nexus_allocator.domain.states import ShareKind, TeamAct, TeamMoveKind
+from nexus_allocator.domain.states import ShareKind, TeamMoveKind
 from nexus_allocator.services.allocations import LARGEST_MICRO
 from nexus_allocator.services.rights import person_called, team_to_change
 from nexus_allocator.services.teams import require_label
@@ -161,7 +162,7 @@ def set_share(
     A part below what is taken already refuses launches, and stops nothing.
     Raises UnknownTeam, TeamRoleNeeded, UnknownMember, UnknownSubgroup, BadAmount.
     """
-    found, actor = team_to_change(session, team, TeamAct.DIVIDE, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_DIVIDE, by=by)
     if not 0 <= amount_micro <= LARGEST_MICRO:
         raise BadAmount(amount=amount_micro / MICRO, must_be=SHARE_RANGE)
     person, group = _holder(session, found, holder)
@@ -184,7 +185,7 @@ def lift_share(session: Session, *, team: str, holder: Holder, by: str | None, n
 
     Raises UnknownTeam, TeamRoleNeeded, UnknownMember, UnknownSubgroup.
     """
-    found, actor = team_to_change(session, team, TeamAct.DIVIDE, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_DIVIDE, by=by)
     person, group = _holder(session, found, holder)
     share = _share_of(session, found, person, group)
     if share is not None:
@@ -202,7 +203,7 @@ def lift_share(session: Session, *, team: str, holder: Holder, by: str | None, n
 
 def make_subgroup(session: Session, *, team: str, label: str, by: str | None, now: datetime) -> Subgroup:
     """Make a sub-group, without members. Raises UnknownTeam, TeamRoleNeeded, BadName, NameTaken."""
-    found, actor = team_to_change(session, team, TeamAct.DIVIDE, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_DIVIDE, by=by)
     name = require_label(label)
     if any(group.label.casefold() == name.casefold() for group in teams.subgroups(session, found.id)):
         raise NameTaken(name=name)
@@ -229,7 +230,7 @@ def end_subgroup(session: Session, *, team: str, subgroup_id: UUID, by: str | No
 
     Raises UnknownTeam, TeamRoleNeeded, UnknownSubgroup.
     """
-    found, actor = team_to_change(session, team, TeamAct.DIVIDE, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_DIVIDE, by=by)
     _, group = _holder(session, found, Holder(subgroup_id=subgroup_id))
     assert group is not None  # noqa: S101 - _holder raises instead
     for member in teams.in_subgroup(session, group.id):
@@ -248,7 +249,7 @@ def group(
 
     Raises UnknownTeam, TeamRoleNeeded, UnknownMember, UnknownSubgroup.
     """
-    found, actor = team_to_change(session, team, TeamAct.DIVIDE, by=by)
+    found, actor = team_to_change(session, team, Action.TEAM_DIVIDE, by=by)
     person, _ = _holder(session, found, Holder(member=member))
     assert person is not None  # noqa: S101 - _holder raises instead
     into = _holder(session, found, Holder(subgroup_id=subgroup_id))[1] if subgroup_id else None

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import BadReason, UnknownServer
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
-from nexus_allocator.services.rights import administrator, person_called
+from nexus_allocator.services.rights import overseer, person_called, themselves
 from nexus_allocator.store import holds
 from nexus_allocator.store.session import Database, announce
 from nexus_allocator.store.tables import Hold
@@ -46,6 +47,7 @@ def record_intent(
 
 def stop_own(session: Session, *, hub_name: str, owner: str, server_name: str, now: datetime) -> ToStop:
     """Record that a person stops their own server from the portal. Raises UnknownServer for another's."""
+    themselves(session, hub_name, Action.SERVER_STOP)
     if hub_name != owner:
         raise UnknownServer(person=owner, server=server_name or "default")
     return record_intent(
@@ -63,7 +65,7 @@ def stop_as_administrator(
     now: datetime,
 ) -> ToStop:
     """Record that an administrator stops somebody's server. Raises NotAllowed, UnknownServer."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.SERVER_STOP)
     return record_intent(
         session, hub_name=hub_name, server_name=server_name, reason=StopReason.ADMINISTRATOR,
         actor=actor.hub_name, note=note, now=now,
@@ -106,6 +108,7 @@ def keep_alive(
     session: Session, *, hub_name: str, server_name: str, until: datetime, now: datetime
 ) -> datetime:
     """Keep the culler off an idle server until then, at most until its planned end; return until when."""
+    themselves(session, hub_name, Action.SERVER_KEEP)
     hold = running(session, hub_name=hub_name, server_name=server_name)
     hold.keep_alive_until = min(max(until, now), hold.until)
     announce(session, "kept_alive", hold_id=hold.id)

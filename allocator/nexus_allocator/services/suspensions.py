@@ -6,9 +6,10 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import NotAllowed
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.rights import administrator, person_called
+from nexus_allocator.services.rights import overseer, person_called
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import holds, people, web_sessions
 from nexus_allocator.store.session import announce
@@ -36,7 +37,7 @@ def suspend_as_administrator(
     session: Session, *, administrator_id: UUID, hub_name: str, reason: str, now: datetime
 ) -> list[ToStop]:
     """As `suspend`. Raises NotAllowed, also to who would suspend themselves."""
-    actor = administrator(session, administrator_id)
+    actor = overseer(session, administrator_id, Action.PERSON_SUSPEND)
     if actor.hub_name == hub_name:
         raise NotAllowed()
     return suspend(session, hub_name=hub_name, reason=reason, actor=actor.hub_name, now=now)
@@ -51,7 +52,8 @@ def reinstate(session: Session, *, hub_name: str, actor: str) -> None:
 
 def reinstate_as_administrator(session: Session, *, administrator_id: UUID, hub_name: str) -> None:
     """As `reinstate`. Raises NotAllowed."""
-    reinstate(session, hub_name=hub_name, actor=administrator(session, administrator_id).hub_name)
+    actor = overseer(session, administrator_id, Action.PERSON_REINSTATE)
+    reinstate(session, hub_name=hub_name, actor=actor.hub_name)
 
 
 def _locked(session: Session, hub_name: str) -> Person:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain import teams as rules
 from nexus_allocator.domain.errors import UnknownMember, UnknownSubgroup, UnknownTeam
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.shares import Part, Taken
-from nexus_allocator.domain.states import LIVE, Role, TeamAct, TeamMoveKind
+from nexus_allocator.domain.states import LIVE, Role, TeamMoveKind
 from nexus_allocator.services import portal_reading, rights, shares
 from nexus_allocator.services.portal_reading import AccountReading
 from nexus_allocator.store import accounts, holds, teams
@@ -77,7 +77,7 @@ class TeamPage:
     slug: str
     label: str
     role: Role | None
-    acts: frozenset[TeamAct]
+    acts: frozenset[Action]
     room_micro: int | None
     counted_from: datetime
     account: AccountReading
@@ -104,7 +104,7 @@ class TeamPage:
 def team_page(session: Session, *, slug: str, hub_name: str, now: datetime) -> TeamPage:
     """Return a team's page as ``hub_name`` may see it. Raises UnknownTeam for others' as for none."""
     viewer = rights.person_called(session, hub_name)
-    return _page(session, rights.team_to_see(session, slug, viewer), viewer, now=now)
+    return _page(session, rights.team_for(session, slug, viewer), viewer, now=now)
 
 
 def _page(session: Session, team: Team, viewer: Person | None, *, now: datetime) -> TeamPage:
@@ -134,7 +134,7 @@ def _page(session: Session, team: Team, viewer: Person | None, *, now: datetime)
         slug=team.slug,
         label=team.label,
         role=seat.role if seat else None,
-        acts=acts_of(seat, viewer),
+        acts=rights.team_acts(session, seat.role if seat else None, viewer),
         room_micro=_room(session, team, account, viewer, now=now),
         counted_from=since or team.created_at,
         account=portal_reading.account_readings(session, [account], viewer=viewer, now=now)[0],
@@ -166,15 +166,18 @@ def operators_page(session: Session, *, slug: str, now: datetime) -> TeamPage:
 
 def invitations_to(session: Session, *, hub_name: str, now: datetime) -> tuple[InvitationRow, ...]:
     """Return the invitations that a person may answer. Raises UnknownPerson."""
-    person = rights.person_called(session, hub_name)
+    person = rights.themselves(session, hub_name, Action.INVITATION_SEE)
     rows = teams.invitations_to(session, person, now=now)
     return tuple(_invitation_row(invitation, team, person.display_name, by) for invitation, team, by in rows)
 
 
 def servers_on(session: Session, *, slug: str, hub_name: str) -> int:
-    """Return how many servers of a person run on a team's credits. Raises UnknownPerson, UnknownTeam."""
+    """Return how many servers would stop if the person left the team.
+
+    Raises UnknownPerson, UnknownTeam, and UnknownMember for who has no seat to leave.
+    """
     person = rights.person_called(session, hub_name)
-    account = teams.account_of(session, rights.team_to_see(session, slug, person).id)
+    account = teams.account_of(session, rights.team_for(session, slug, person, Action.TEAM_LEAVE).id)
     mine = holds.open_of_person(session, person.id)
     return sum(hold.allocation_id == account.allocation.id and hold.state in LIVE for hold in mine)
 
@@ -186,12 +189,6 @@ def _room(
         return None
     standing = shares.standing_of(session, team.id, account.allocation.id, person_id=viewer.id, now=now)
     return standing.room_micro if standing else None
-
-
-def acts_of(seat: teams.Seat | None, viewer: Person | None) -> frozenset[TeamAct]:
-    if viewer is None or viewer.is_administrator:
-        return frozenset(TeamAct)
-    return rules.acts_of(seat.role) if seat else frozenset()
 
 
 def _member_row(

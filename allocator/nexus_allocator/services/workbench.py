@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import NotReviewer, UnknownRequest
+from nexus_allocator.domain.errors import UnknownRequest
 from nexus_allocator.domain.panel import (
     ConflictKind,
     Criterion,
@@ -19,13 +19,14 @@ from nexus_allocator.domain.panel import (
     tally,
 )
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import TierSlug
 from nexus_allocator.services import forecasts, panels, pool, portal_lists, reviews
 from nexus_allocator.services.panel_lists import person_of, waits
 from nexus_allocator.services.pool import PoolPage
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.services.portal_reading import AccountReading, account_readings, account_sums
-from nexus_allocator.services.rights import person_called
+from nexus_allocator.services.rights import person_called, require_reviewer
 from nexus_allocator.store import accounts, panel, portal_reading
 from nexus_allocator.store.panel_tables import PanelCase, PanelReview, PanelRound
 from nexus_allocator.store.tables import TierRequest
@@ -136,8 +137,7 @@ def reviewers_workbench(
 ) -> Workbench:
     """Return a request in a round for a reviewer. Raises UnknownPerson, NotReviewer, UnknownRequest."""
     person = person_called(session, hub_name)
-    if not panels.is_reviewer(session, person.id):
-        raise NotReviewer()
+    require_reviewer(session, person, Action.REVIEW_SEE)
     found = workbench(session, request_id, viewer=person.id, policy=policy, now=now)
     if found is None or found.round is None:
         raise UnknownRequest(request_id=str(request_id))

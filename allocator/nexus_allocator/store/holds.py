@@ -27,7 +27,7 @@ def lock(session: Session, hold_id: UUID) -> Hold | None:
 
 def open_of_server(session: Session, person_id: UUID, server_name: str) -> Hold | None:
     found = select(Hold).where(Hold.person_id == person_id, Hold.server_name == server_name)
-    return session.scalar(found.where(Hold.state.in_(LIVE)).options(*WITH_OWNERS))
+    return session.scalar(found.where(Hold.state.in_(LIVE)))
 
 
 def every_open(session: Session) -> Sequence[Hold]:

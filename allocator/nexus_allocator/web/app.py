@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -33,6 +33,7 @@ from nexus_allocator.web.routes import (
     teams,
 )
 from nexus_allocator.web.security import SecurityHeaders
+from nexus_allocator.web.sessions import allowed
 
 log = logging.getLogger("nexus_allocator.web")
 STATIC = Path(__file__).parent / "static"
@@ -40,7 +41,10 @@ STATIC = Path(__file__).parent / "static"
 
 def portal_app(portal: Portal) -> ASGIApp:
     """Return the portal's application; mount it at ``portal.prefix`` without the last slash."""
-    app = FastAPI(title="Roman Research Nexus portal", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Roman Research Nexus portal", openapi_url=None, docs_url=None, redoc_url=None,
+        dependencies=[Depends(allowed)],
+    )  # fmt: skip
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))

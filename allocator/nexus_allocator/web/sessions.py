@@ -4,7 +4,9 @@ import secrets
 from typing import Annotated
 
 from fastapi import Depends, Form, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
+from nexus_allocator.domain.rights import NOBODY_KNOWN, deed_of, lets, somewhere, whose
 from nexus_allocator.services import web_sessions
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HUB_SESSION_COOKIE, HubUnreachableError
@@ -12,7 +14,7 @@ from nexus_allocator.web.oauth import HUB_SESSION_COOKIE, HubUnreachableError
 COOKIE = "nexus-session"
 
 
-def portal_of(request: Request) -> Portal:
+async def portal_of(request: Request) -> Portal:
     portal: Portal = request.app.state.portal
     return portal
 
@@ -24,8 +26,18 @@ def hub_session_of(request: Request) -> str:
     return request.cookies.get(HUB_SESSION_COOKIE, "")
 
 
-def current_visitor(request: Request, portal: PortalHere) -> Visitor:
-    """Return who is signed in; raise SignInNeededError where session or hub token has ended."""
+async def current_visitor(request: Request, portal: PortalHere) -> Visitor:
+    """Return who is signed in, looked up once per request.
+
+    Raises SignInNeededError where session or hub token has ended, HubUnreachableError.
+    """
+    if not hasattr(request.state, "visitor"):
+        request.state.visitor = await run_in_threadpool(_looked_up, request, portal)
+    found: Visitor = request.state.visitor
+    return found
+
+
+def _looked_up(request: Request, portal: Portal) -> Visitor:
     session_id = request.cookies.get(COOKIE, "")
     with portal.reading_scope() as session:
         found = web_sessions.find_session(session, session_id, now=portal.clock()) if session_id else None
@@ -49,10 +61,10 @@ def current_visitor(request: Request, portal: PortalHere) -> Visitor:
 SignedIn = Annotated[Visitor, Depends(current_visitor)]
 
 
-def visitor_if_known(request: Request, portal: PortalHere) -> Visitor | None:
+async def visitor_if_known(request: Request, portal: PortalHere) -> Visitor | None:
     """Return who is signed in; None where nobody is, or where the hub can't be asked: for public pages."""
     try:
-        return current_visitor(request, portal)
+        return await current_visitor(request, portal)
     except (SignInNeededError, HubUnreachableError):
         return None
 
@@ -60,16 +72,23 @@ def visitor_if_known(request: Request, portal: PortalHere) -> Visitor | None:
 Anybody = Annotated[Visitor | None, Depends(visitor_if_known)]
 
 
-def current_administrator(visitor: SignedIn) -> Visitor:
-    if not visitor.is_administrator:
-        raise ForbiddenError("This page is for administrators of the Nexus.")
-    return visitor
+# On a route whose deed the table gives to administrators only.
+Administrator = SignedIn
+current_administrator = current_visitor
 
 
-Administrator = Annotated[Visitor, Depends(current_administrator)]
+async def allowed(request: Request, portal: PortalHere) -> None:
+    """Let pass who may do what the route names: before every page, and before what it asks for is read."""
+    deed = deed_of(request.scope["endpoint"])
+    if lets(NOBODY_KNOWN, deed):
+        return
+    visitor = await current_visitor(request, portal)
+    is_reviewer = visitor.is_reviewer
+    if not lets(somewhere(is_administrator=visitor.is_administrator, is_reviewer=is_reviewer), deed):
+        raise ForbiddenError(f"This page is for {whose(deed)}.")
 
 
-def own_form(visitor: SignedIn, csrf: Annotated[str, Form()] = "") -> None:
+async def own_form(visitor: SignedIn, csrf: Annotated[str, Form()] = "") -> None:
     """Refuse a POST that does not come from a form this session was given."""
     if not secrets.compare_digest(csrf.encode(), visitor.csrf.encode()):
         raise ForbiddenError(

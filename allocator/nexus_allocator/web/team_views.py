@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import TEAM_ACTIONS, Action
 from nexus_allocator.domain.shares import Part
-from nexus_allocator.domain.states import Role, ShareKind, TeamAct, TeamMoveKind
+from nexus_allocator.domain.states import Role, ShareKind, TeamMoveKind
 from nexus_allocator.services.team_reading import MemberRow, MoveRow, TeamPage
 from nexus_allocator.web.formats import credits_field, credits_round
 from nexus_allocator.web.team_forms import ROLE_LABELS, ShareForm
@@ -36,7 +37,7 @@ def team_view(found: TeamPage, policy: Policy, *, viewer: str) -> dict[str, Any]
         "label": found.label,
         "role": found.role,
         "role_label": ROLE_LABELS[found.role] if found.role else "Administrator",
-        "can": {act.name.lower(): act in found.acts for act in TeamAct},
+        "can": {act.removeprefix("team.").replace("-", "_"): act in found.acts for act in TEAM_ACTIONS},
         "room_micro": found.room_micro,
         "counted_from": found.counted_from,
         "account": account_view(found.account, policy),
@@ -50,9 +51,9 @@ def team_view(found: TeamPage, policy: Policy, *, viewer: str) -> dict[str, Any]
 
 
 def member_view(row: MemberRow, found: TeamPage) -> MemberView:
-    removing = TeamAct.REMOVE_MANAGER if row.role is Role.MANAGER else TeamAct.REMOVE_MEMBER
+    removing = Action.TEAM_REMOVE_MANAGER if row.role is Role.MANAGER else Action.TEAM_REMOVE_MEMBER
     stays = row.role in (None, Role.LEAD)
-    changing = {TeamAct.CHANGE_ROLE, TeamAct.DIVIDE, TeamAct.REMOVE_MEMBER}
+    changing = {Action.TEAM_CHANGE_ROLE, Action.TEAM_DIVIDE, Action.TEAM_REMOVE_MEMBER}
     return MemberView(
         row=row,
         role_label=ROLE_LABELS[row.role] if row.role else "Left",

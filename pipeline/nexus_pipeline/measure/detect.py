@@ -1,7 +1,7 @@
-"""Detection: matched filter, threshold, and basins about the peaks.
+"""Detection: islands of a significance map, taken apart where they have several peaks.
 
-Takes a background-subtracted image (DN/s), the noise behind it and a PSF stamp; leaves a map of labels
-(one per source, 0 elsewhere) and the peaks.
+Takes the matched filter's significance (``matched_filter``); leaves a map of labels (one per source, 0
+elsewhere) and the peaks.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,20 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
-from nexus_pipeline.measure.basins import flood
+from nexus_pipeline.measure.deblend import Rule, flood
+from nexus_pipeline.measure.islands import Islands, islands, list_pixels, paint, rename
 
 Plane = NDArray[np.float32]
+Floats = NDArray[np.float64]
 
 PEAK_SIGMA: Final = 5.0
-"""A source's peak in the filtered image; about one false one in 4088² pixels of white noise."""
+"""A source's significance; about one false one in 4088² pixels of white noise."""
 FLOOR_SIGMA: Final = 3.0
 """How far down a source's pixels reach."""
-MIN_PROMINENCE: Final = 0.05
-"""A peak stays a source of its own if it stands this share of its height, and 3 σ, above the saddle."""
-_PROMINENCE_SIGMA: Final = 3.0
+_BETWEEN_PIXELS: Final = 0.75
+"""A peak's highest pixel shows at least this share of it, wherever in the pixel it is."""
+DEBLENDING: Final = Rule()
 
 
 @dataclass(frozen=True)
@@ -31,39 +32,83 @@ class Detections:
     labels: NDArray[np.int32]
     x: NDArray[np.int64]
     y: NDArray[np.int64]
-    significance: NDArray[np.float64]
+    significance: Floats
 
     def __len__(self) -> int:
         return len(self.x)
 
 
-def significance(image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp: Plane) -> Plane:
-    """Return, for a star at each pixel, its best-fit flux over the error: the matched filter of ``stamp``.
+def detect(
+    filtered: Plane, *, peak: float = PEAK_SIGMA, floor: float = FLOOR_SIGMA, rule: Rule = DEBLENDING
+) -> Detections:
+    """Return the sources of a map of significance: peaks of ``peak`` σ and the pixels down to ``floor``."""
+    found = islands(filtered, floor)
+    high = found.height > _BETWEEN_PIXELS * peak
+    labels = np.zeros(filtered.shape, np.int32)
+    peaks = _blended(filtered, found, high & (found.n_peaks > 1), rule=rule, labels=labels)
+    single = np.flatnonzero(high & (found.n_peaks == 1))
+    numbers = np.zeros(high.size, np.int32)
+    numbers[single] = len(peaks) + 1 + np.arange(single.size)
+    paint(labels, found.row, found.first, found.last, numbers[found.island])
+    every = np.concatenate([peaks, found.peak[single]])
+    return _numbered(filtered, labels, found, peaks=every, least=peak)
 
-    Unusable pixels weigh nothing. ``variance`` is the background's alone (DN²/s²).
+
+def noise_width(filtered: Plane) -> float:
+    """Return the width of the noise in a map of significance: 1 unless pixels' noise goes together.
+
+    From the values below the middle, which sources hardly touch.
     """
-    weight = np.where(usable, 1 / variance, 0).astype(np.float32)
-    above = oaconvolve(np.where(usable, image, 0) * weight, stamp[::-1, ::-1], mode="same")
-    below = oaconvolve(weight, stamp[::-1, ::-1] ** 2, mode="same")
-    floor = 1e-3 * float(np.median(below))
-    return np.asarray(np.where(below > floor, above / np.sqrt(np.maximum(below, floor)), 0), dtype=np.float32)
+    thin = filtered[::7, ::7]
+    low, middle = np.quantile(thin[thin != 0], [0.1587, 0.5]) if np.any(thin) else (0.0, 1.0)
+    return float(middle - low)
 
 
-def detect(filtered: Plane) -> Detections:
-    """Return the sources of a map of significance: peaks of at least 5 σ and the pixels about them."""
-    above = np.flatnonzero(filtered.ravel() > FLOOR_SIGMA)
-    order = above[np.argsort(filtered.ravel()[above], kind="stable")[::-1]]
-    basin = flood(filtered, order, MIN_PROMINENCE, _PROMINENCE_SIGMA)
-    return _numbered(filtered, basin)
+def _blended(
+    filtered: Plane, found: Islands, wanted: NDArray[np.bool_], *, rule: Rule, labels: NDArray[np.int32]
+) -> NDArray[np.int64]:
+    """Write basins of the ``wanted`` islands into ``labels``; return each basin's peak, -1 for none."""
+    runs = wanted[found.island]
+    row, first, last = (each[runs] for each in (found.row, found.first, found.last))
+    n_pixels = int(np.sum(last - first + 1))
+    pixels, key = np.empty(n_pixels, np.int64), np.empty(n_pixels, np.uint64)
+    list_pixels(filtered.view(np.uint32), row, first, last, found.island[runs], pixels, key)
+    # One island after the other, so that what is looked at lies together in memory.
+    order = pixels[np.argsort(key)]
+    peaks = np.full(int(found.n_peaks[wanted].sum()) + 1, -1, np.int64)
+    n = flood(filtered, order, peaks, rule.contrast, rule.prominence, rule.photons, labels)
+    return peaks[:n]
 
 
-def _numbered(filtered: Plane, basin: NDArray[np.int64]) -> Detections:
-    """Keep basins whose peak is high enough; ``basin`` holds the flat index of each pixel's peak, or -1."""
-    flat = filtered.ravel()
-    peaks = np.unique(basin[basin >= 0])
-    peaks = peaks[flat[peaks] >= PEAK_SIGMA]
-    table = np.zeros(flat.size + 1, dtype=np.int32)
-    table[peaks] = np.arange(1, peaks.size + 1)
-    labels = table[basin.ravel()].reshape(filtered.shape)
-    y, x = np.divmod(peaks, filtered.shape[1])
-    return Detections(labels, x, y, flat[peaks].astype(np.float64))
+def _numbered(
+    filtered: Plane, labels: NDArray[np.int32], found: Islands, *, peaks: NDArray[np.int64], least: float
+) -> Detections:
+    """Keep basins whose peak is high enough; they are numbered in the order of their peaks' pixels."""
+    significance = np.full(peaks.size, -np.inf)
+    there = peaks >= 0
+    significance[there] = between_pixels(filtered, *np.divmod(peaks[there], filtered.shape[1]))
+    kept = np.flatnonzero(significance >= least)
+    kept = kept[np.argsort(peaks[kept])]
+    names = np.zeros(peaks.size + 1, np.int32)
+    names[kept + 1] = np.arange(1, kept.size + 1)
+    rename(labels, found.row, found.first, found.last, names)
+    y, x = np.divmod(peaks[kept], filtered.shape[1])
+    return Detections(labels, x, y, significance[kept])
+
+
+def between_pixels(filtered: Plane, y: NDArray[np.int64], x: NDArray[np.int64]) -> Floats:
+    """Return the significance of sources whose peak pixels are ``y``, ``x``.
+
+    Parabolas find the top between pixels. A position that is free to follow the noise gains 1/s on the
+    average, which is taken off, so that half the sources of a significance are found above it.
+    """
+    ny, nx = filtered.shape
+    here = filtered[y, x].astype(np.float64)
+    top = here.copy()
+    for one, other in (
+        (filtered[np.maximum(y - 1, 0), x], filtered[np.minimum(y + 1, ny - 1), x]),
+        (filtered[y, np.maximum(x - 1, 0)], filtered[y, np.minimum(x + 1, nx - 1)]),
+    ):
+        bend = 2 * here - one - other
+        top += np.where(bend > 0, (other - one) ** 2 / (8 * np.maximum(bend, 1e-30)), 0)
+    return np.where(top > 0, top - 1 / np.maximum(top, 1e-3), top)

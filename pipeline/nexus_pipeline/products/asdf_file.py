@@ -54,7 +54,7 @@ def opened(url: str, *, expected: str, validate: bool = True) -> Iterator[Any]:
             raise WrongProductError(
                 f"{url}: holds {what}, not {KINDS.get(expected, expected)}", url=url, found=found
             )
-        with _reading(url):
+        with reading(url):
             yield node
 
 
@@ -67,7 +67,7 @@ def kind(url: str) -> str:
 @contextmanager
 def _opened_file(url: str, *, validate: bool = True) -> Iterator[asdf.AsdfFile]:
     with store.open_for_reading(url) as handle:
-        with _reading(url), asdf.config_context() as config:
+        with reading(url), asdf.config_context() as config:
             config.io_block_size, config.validate_on_read = _READ_BYTES, validate
             file = asdf.open(handle, lazy_load=True, memmap=False)
         with file:
@@ -75,7 +75,7 @@ def _opened_file(url: str, *, validate: bool = True) -> Iterator[asdf.AsdfFile]:
 
 
 @contextmanager
-def _reading(url: str) -> Iterator[None]:
+def reading(url: str) -> Iterator[None]:
     """Turn what broken bytes raise into UnreadableProductError."""
     try:
         yield
@@ -94,14 +94,22 @@ def array(node: Any) -> NDArray[Any]:
     return loaded.astype(loaded.dtype.newbyteorder("="), copy=False)
 
 
-def write(url: str, tree: Mapping[str, Any], *, compression: str | None = "lz4") -> None:
+def write(
+    url: str,
+    tree: Mapping[str, Any],
+    *,
+    compression: str | None = "lz4",
+    piece_bytes: int = COMPRESSION_BLOCK_BYTES,
+) -> None:
     """Validate ``tree`` against its schemas and put it at ``url``, whole or not at all.
+
+    Arrays are packed in pieces of ``piece_bytes``.
 
     Raises InvalidProductError (our fault) and StorageError.
     """
 
     def fill(handle: IO[bytes]) -> None:
-        arguments = {"compression_block_size": COMPRESSION_BLOCK_BYTES} if compression else {}
+        arguments = {"compression_block_size": piece_bytes} if compression else {}
         try:
             asdf.AsdfFile(dict(tree)).write_to(
                 handle, all_array_compression=compression, compression_kwargs=arguments

@@ -16,6 +16,7 @@ from nexus_pipeline.products.model import (
     Photometry,
     Provenance,
     RateImage,
+    ScienceImage,
     StepRecord,
 )
 
@@ -51,6 +52,26 @@ def read_rate_image(url: str) -> RateImage:
             photometry=read_photometry(meta),
             provenance=_read_provenance(meta),
             **planes,
+        )
+
+
+def read_science_image(url: str) -> ScienceImage:
+    """Return what a mosaic needs of the image at ``url``; refuses others as ``asdf_file.opened`` does."""
+    with asdf_file.opened(url, expected="WfiImage", validate=False) as node:
+        meta = {key: tree.plain(value) for key, value in node["meta"].items() if key != "wcs"}
+        poisson = _single(node["var_poisson"])
+        # Optional in the schema; what the Poisson part leaves of the total is the read noise.
+        known = "var_rnoise" in node
+        rnoise = _single(node["var_rnoise"]) if known else np.maximum(_single(node["err"]) ** 2 - poisson, 0)
+        return ScienceImage(
+            meta=tree.read_meta(meta, url=url),
+            rate=asdf_file.array(node["data"]),
+            var_poisson=poisson,
+            var_rnoise=rnoise,
+            dq=asdf_file.array(node["dq"]),
+            var_flat=_single(node["var_flat"]) if "var_flat" in node else None,
+            wcs=node["meta"]["wcs"],
+            photometry=read_photometry(meta),
         )
 
 

@@ -182,6 +182,20 @@ class RateImage:
 
 
 @dataclass(frozen=True)
+class ScienceImage:
+    """What a mosaic needs of an L2 product: as in ``RateImage``, the rest left unread."""
+
+    meta: ExposureMeta
+    rate: NDArray[np.float32]
+    var_poisson: NDArray[np.float32]
+    var_rnoise: NDArray[np.float32]
+    dq: NDArray[np.uint32]
+    var_flat: NDArray[np.float32] | None = None
+    wcs: Any = None
+    photometry: Photometry | None = None
+
+
+@dataclass(frozen=True)
 class Catalog:
     """An L4 product: one row per source in the mission's columns, units on the columns.
 

@@ -6,22 +6,22 @@ from the *model*, not from the image's own errors: those are small where the noi
 a fit down by about 1 % at 10 σ.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.psf.fit_kernels import fit_block
+from nexus_pipeline.bands import over_rows, share_out
+from nexus_pipeline.psf.fit_kernels import WINDOW_RADIUS, fit_block, variances
 from nexus_pipeline.psf.grid import PsfGrid
 
 Floats = NDArray[np.float64]
 
 _COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
-_SUBTRACTION_RADIUS: Final = 20
-_BRIGHT_SIGMA: Final = 100.0
+_UNSEEN_SIGMA: Final = 0.01
+_SOURCES: Final = 512
+"""How many sources a thread fits before it takes the next lot."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,15 @@ class NoiseCurve:
 
     level: Floats
     variance: Floats
+
+    def of_plane(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the variance of pixels of a ``brightness`` (ny, nx); beyond the nodes it stays level."""
+        out = np.empty(brightness.shape, np.float32)
+        over_rows(
+            lambda first, last: variances(brightness[first:last], self.level, self.variance, out[first:last]),
+            len(brightness),
+        )
+        return out
 
 
 @dataclass(frozen=True)
@@ -92,21 +101,28 @@ def fit_sources(
     return fits
 
 
-def without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits) -> NDArray[np.float32]:
-    """Return ``image`` less the stars of ``fits`` (of the same unit and frame)."""
+def without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits, *, least: float) -> NDArray[np.float32]:
+    """Return ``image`` less the stars of ``fits`` (of the same unit and frame).
+
+    A star is taken off as far out as its pixels hold more than ``least`` (U).
+    """
     residual = image.copy()
-    good = fits.converged & np.isfinite(fits.flux)
-    # What a bright star sends beyond 20 pixels would be seen: it goes out to the edge of its stamp.
-    far = fits.flux[good] > _BRIGHT_SIGMA * fits.flux_err[good]
-    near = min(_SUBTRACTION_RADIUS, psf.radius - 1)
-    radii = np.where(far, psf.radius - 1, near).astype(np.int64)
+    good = fits.converged & np.isfinite(fits.flux) & (fits.flux != 0)
+    radii = psf.reach(least / np.abs(fits.flux[good]))
     psf.add_to(residual, fits.x[good], fits.y[good], -fits.flux[good], radii=radii)
     return residual
 
 
+def faintest_light(noise: NoiseCurve, background: NDArray[np.float32]) -> float:
+    """Return what no pixel shows of its noise: the ``least`` of ``without`` for a sky of ``background``."""
+    variance = np.interp(float(np.median(background[::16, ::16])), noise.level, noise.variance)
+    return _UNSEEN_SIGMA * float(np.sqrt(variance))
+
+
 def _fit_again(task: _Task, image: NDArray[np.float32], fits: PsfFits) -> PsfFits:
     start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
-    return _fit_all(task, without(image, task.psf, fits), start)
+    least = faintest_light(task.noise, task.background)
+    return _fit_all(task, without(image, task.psf, fits, least=least), start)
 
 
 def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
@@ -115,19 +131,18 @@ def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
     def run(part: slice) -> Floats:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
         fit_block(
-            image, task.background, task.extra_variance, task.usable, psf.coefficients, psf.xs, psf.ys,
-            psf.oversample, noise.level, noise.variance, start[part], task.free, out,
+            image, task.background, task.extra_variance, task.usable, psf.phases, psf.xs, psf.ys,
+            WINDOW_RADIUS, noise.level, noise.variance, start[part], task.free, out,
         )  # fmt: skip
         return out
 
-    with ThreadPoolExecutor(max_workers=task.threads) as pool:
-        blocks = list(pool.map(run, _parts(len(start), task.threads)))
+    blocks: list[Floats] = [np.empty((0, len(_COLUMNS)))] * -(-len(start) // _SOURCES)
+    share_out(
+        lambda at: blocks.__setitem__(at, run(slice(at * _SOURCES, (at + 1) * _SOURCES))),
+        range(len(blocks)),
+        threads=task.threads,
+    )
     table = np.concatenate(blocks) if blocks else np.empty((0, len(_COLUMNS)))
     columns = dict(zip(_COLUMNS, table.T, strict=True))
     n_used, converged = columns.pop("n_used"), columns.pop("converged")
     return PsfFits(n_used=n_used.astype(np.int64), converged=converged > 0, **columns)
-
-
-def _parts(n: int, threads: int) -> Iterator[slice]:
-    step = max(1, -(-n // (4 * threads)))
-    yield from (slice(low, low + step) for low in range(0, n, step))

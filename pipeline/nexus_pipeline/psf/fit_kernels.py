@@ -1,5 +1,9 @@
 # ruff: noqa: PLR0913, PLR0917 - compiled code takes its arrays one by one
-"""The compiled part of ``psf.fit``: one source's window, and damped Gauss-Newton on it."""
+"""The compiled part of ``psf.fit``: one source's window, and damped Gauss-Newton on it.
+
+Windows are rows of ``LANES`` numbers, as many as the processor takes at once, of which the first
+2·radius + 1 are looked at.
+"""
 
 from math import floor, sqrt
 from typing import Final
@@ -9,67 +13,58 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.bands import compiled
 from nexus_pipeline.psf import kernels
+from nexus_pipeline.psf.kernels import LANES
 
 Floats = NDArray[np.float64]
+Plane = NDArray[np.float32]
 
 WINDOW_RADIUS: Final = 4
 """Pixels about the source that are fitted: 81 of them, 90 % of the light."""
 MAX_STEPS: Final = 25
 MAX_SHIFT: Final = 1.5
+_NOTHING: Final = np.float32(1e30)
+"""The variance of a pixel that does not count."""
 
 
 @compiled
 def fit_block(
-    image: NDArray[np.float32],
-    background: NDArray[np.float32],
-    extra_variance: NDArray[np.float32],
+    image: Plane,
+    background: Plane,
+    extra_variance: Plane,
     usable: NDArray[np.bool_],
-    stamps: NDArray[np.float32],
+    phases: Plane,
     xs: Floats,
     ys: Floats,
-    oversample: int,
+    radius: int,
     level: Floats,
     variance: Floats,
     start: Floats,
     free: bool,
     out: Floats,
 ) -> None:
+    """Fit the sources of ``start`` (n, 3; flux, x, y) into ``out`` (n, 9; see ``fit``)."""
     corners, blend_weights = np.empty(4, np.int64), np.empty(4)
-    size = 2 * WINDOW_RADIUS + 1
-    data = np.empty((size, size))
-    sky, value = np.empty((size, size)), np.empty((size, size))
-    extra = np.empty((size, size))
-    dx, dy = np.empty((size, size)), np.empty((size, size))
+    size = 2 * radius + 1
+    data, sky = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
+    extra, value = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
+    dx, dy = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
+    oversample = phases.shape[2]
+    block = np.empty(
+        ((size + 2 * kernels.MARGIN) * oversample, oversample, LANES + 2 * kernels.MARGIN), np.float32
+    )
     for k in range(start.shape[0]):
         column, row = floor(start[k, 1] + 0.5), floor(start[k, 2] + 0.5)
         kernels.corners_at(start[k, 1], start[k, 2], xs, ys, corners, blend_weights)
-        half_nodes = (WINDOW_RADIUS + 4) * oversample
-        coefficients = kernels.blend(stamps, corners, blend_weights, half_nodes)
+        kernels.cut(phases, corners, blend_weights, radius, block)
         n_used = _cut(image, background, extra_variance, usable, column, row, data, sky, extra)
         # A source whose own flux was taken off the image with the others' gets it back first.
         flux, x, y = start[k, 0], start[k, 1] - column, start[k, 2] - row
         if flux != 0.0:
-            kernels.sample(coefficients, oversample, x, y, value, dx, dy)
+            kernels.sample_window(block, x, y, value, dx, dy)
             for j in range(size):
                 for i in range(size):
-                    data[j, i] += flux * value[j, i]
-        _fit_one(
-            data,
-            sky,
-            extra,
-            coefficients,
-            oversample,
-            level,
-            variance,
-            flux,
-            x,
-            y,
-            free,
-            value,
-            dx,
-            dy,
-            out[k],
-        )
+                    data[j, i] += np.float32(flux) * value[j, i]
+        _fit_one(data, sky, extra, block, level, variance, flux, x, y, n_used, free, value, dx, dy, out[k])
         out[k, 1] += column
         out[k, 2] += row
         out[k, 7] = n_used
@@ -77,22 +72,23 @@ def fit_block(
 
 @compiled
 def _cut(
-    image: NDArray[np.float32],
-    background: NDArray[np.float32],
-    extra_variance: NDArray[np.float32],
+    image: Plane,
+    background: Plane,
+    extra_variance: Plane,
     usable: NDArray[np.bool_],
     column: int,
     row: int,
-    data: Floats,
-    sky: Floats,
-    extra: Floats,
+    data: Plane,
+    sky: Plane,
+    extra: Plane,
 ) -> int:
-    """Write the window into ``data`` (NaN: unusable), ``sky`` and ``extra``; return how many are usable."""
-    n_used, half = 0, data.shape[0] // 2
-    for j in range(data.shape[0]):
-        for i in range(data.shape[1]):
+    """Write the window into ``data``, ``sky`` and ``extra``; return how many pixels are usable."""
+    n_used, size = 0, data.shape[0]
+    half = size // 2
+    for j in range(size):
+        for i in range(size):
             r, c = row + j - half, column + i - half
-            data[j, i], sky[j, i], extra[j, i] = np.nan, 0.0, 0.0
+            data[j, i], sky[j, i], extra[j, i] = 0.0, 0.0, _NOTHING
             if r < 0 or c < 0 or r >= image.shape[0] or c >= image.shape[1]:
                 continue
             if usable[r, c] and np.isfinite(image[r, c]):
@@ -103,30 +99,21 @@ def _cut(
 
 
 @compiled
-def _interpolate(level: Floats, variance: Floats, at: float) -> float:
-    i = 1
-    while i < level.size - 1 and level[i] < at:
-        i += 1
-    share = max((at - level[i - 1]) / (level[i] - level[i - 1]), 0.0)
-    return float(variance[i - 1] + share * (variance[i] - variance[i - 1]))
-
-
-@compiled
 def _fit_one(
-    data: Floats,
-    sky: Floats,
-    extra: Floats,
-    coefficients: Floats,
-    oversample: int,
+    data: Plane,
+    sky: Plane,
+    extra: Plane,
+    block: Plane,
     level: Floats,
     variance: Floats,
     flux: float,
     x: float,
     y: float,
+    n: int,
     free: bool,
-    value: Floats,
-    dx: Floats,
-    dy: Floats,
+    value: Plane,
+    dx: Plane,
+    dy: Plane,
     out: Floats,
 ) -> None:
     """Write flux, x, y, their errors, reduced χ², and whether it converged: damped Gauss-Newton.
@@ -136,12 +123,12 @@ def _fit_one(
     x0, y0 = x, y
     converged = False
     normal, right = np.zeros((3, 3)), np.zeros(3)
-    chi2, n = 0.0, 0
+    chi2 = 0.0
     for step in range(MAX_STEPS):
-        kernels.sample(coefficients, oversample, x, y, value, dx, dy)
+        kernels.sample_window(block, x, y, value, dx, dy)
         if step == 0 and flux == 0.0:
             flux = _linear_flux(data, sky, extra, value, level, variance)
-        chi2, n = _normal_equations(data, sky, extra, value, dx, dy, flux, level, variance, normal, right)
+        chi2 = _normal_equations(data, sky, extra, value, dx, dy, flux, level, variance, normal, right)
         determinant = _solve(normal, right) if free else _solve_flux(normal, right)
         if n < 6 or not determinant > 0.0:
             break
@@ -161,52 +148,88 @@ def _fit_one(
 
 
 @compiled
+def _segment(level: Floats, at: float, near: int) -> int:
+    """Return the upper node of the stretch of ``level`` that holds ``at``, looked for from ``near`` on."""
+    while near < level.size - 1 and level[near] < at:
+        near += 1
+    while near > 1 and level[near - 1] >= at:
+        near -= 1
+    return near
+
+
+@compiled
+def _between(level: Floats, variance: Floats, at: float, i: int) -> float:
+    share = max((at - level[i - 1]) / (level[i] - level[i - 1]), 0.0)
+    return float(variance[i - 1] + share * (variance[i] - variance[i - 1]))
+
+
+@compiled
+def variances(brightness: Plane, level: Floats, variance: Floats, out: Plane) -> None:
+    """Write the variance at each pixel's ``brightness`` (ny, nx) into ``out``; beyond the nodes, theirs."""
+    near = 1
+    for y in range(brightness.shape[0]):
+        for x in range(brightness.shape[1]):
+            at = min(max(float(brightness[y, x]), level[0]), level[-1])
+            near = _segment(level, at, near)
+            out[y, x] = _between(level, variance, at, near)
+
+
+@compiled
 def _linear_flux(
-    data: Floats, sky: Floats, extra: Floats, value: Floats, level: Floats, variance: Floats
+    data: Plane, sky: Plane, extra: Plane, value: Plane, level: Floats, variance: Floats
 ) -> float:
-    above, below = 0.0, 1e-300
+    above, below, near = 0.0, 1e-300, 1
     for j in range(data.shape[0]):
-        for i in range(data.shape[1]):
-            if np.isfinite(data[j, i]):
-                w = value[j, i] / (_interpolate(level, variance, sky[j, i]) + extra[j, i])
-                above += w * data[j, i]
-                below += w * value[j, i]
+        for i in range(data.shape[0]):
+            near = _segment(level, sky[j, i], near)
+            w = value[j, i] / (_between(level, variance, sky[j, i], near) + extra[j, i])
+            above += w * data[j, i]
+            below += w * value[j, i]
     return above / below
 
 
 @compiled
 def _normal_equations(
-    data: Floats,
-    sky: Floats,
-    extra: Floats,
-    value: Floats,
-    dx: Floats,
-    dy: Floats,
+    data: Plane,
+    sky: Plane,
+    extra: Plane,
+    value: Plane,
+    dx: Plane,
+    dy: Plane,
     flux: float,
     level: Floats,
     variance: Floats,
     normal: Floats,
     right: Floats,
-) -> tuple[float, int]:
-    """Write the 3×3 normal matrix and right-hand side; return χ² and the number of pixels."""
-    normal[:], right[:] = 0.0, 0.0
-    chi2, n = 0.0, 0
-    slope = np.empty(3)
+) -> float:
+    """Write the 3×3 normal matrix and right-hand side; return χ²."""
+    chi2, near = 0.0, 1
+    aa, ab, ac, bb, bc, cc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    ra, rb, rc = 0.0, 0.0, 0.0
     for j in range(data.shape[0]):
-        for i in range(data.shape[1]):
-            if not np.isfinite(data[j, i]):
-                continue
-            expected = sky[j, i] + max(flux * value[j, i], 0.0)
-            w = 1.0 / (_interpolate(level, variance, expected) + extra[j, i])
-            slope[0], slope[1], slope[2] = value[j, i], flux * dx[j, i], flux * dy[j, i]
-            rest = data[j, i] - flux * value[j, i]
-            chi2 += w * rest * rest
-            n += 1
-            for a in range(3):
-                right[a] += w * slope[a] * rest
-                for b in range(3):
-                    normal[a, b] += w * slope[a] * slope[b]
-    return chi2, n
+        for i in range(data.shape[0]):
+            light = flux * value[j, i]
+            expected = sky[j, i] + max(light, 0.0)
+            near = _segment(level, expected, near)
+            w = 1.0 / (_between(level, variance, expected, near) + extra[j, i])
+            a, b, c = float(value[j, i]), flux * dx[j, i], flux * dy[j, i]
+            rest = data[j, i] - light
+            wa, wb, wr = w * a, w * b, w * rest
+            chi2 += wr * rest
+            aa += wa * a
+            ab += wa * b
+            ac += wa * c
+            bb += wb * b
+            bc += wb * c
+            cc += w * c * c
+            ra += a * wr
+            rb += b * wr
+            rc += c * wr
+    normal[0, 0], normal[1, 1], normal[2, 2] = aa, bb, cc
+    normal[0, 1], normal[0, 2], normal[1, 2] = ab, ac, bc
+    normal[1, 0], normal[2, 0], normal[2, 1] = ab, ac, bc
+    right[0], right[1], right[2] = ra, rb, rc
+    return chi2
 
 
 @compiled

@@ -6,6 +6,7 @@ offset is the share of a star's flux that falls into a pixel whose centre lies t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -37,6 +38,20 @@ class PsfGrid:
         """Whole pixels from the middle to the edge of a stamp."""
         return int((self.coefficients.shape[1] - 1) // 2 // self.oversample)
 
+    @cached_property
+    def phases(self) -> NDArray[np.float32]:
+        """The coefficients as the compiled loops read them (``kernels.by_phase``)."""
+        return kernels.by_phase(self.coefficients, self.oversample)
+
+    def reach(self, share: Floats) -> NDArray[np.int64]:
+        """Return how many pixels away no pixel of a star has more than ``share`` of its light, for each."""
+        radius = self.radius - 1
+        seen = np.abs(self.stamp(float(np.mean(self.xs)), float(np.mean(self.ys)), radius=radius))
+        away = np.abs(np.arange(-radius, radius + 1))
+        ring = np.maximum(away[:, None], away[None, :])
+        highest = np.array([seen[ring >= r].max() for r in range(radius + 1)])
+        return np.clip(np.searchsorted(-highest, -share), 1, radius)
+
     def at(self, x: float, y: float) -> Floats:
         """Return the spline coefficients of the ePSF at a detector position, shape (size, size)."""
         corners, weights = np.empty(4, np.int64), np.empty(4)
@@ -56,7 +71,8 @@ class PsfGrid:
         self, image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, *, radii: NDArray[np.int64]
     ) -> None:
         """Add stars of total ``flux`` to ``image`` in place, each out to its radius (pixels)."""
-        kernels.add_sources(image, x, y, flux, self.coefficients, self.xs, self.ys, self.oversample, radii)
+        within = np.minimum(radii, self.radius + 1)
+        kernels.add_sources(image, x, y, flux, self.phases, self.xs, self.ys, within)
 
 
 class Stamps(Protocol):

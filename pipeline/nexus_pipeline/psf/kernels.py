@@ -6,6 +6,7 @@ the optics leave nothing near the nodes' Nyquist limit, and to 4e-3 in F062, whe
 """
 
 from math import floor
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,12 @@ from numpy.typing import NDArray
 from nexus_pipeline.bands import compiled
 
 Floats = NDArray[np.float64]
+Plane = NDArray[Any]  # float32; any number of axes
+
+LANES: Final = 16
+"""Pixels of a window's row that are reckoned at once; windows are narrower."""
+MARGIN: Final = 3
+"""Pixels beyond a window that its ePSF may be shifted by, and its splines reach."""
 
 
 @compiled
@@ -84,6 +91,23 @@ def blend(stamps: NDArray[np.float32], corners: NDArray[np.int64], weights: Floa
     return out
 
 
+def by_phase(coefficients: NDArray[np.float32], oversample: int) -> NDArray[np.float32]:
+    """Return coefficient stamps (n, size, size) as (n, rows, oversample, columns), with room about them.
+
+    A row's every ``oversample``-th node lie side by side; the middle node is at half the rows, phase 0 and
+    half the columns. The room is of zeros: the ePSF ends there.
+    """
+    size = coefficients.shape[1]
+    pixels = -(-(size // 2) // oversample) + LANES + 2 * MARGIN
+    room = 2 * pixels * oversample
+    whole = np.zeros((len(coefficients), room, room), np.float32)
+    first = pixels * oversample - size // 2
+    whole[:, first : first + size, first : first + size] = coefficients
+    return np.ascontiguousarray(
+        whole.reshape(len(coefficients), room, room // oversample, oversample).swapaxes(2, 3)
+    )
+
+
 @compiled
 def corners_at(
     x: float, y: float, xs: Floats, ys: Floats, corners: NDArray[np.int64], weights: Floats
@@ -104,27 +128,121 @@ def corners_at(
 
 
 @compiled
+def cut(phases: Plane, corners: NDArray[np.int64], weights: Floats, radius: int, block: Plane) -> None:
+    """Write the weighted mean of four stamps into ``block``: what windows of ``radius`` pixels may need.
+
+    ``phases`` are stamps as ``by_phase`` has them, ``block`` (rows, oversample, columns) begins ``MARGIN``
+    pixels beyond the window.
+    """
+    oversample = phases.shape[2]
+    top = phases.shape[1] // 2 - (radius + MARGIN) * oversample
+    left = phases.shape[3] // 2 - (radius + MARGIN)
+    w0, w1 = np.float32(weights[0]), np.float32(weights[1])
+    w2, w3 = np.float32(weights[2]), np.float32(weights[3])
+    for j in range(block.shape[0]):
+        for p in range(oversample):
+            a, b = phases[corners[0], top + j, p], phases[corners[1], top + j, p]
+            c, d = phases[corners[2], top + j, p], phases[corners[3], top + j, p]
+            line = block[j, p]
+            for i in range(line.size):
+                line[i] = w0 * a[left + i] + w1 * b[left + i] + w2 * c[left + i] + w3 * d[left + i]
+
+
+@compiled
+def sample_window(block: Plane, x: float, y: float, value: Plane, dx: Plane, dy: Plane) -> None:
+    """Write the ePSF and its derivatives by source position into rows of ``LANES`` pixels.
+
+    ``block`` comes from ``cut``; the source lies ``x``, ``y`` pixels (|·| < 2) from the window's middle.
+    """
+    oversample = block.shape[1]
+    wx, sx, wy, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    u, v = (MARGIN - x) * oversample, (MARGIN - y) * oversample
+    column, row = floor(u), floor(v)
+    basis(u - column, wx, sx)
+    basis(v - row, wy, sy)
+    along, slope = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    for j in range(value.shape[0]):
+        to_value, to_dx, to_dy = value[j], dx[j], dy[j]
+        for i in range(LANES):
+            to_value[i] = to_dx[i] = to_dy[i] = 0.0
+        for a in range(4):
+            line = block[row + j * oversample + a - 1]
+            for i in range(LANES):
+                along[i] = slope[i] = 0.0
+            for b in range(4):
+                node = column + b - 1
+                taps = line[node % oversample, node // oversample :]
+                w, s = np.float32(wx[b]), np.float32(sx[b])
+                for i in range(LANES):
+                    along[i] += w * taps[i]
+                    slope[i] += s * taps[i]
+            w, s = np.float32(wy[a]), np.float32(sy[a] * oversample)
+            t = np.float32(wy[a] * oversample)
+            for i in range(LANES):
+                to_value[i] += w * along[i]
+                to_dx[i] -= t * slope[i]
+                to_dy[i] -= s * along[i]
+
+
+@compiled
 def add_sources(
-    image: NDArray[np.float32],
+    image: Plane,
     x: Floats,
     y: Floats,
     flux: Floats,
-    stamps: NDArray[np.float32],
+    phases: Plane,
     xs: Floats,
     ys: Floats,
-    oversample: int,
     radii: NDArray[np.int64],
 ) -> None:
     """Add point sources (total ``flux``, ``radii`` pixels about each) to ``image`` in place."""
     corners, weights = np.empty(4, np.int64), np.empty(4)
+    most = 2 * int(np.max(radii)) + 1 if radii.size else 1
+    oversample = phases.shape[2]
+    nodes, line = np.empty((oversample, most + 2 * MARGIN), np.float32), np.empty(most, np.float32)
     for k in range(x.size):
-        column, row = floor(x[k] + 0.5), floor(y[k] + 0.5)
-        half = radii[k]
+        column, row, half = floor(x[k] + 0.5), floor(y[k] + 0.5), radii[k]
         corners_at(x[k], y[k], xs, ys, corners, weights)
-        coefficients = blend(stamps, corners, weights, (half + 2) * oversample)
-        value = np.empty((2 * half + 1, 2 * half + 1))
-        dx, dy = np.empty_like(value), np.empty_like(value)
-        sample(coefficients, oversample, x[k] - column, y[k] - row, value, dx, dy)
         for j in range(max(-half, -row), min(half, image.shape[0] - 1 - row) + 1):
+            _row(phases, corners, weights, half, x[k] - column, y[k] - row, j, nodes, line)
+            to = image[row + j]
             for i in range(max(-half, -column), min(half, image.shape[1] - 1 - column) + 1):
-                image[row + j, column + i] += flux[k] * value[j + half, i + half]
+                to[column + i] += np.float32(flux[k] * line[i + half])
+
+
+@compiled
+def _row(
+    phases: Plane,
+    corners: NDArray[np.int64],
+    weights: Floats,
+    half: int,
+    x: float,
+    y: float,
+    j: int,
+    nodes: Plane,
+    line: Plane,
+) -> None:
+    """Write row ``j`` of a source's window of 2·half + 1 pixels into ``line``."""
+    oversample, n = phases.shape[2], 2 * half + 1
+    wx, sx, wy, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
+    u, v = (MARGIN - x) * oversample, (j - y) * oversample
+    column, row = floor(u), floor(v)
+    basis(u - column, wx, sx)
+    basis(v - row, wy, sy)
+    left = phases.shape[3] // 2 - half - MARGIN
+    nodes[:, : n + 2 * MARGIN] = 0.0
+    for a in range(4):
+        r = phases.shape[1] // 2 + row + a - 1
+        for corner in range(4):
+            w = np.float32(wy[a] * weights[corner])
+            if w != 0.0:
+                for p in range(oversample):
+                    taps, to = phases[corners[corner], r, p], nodes[p]
+                    for i in range(n + 2 * MARGIN):
+                        to[i] += w * taps[left + i]
+    line[:n] = 0.0
+    for b in range(4):
+        node = column + b - 1
+        taps, w = nodes[node % oversample, node // oversample :], np.float32(wx[b])
+        for i in range(n):
+            line[i] += w * taps[i]

@@ -14,7 +14,8 @@ from scipy.ndimage import binary_dilation
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
-from nexus_pipeline.measure import background, columns, detect, photometry
+from nexus_pipeline.measure import background, columns, correlation, detect, sources
+from nexus_pipeline.measure.matched_filter import significance
 from nexus_pipeline.products.model import Catalog, RateImage, StepRecord
 from nexus_pipeline.psf import fit
 from nexus_pipeline.psf.grid import PsfGrid
@@ -30,6 +31,7 @@ Listener = Callable[[StepRecord], None]
 NJY_PER_MJY: Final = 1e15
 _FILTER_RADIUS: Final = 4
 _SOURCE_SIGMA: Final = 2.5
+_STAR_FWHM_PIXELS: Final = 1.6
 _SHARED_BY_A_RAY_DN: Final = 14.0
 """What the mean cosmic ray (4 500 electrons) shows in a pixel beside its own: half a per cent of it."""
 
@@ -120,9 +122,7 @@ def _measure(
     with told("background"):
         sky = sky_behind(image, unusable, stamp)
     with told("detection"):
-        found = detect.detect(
-            detect.significance(sky.image, sky.variance, ~(unusable | beside_jumps(image)), stamp)
-        )
+        found = detect.detect(significance(sky.image, sky.variance, ~(unusable | beside_jumps(image)), stamp))
     with told("psf_photometry"):
         sky, fits = fitted(
             image,
@@ -134,7 +134,8 @@ def _measure(
             threads=threads,
         )
     with told("source_catalog"):
-        return _table(_Light(image, unusable, sky), found, fits, psf), found.labels.astype(np.uint32)
+        light = _Light(image, unusable, sky)
+        return _table(light, found, fits, psf, threads=threads), found.labels.astype(np.uint32)
 
 
 @contextmanager
@@ -149,15 +150,16 @@ def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Ite
 def sky_behind(image: RateImage, unusable: NDArray[np.bool_], stamp: Plane) -> Sky:
     """Estimate the background twice: the second time without the sources seen in the first."""
     level, variance = background.noise_curve(image.rate, image.var_poisson + image.var_rnoise, unusable)
+    curve = fit.NoiseCurve(level, variance)
     first = background.estimate(image.rate, unusable)
-    behind = np.interp(first, level, variance).astype(np.float32)
-    filtered = detect.significance(image.rate - first, behind, ~unusable, stamp)
+    behind = curve.of_plane(first)
+    filtered = significance(image.rate - first, behind, ~unusable, stamp)
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
     covered = np.abs(filtered) > _SOURCE_SIGMA
     second = background.estimate(image.rate, unusable, sources=covered)
     extra = _extra_variance(image, level, variance)
-    behind = np.interp(second, level, variance).astype(np.float32) + extra
-    return Sky(image.rate - second, second, behind, extra, fit.NoiseCurve(level, variance), covered)
+    behind = curve.of_plane(second) + extra
+    return Sky(image.rate - second, second, behind, extra, curve, covered)
 
 
 def fitted(
@@ -187,7 +189,11 @@ def fitted(
         threads=threads,
     )
     first = fit_on(sky.image, sky.background, passes=2)
-    behind = background.estimate(fit.without(image.rate, psf, first), unusable, sources=sky.covered)
+    behind = background.estimate(
+        fit.without(image.rate, psf, first, least=fit.faintest_light(sky.noise, sky.background)),
+        unusable,
+        sources=sky.covered,
+    )
     better = replace(sky, image=image.rate - behind, background=behind)
     return better, fit_on(better.image, better.background, after=first, passes=1)
 
@@ -206,22 +212,34 @@ def _extra_variance(image: RateImage, level: Floats, variance: Floats) -> Plane:
     return extra
 
 
-def _table(light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfGrid) -> Table:
-    image, unusable, sky = light.image, light.unusable, light.sky
-    to_njy = nanojanskys(image)
-    flux = np.where(unusable, 0, sky.image) * to_njy
-    variance = np.interp(image.rate, sky.noise.level, sky.noise.variance) + sky.extra_variance
-    error = np.sqrt(variance).astype(np.float32) * to_njy
-    measured = columns.Measured(flux, error, unusable, image.dq, found.labels, image.wcs, PIXEL_SCALE_ARCSEC)
-    circles = photometry.circles(
-        flux,
-        error,
-        unusable,
-        sources=found.labels > 0,
-        positions=np.column_stack([fits.x, fits.y]),
-        scale_arcsec=PIXEL_SCALE_ARCSEC,
+def _table(
+    light: _Light, found: detect.Detections, fits: fit.PsfFits, psf: PsfGrid, *, threads: int
+) -> Table:
+    image, sky, to_njy = light.image, light.sky, nanojanskys(light.image)
+    variance = sky.noise.of_plane(image.rate) + sky.extra_variance
+    field = sources.Field(
+        np.where(light.unusable, 0, sky.image) * to_njy,
+        variance * to_njy**2,
+        light.unusable,
+        found.labels,
+        correlation.independent(),
     )
-    return columns.table(measured, in_njy(fits, to_njy), circles, star_ratio=_star_ratio(psf))
+    segments = sources.segments(field, found.x, found.y)
+    radii, ring = np.array(columns.RADII_ARCSEC) / PIXEL_SCALE_ARCSEC, columns.RING_ARCSEC
+    measured = columns.Measured(
+        segments=segments,
+        extents=sources.extents(field, segments, threads=threads),
+        circles=sources.circles(
+            field, fits.x, fits.y, radii=radii.tolist(),
+            ring=(ring[0] / PIXEL_SCALE_ARCSEC, ring[1] / PIXEL_SCALE_ARCSEC), threads=threads,
+        ),
+        sharpness=sources.sharp_and_round(field, fits.x, fits.y, fwhm=_STAR_FWHM_PIXELS),
+        stars=in_njy(fits, to_njy),
+        image_flags=columns.flags_near(image.dq, fits.x, fits.y),
+        wcs=image.wcs,
+        scale_arcsec=PIXEL_SCALE_ARCSEC,
+    )  # fmt: skip
+    return columns.table(measured, star_ratio=_star_ratio(psf))
 
 
 def in_njy(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
@@ -250,8 +268,7 @@ def nanojanskys(image: RateImage) -> Plane:
 
 
 def _star_ratio(psf: PsfGrid) -> float:
-    middle = float(np.mean(psf.xs)), float(np.mean(psf.ys))
-    stamp = psf.stamp(round(middle[0]), round(middle[1]), radius=10)
-    return photometry.circle_share(stamp, 0.4 / PIXEL_SCALE_ARCSEC) / photometry.circle_share(
-        stamp, 0.2 / PIXEL_SCALE_ARCSEC
-    )
+    """Return a star's light within 0.4″ over that within 0.2″."""
+    stamp = psf.stamp(round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys))), radius=10)
+    small, large = (sources.circle_share(stamp, radius / PIXEL_SCALE_ARCSEC) for radius in (0.2, 0.4))
+    return large / small

@@ -1,6 +1,7 @@
 """From L1 to rates in one pass over bands of rows: what lies between never exists as a whole frame.
 
-Takes an L1 ramp (DN) and the steps up to the ramp fit, with whole references; leaves a rate image (DN/s).
+Takes an L1 ramp (DN) and the steps up to the ramp fit, with references whole or on disk; leaves a rate image
+(DN/s).
 The steps are the same pure functions that take whole frames; two of them need more than their
 own rows: saturation spreads to neighbours, so it gets a halo; refpix sees the whole border, which is
 measured first.
@@ -21,6 +22,7 @@ from nexus_pipeline.errors import StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.wfi import BORDER
 from nexus_pipeline.products.model import BorderPixels, Ramp, WorkingRamp
+from nexus_pipeline.products.rows_on_disk import RowsOnDisk
 from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.runner import Passed, Ready
 from nexus_pipeline.steps import (
@@ -265,7 +267,10 @@ def rows_of(reference: R, first: int, last: int) -> R:
     The planes lie closed in memory, as kernels are compiled for.
     """
     cut: dict[str, Any] = {
-        name: np.ascontiguousarray(plane[..., first:last, :]) for name, plane in reference.planes.items()
+        name: plane.rows(first, last)
+        if isinstance(plane, RowsOnDisk)
+        else np.ascontiguousarray(plane[..., first:last, :])
+        for name, plane in reference.planes.items()
     }
     return replace(reference, **cut) if cut else reference
 

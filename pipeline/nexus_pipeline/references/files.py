@@ -10,14 +10,18 @@ from astropy.time import Time
 from numpy.typing import NDArray
 from roman_datamodels import datamodels
 
+from nexus_pipeline.bands import BAND_ROWS
 from nexus_pipeline.instrument.wfi import CHANNEL_WIDTH, DETECTORS, N_PIXELS
 from nexus_pipeline.products import asdf_file
+from nexus_pipeline.products.rows_on_disk import on_disk
 from nexus_pipeline.products.tree import OWN_KEY, plain
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import PhotomEntry, Reference
 
 _FILTERS: Final = ("gamma", "zeta", "alpha")
 _MA_TABLE: Final = "ma_table"
+# A band of rows is a piece of the file: it is unpacked once and by itself.
+_PIECE_BYTES: Final = BAND_ROWS * N_PIXELS * 4
 # What a reference that holds for every filter says where rad's schema wants an element.
 ANY_ELEMENT: Final = "DARK"
 
@@ -51,19 +55,22 @@ def write_reference(reference: Reference, url: str) -> None:
     if reference.ma_table is not None:
         # rad 1.1 has no place for it any more, not even in a dark.
         node["meta"][OWN_KEY] = {**node["meta"].get(OWN_KEY, {}), _MA_TABLE: reference.ma_table}
-    asdf_file.write(url, {"roman": node})
+    asdf_file.write(url, {"roman": node}, piece_bytes=_PIECE_BYTES)
 
 
-def read_reference(kind: str, url: str) -> Reference:
-    """Return the reference of ``kind`` at ``url``; refuses other files as ``asdf_file.opened`` does."""
+def read_reference(kind: str, url: str, *, by_rows: bool = False) -> Reference:
+    """Return the reference of ``kind`` at ``url``; refuses other files as ``asdf_file.opened`` does.
+
+    ``by_rows`` leaves the planes on disk that can be read by rows from there.
+    """
     codec = CODECS[kind]
     # What is missing or of another type is told when it is taken out.
     with asdf_file.opened(url, expected=_node_name(codec.model), validate=False) as node:
         meta = node["meta"]
         element = meta["instrument"].get("optical_element")
-        fields: dict[str, Any] = {
-            name: _lean(asdf_file.array(node[key])) for name, key in codec.arrays.items()
-        }
+        fields: dict[str, Any] = dict(on_disk(url, codec.arrays)) if by_rows else {}
+        for name in codec.arrays.keys() - fields.keys():
+            fields[name] = _lean(asdf_file.array(node[codec.arrays[name]]))
         if codec.read_rest is not None:
             fields |= codec.read_rest(node)
         return kinds.KINDS[kind](

@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.products.rows_on_disk import RowsOnDisk
+
 DAWN = datetime(2020, 1, 1, tzinfo=UTC)
 """Before any exposure: the date of references that hold for all of them."""
 
@@ -33,12 +35,12 @@ class Reference:
     """Arrays that are no planes of a frame."""
 
     @property
-    def planes(self) -> dict[str, NDArray[Any]]:
-        """Its arrays (…, ny, nx) by name."""
+    def planes(self) -> dict[str, NDArray[Any] | RowsOnDisk]:
+        """Its arrays (…, ny, nx) by name, those that were left on disk among them."""
         arrays = {
             each.name: getattr(self, each.name) for each in fields(self) if each.name not in self.tables
         }
-        return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
+        return {name: array for name, array in arrays.items() if isinstance(array, (np.ndarray, RowsOnDisk))}
 
 
 @dataclass(frozen=True, kw_only=True)

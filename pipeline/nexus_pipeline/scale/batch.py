@@ -21,8 +21,8 @@ from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.scale import memory, workers
 
-BYTES_PER_JOB: Final = 3 * 10**9
-"""Resident memory of a process that calibrates full frames (measured: 2.4 to 2.6 GB with 9 resultants)."""
+BYTES_PER_JOB: Final = 22 * 10**8
+"""Resident memory of a process that calibrates full frames (measured: 1.7 to 1.8 GB with 9 resultants)."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _NODES: Final = 9
 
 
 @dataclass(frozen=True)
-class SkyMap:
+class SkyShift:
     """A correction of the sky: ``change`` (arcsec) in the plane ``plane``."""
 
     plane: TangentPlane
@@ -38,8 +38,8 @@ class SkyMap:
         return degrees_of(self.plane.raise_to_sky(moved))
 
 
-def corrected(wcs: gwcs.WCS, pointing: Pointing, sky_map: SkyMap, *, name: str) -> gwcs.WCS:
-    """Return ``wcs`` followed by ``sky_map``, called ``name``; a correction it has is replaced by both.
+def corrected(wcs: gwcs.WCS, pointing: Pointing, shift: SkyShift, *, name: str) -> gwcs.WCS:
+    """Return ``wcs`` followed by ``shift``, called ``name``; a correction it has is replaced by both.
 
     A map that is linear in one plane of the sky is so in that of the detector to 0.1 mas, for shifts of
     arcsec and turns of an arcmin.
@@ -48,7 +48,7 @@ def corrected(wcs: gwcs.WCS, pointing: Pointing, sky_map: SkyMap, *, name: str) 
     if frame == FRAME:
         existing = _affine_of(wcs.get_transform("v2v3vacorr", FRAME))
     steps = [(step.frame, step.transform) for step in wcs.pipeline]
-    change = _in_own_plane(wcs, pointing, frame, sky_map).after(existing)
+    change = _in_own_plane(wcs, pointing, frame, shift).after(existing)
     at = -3 if frame == FRAME else -2
     before, after = steps[:at], steps[-1:]
     middle = [
@@ -65,8 +65,8 @@ def _affine_of(correction: Model) -> PlaneMap:
     return PlaneMap(np.array(affine.matrix.value), np.array(affine.translation.value))
 
 
-def _in_own_plane(wcs: gwcs.WCS, pointing: Pointing, frame: str, sky_map: SkyMap) -> PlaneMap:
-    """Return ``sky_map`` as a map of the plane about the reference point (radians)."""
+def _in_own_plane(wcs: gwcs.WCS, pointing: Pointing, frame: str, shift: SkyShift) -> PlaneMap:
+    """Return ``shift`` as a map of the plane about the reference point (radians)."""
     box = wcs.bounding_box
     along = [np.linspace(float(low), float(high), _NODES) for low, high in (box[0], box[1])]
     x, y = (axis.ravel() for axis in np.meshgrid(*along))
@@ -74,7 +74,7 @@ def _in_own_plane(wcs: gwcs.WCS, pointing: Pointing, frame: str, sky_map: SkyMap
     to_frame = wcs.get_transform("world", frame)
     ra, dec = wcs(x, y, with_bounding_box=False)
     start = np.column_stack(to_plane(*to_frame(ra, dec)))
-    end = np.column_stack(to_plane(*to_frame(*sky_map(ra, dec))))
+    end = np.column_stack(to_plane(*to_frame(*shift(ra, dec))))
     return fit(start, end, np.ones(len(start)), geometry="general")
 
 

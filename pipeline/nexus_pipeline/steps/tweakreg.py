@@ -163,7 +163,7 @@ def _fitted(
         own = _own_fit(pairs, common, k, settings)
         change = common if own is None else own.map.after(common)
         wcs = correction.corrected(
-            each.wcs, each.pointing, correction.SkyMap(field.plane, change), name=f"FIT-LVL2-{table}"
+            each.wcs, each.pointing, correction.SkyShift(field.plane, change), name=f"FIT-LVL2-{table}"
         )
         results = _results(fit, own, change, table=table, n=int(np.count_nonzero(pairs.owner == k)))
         reason = None if own is not None or settings.detector_geometry == _ALONE else _too_few(results)

@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import AfterValidator
 
 from nexus_allocator.domain import science
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import (
     agreements,
     maintenance,
@@ -51,6 +52,7 @@ StatementSpan = Annotated[tuple[date, date], Depends(statement_span)]
 
 
 @router.get("/")
+@does(Action.OVERVIEW_SEE)
 def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
@@ -79,6 +81,7 @@ def my_allocations(request: Request, portal: PortalHere, visitor: SignedIn) -> H
 
 
 @router.get("/accounts/{slug}")
+@does(Action.ACCOUNT_SEE)
 def account(
     *, request: Request, slug: str, portal: PortalHere, visitor: SignedIn, days: ChartDays = CHART_DAYS[0]
 ) -> HTMLResponse:
@@ -104,6 +107,7 @@ def account(
 
 
 @router.get("/accounts/{slug}/statement.csv", response_class=Response)
+@does(Action.ACCOUNT_SEE)
 def statement(*, slug: str, portal: PortalHere, visitor: SignedIn, span: StatementSpan) -> Response:
     with portal.reading_scope() as session:
         portal_reading.require_visible(session, hub_name=visitor.hub_name, slug=slug)
@@ -112,6 +116,7 @@ def statement(*, slug: str, portal: PortalHere, visitor: SignedIn, span: Stateme
 
 
 @router.get("/accounts/{slug}/entries.csv", response_class=Response)
+@does(Action.ACCOUNT_SEE)
 def entries(*, slug: str, portal: PortalHere, visitor: SignedIn, span: StatementSpan) -> Response:
     with portal.reading_scope() as session:
         portal_reading.require_visible(session, hub_name=visitor.hub_name, slug=slug)
@@ -125,6 +130,7 @@ def csv_file(text: str, name: str) -> Response:
 
 
 @router.get("/policy")
+@does(Action.POLICY_SEE)
 def policy(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLResponse:
     offered = portal.policy
     values = {

@@ -11,6 +11,7 @@ from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import PanelNotHeard
 from nexus_allocator.domain.panel import median_wait
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import (
     decisions,
     forecasts,
@@ -29,20 +30,22 @@ from nexus_allocator.web.forms import REASON, Award, Errors, plain_newlines, tex
 from nexus_allocator.web.panel_views import bench_view, wait_text
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.routes.servers import server_name
-from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
-router = APIRouter(prefix="/admin", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin")
 
 Search = Annotated[str, Query(max_length=100)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
 @router.get("")
+@does(Action.REQUEST_SEE, over=Reach.ANY)
 def administration(portal: PortalHere) -> RedirectResponse:
     return RedirectResponse(f"{portal.prefix}admin/requests", 303)
 
 
 @router.get("/requests", response_class=HTMLResponse)
+@does(Action.REQUEST_SEE, over=Reach.ANY)
 def all_requests(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     with portal.reading_scope() as session:
         waiting = portal_lists.waiting_requests(session)
@@ -58,6 +61,7 @@ def all_requests(request: Request, portal: PortalHere, visitor: Administrator) -
 
 
 @router.get("/requests/{request_id}", response_class=HTMLResponse)
+@does(Action.REQUEST_SEE, over=Reach.ANY)
 def one_request(
     request: Request, request_id: UUID, portal: PortalHere, visitor: Administrator
 ) -> HTMLResponse:
@@ -84,6 +88,7 @@ def given(award: Award) -> decisions.Award:
 
 
 @router.post("/requests/{request_id}/approve", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def approve(
     *,
     request: Request,
@@ -114,6 +119,7 @@ def approve(
 
 
 @router.post("/requests/{request_id}/review", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def review(request_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         decisions.review(
@@ -127,6 +133,7 @@ NEGATIVE = {"deny": (decisions.deny, "denied"), "return": (decisions.send_back, 
 
 
 @router.post("/requests/{request_id}/{decision}", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def deny_or_return(
     *,
     request: Request,
@@ -155,6 +162,7 @@ def deny_or_return(
 
 
 @router.get("/people", response_class=HTMLResponse)
+@does(Action.PERSON_SEE, over=Reach.ANY)
 def all_people(
     *,
     request: Request,
@@ -169,6 +177,7 @@ def all_people(
 
 
 @router.get("/accounts", response_class=HTMLResponse)
+@does(Action.ACCOUNT_SEE, over=Reach.ANY)
 def all_accounts(
     *,
     request: Request,
@@ -187,6 +196,7 @@ def all_accounts(
 
 
 @router.get("/servers", response_class=HTMLResponse)
+@does(Action.SERVER_SEE, over=Reach.ANY)
 def all_servers(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     with portal.reading_scope() as session:
         servers = portal_lists.servers(session, now=portal.clock())
@@ -198,6 +208,7 @@ def all_servers(request: Request, portal: PortalHere, visitor: Administrator) ->
 
 
 @router.get("/servers/{hub_name}/{path_name:path}/stop", response_class=HTMLResponse)
+@does(Action.SERVER_STOP, over=Reach.ANY)
 def stop_form(
     *, request: Request, hub_name: str, path_name: str, portal: PortalHere, visitor: Administrator
 ) -> HTMLResponse:
@@ -205,6 +216,7 @@ def stop_form(
 
 
 @router.post("/servers/{hub_name}/{path_name:path}/stop", dependencies=[OwnForm])
+@does(Action.SERVER_STOP, over=Reach.ANY)
 def stop_any(
     *,
     request: Request,
@@ -234,6 +246,7 @@ def stop_any(
 
 
 @router.get("/forecast", response_class=HTMLResponse)
+@does(Action.FORECAST_SEE)
 def forecast(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     now = portal.clock()
     with portal.reading_scope() as session:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import agreements, people
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.rendering import page
@@ -14,6 +15,7 @@ router = APIRouter(prefix="/agreement")
 
 
 @router.get("", response_class=HTMLResponse)
+@does(Action.AGREEMENT_SEE)
 def read(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLResponse:
     standing = None
     if visitor is not None:
@@ -24,6 +26,7 @@ def read(request: Request, portal: PortalHere, visitor: Anybody) -> HTMLResponse
 
 
 @router.post("", dependencies=[OwnForm])
+@does(Action.AGREEMENT_ACCEPT, over=Reach.OWN)
 def accept(portal: PortalHere, visitor: SignedIn, version: Annotated[str, Form()] = "") -> Response:
     with portal.session_scope() as session:
         people.accept_agreement(

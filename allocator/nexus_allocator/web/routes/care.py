@@ -3,30 +3,33 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain.errors import UnknownPerson
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import maintenance, memberships, portal_lists, suspensions
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import REASON, Errors, number, plain_newlines, text_problem
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
-router = APIRouter(prefix="/admin", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin")
 
 Typed = Annotated[str, Form()]
 LONGEST_MINUTES = 60 * 24 * 30
 
 
 @router.get("/people/{hub_name}", response_class=HTMLResponse)
+@does(Action.PERSON_SEE, over=Reach.ANY)
 def person(request: Request, hub_name: str, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return person_page(request, portal, visitor, hub_name=hub_name, reason="", errors={})
 
 
 @router.post("/people/{hub_name}/suspend", dependencies=[OwnForm])
+@does(Action.PERSON_SUSPEND)
 def suspend(
     *, request: Request, hub_name: str, portal: PortalHere, visitor: Administrator, reason: Typed = ""
 ) -> Response:
@@ -47,6 +50,7 @@ def suspend(
 
 
 @router.post("/people/{hub_name}/reinstate", dependencies=[OwnForm])
+@does(Action.PERSON_REINSTATE)
 def reinstate(hub_name: str, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         suspensions.reinstate_as_administrator(session, administrator_id=visitor.person_id, hub_name=hub_name)
@@ -54,11 +58,13 @@ def reinstate(hub_name: str, portal: PortalHere, visitor: Administrator) -> Resp
 
 
 @router.get("/maintenance", response_class=HTMLResponse)
+@does(Action.LAUNCHES_HOLD)
 def maintenance_form(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return maintenance_page(request, portal, visitor, message="", minutes="", errors={})
 
 
 @router.post("/maintenance", dependencies=[OwnForm])
+@does(Action.LAUNCHES_HOLD)
 def hold_launches(
     *,
     request: Request,
@@ -84,6 +90,7 @@ def hold_launches(
 
 
 @router.post("/maintenance/lift", dependencies=[OwnForm])
+@does(Action.LAUNCHES_HOLD)
 def lift(portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         maintenance.lift_as_administrator(session, administrator_id=visitor.person_id)

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Form
 from fastapi.responses import Response
 
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import offers
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import plain_newlines
@@ -17,6 +18,7 @@ Number = Annotated[int, Form(ge=1, le=1_000_000)]
 
 
 @router.post("/{request_id}/offer/accept", dependencies=[OwnForm])
+@does(Action.OFFER_ANSWER)
 def accept(request_id: UUID, portal: PortalHere, visitor: SignedIn, number: Number) -> Response:
     with portal.session_scope() as session:
         offers.accept(
@@ -31,6 +33,7 @@ def accept(request_id: UUID, portal: PortalHere, visitor: SignedIn, number: Numb
 
 
 @router.post("/{request_id}/offer/decline", dependencies=[OwnForm])
+@does(Action.OFFER_ANSWER)
 def decline(
     *,
     request_id: UUID,

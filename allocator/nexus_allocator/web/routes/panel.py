@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain.panel import LONGEST_COMMENT
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import panel_lists, reviews, workbench
 from nexus_allocator.web import views
-from nexus_allocator.web.context import ForbiddenError, Portal, Visitor
+from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import REASON, Errors, plain_newlines, text_problem
 from nexus_allocator.web.panel_forms import ReviewForm, form_of
@@ -23,15 +24,6 @@ Typed = Annotated[str, Form()]
 SCORE = "score-"
 
 
-def current_reviewer(visitor: SignedIn) -> Visitor:
-    if not visitor.is_reviewer:
-        raise ForbiddenError("This page is for the reviewers of the panel.")
-    return visitor
-
-
-Reviewer = Annotated[Visitor, Depends(current_reviewer)]
-
-
 async def typed_scores(request: Request) -> dict[str, str]:
     """Return the scores by criterion: what the form may be asked for is the policy's."""
     form = await request.form()
@@ -43,7 +35,8 @@ async def typed_scores(request: Request) -> dict[str, str]:
 
 
 @router.get("", response_class=HTMLResponse)
-def to_review(request: Request, portal: PortalHere, visitor: Reviewer) -> HTMLResponse:
+@does(Action.REVIEW_SEE)
+def to_review(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     with portal.reading_scope() as session:
         rows = panel_lists.for_reviewer(session, hub_name=visitor.hub_name, now=portal.clock())
     cases = [case_view(row, portal.policy) for row in rows]
@@ -55,17 +48,19 @@ def to_review(request: Request, portal: PortalHere, visitor: Reviewer) -> HTMLRe
 
 
 @router.get("/{request_id}", response_class=HTMLResponse)
-def one_case(request: Request, request_id: UUID, portal: PortalHere, visitor: Reviewer) -> HTMLResponse:
+@does(Action.REVIEW_SEE)
+def one_case(request: Request, request_id: UUID, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     return case_page(request, portal, visitor, request_id=request_id, form=None, errors={}, reason="")
 
 
 @router.post("/{request_id}/review", dependencies=[OwnForm])
+@does(Action.REVIEW_GIVE)
 def give_review(
     *,
     request: Request,
     request_id: UUID,
     portal: PortalHere,
-    visitor: Reviewer,
+    visitor: SignedIn,
     scores: Annotated[dict[str, str], Depends(typed_scores)],
     for_panel: Typed = "",
     for_applicant: Typed = "",
@@ -86,8 +81,9 @@ def give_review(
 
 
 @router.post("/{request_id}/conflict", dependencies=[OwnForm])
+@does(Action.REVIEW_GIVE)
 def declare_conflict(
-    *, request: Request, request_id: UUID, portal: PortalHere, visitor: Reviewer, reason: Typed = ""
+    *, request: Request, request_id: UUID, portal: PortalHere, visitor: SignedIn, reason: Typed = ""
 ) -> Response:
     text = plain_newlines(reason)
     if problem := text_problem(text, REASON, "a reason"):

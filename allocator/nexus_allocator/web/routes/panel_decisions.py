@@ -8,18 +8,20 @@ from fastapi.responses import Response
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import PanelNotHeard
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import offers, panels
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import REASON, Award, plain_newlines, text_problem
 from nexus_allocator.web.routes.administration import given, request_page, typed_award
-from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
-router = APIRouter(prefix="/admin/panel/requests", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin/panel/requests")
 
 Typed = Annotated[str, Form()]
 
 
 @router.post("/{request_id}/offer", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def offer(
     *,
     request: Request,
@@ -50,6 +52,7 @@ def offer(
 
 
 @router.post("/{request_id}/take-back", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def take_back(
     *,
     request: Request,
@@ -72,6 +75,7 @@ def take_back(
 
 
 @router.post("/{request_id}/refer", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def refer(
     *,
     request: Request,
@@ -92,6 +96,7 @@ def refer(
 
 
 @router.post("/{request_id}/place", dependencies=[OwnForm])
+@does(Action.REQUEST_DECIDE)
 def place(
     *, request_id: UUID, portal: PortalHere, visitor: Administrator, round_id: Annotated[UUID, Form()]
 ) -> Response:

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AlreadyReviewer, BadRound, Suspended, UnknownPerson
 from nexus_allocator.domain.panel import Window
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import panel_lists, panels
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
@@ -16,9 +17,9 @@ from nexus_allocator.web.forms import Errors, plain_newlines
 from nexus_allocator.web.panel_forms import RoundForm
 from nexus_allocator.web.panel_views import RoundView, case_view, queue_view, round_form
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
-router = APIRouter(prefix="/admin/panel", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin/panel")
 
 Typed = Annotated[str, Form()]
 
@@ -33,11 +34,13 @@ TypedRound = Annotated[RoundForm, Depends(typed_round)]
 
 
 @router.get("", response_class=HTMLResponse)
+@does(Action.PANEL_SEE)
 def panel(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return panel_page(request, portal, visitor, form=RoundForm(), hub_name="", errors={})
 
 
 @router.post("/rounds", dependencies=[OwnForm])
+@does(Action.PANEL_RUN)
 def make_round(request: Request, portal: PortalHere, visitor: Administrator, form: TypedRound) -> Response:
     if errors := form.errors() or written(portal, visitor, form, None):
         return panel_page(request, portal, visitor, form=form, hub_name="", errors=errors)
@@ -45,11 +48,13 @@ def make_round(request: Request, portal: PortalHere, visitor: Administrator, for
 
 
 @router.get("/rounds/{round_id}", response_class=HTMLResponse)
+@does(Action.PANEL_SEE)
 def one_round(request: Request, round_id: UUID, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return round_page(request, portal, visitor, round_id=round_id, form=None, errors={})
 
 
 @router.post("/rounds/{round_id}", dependencies=[OwnForm])
+@does(Action.PANEL_RUN)
 def change_round(
     *, request: Request, round_id: UUID, portal: PortalHere, visitor: Administrator, form: TypedRound
 ) -> Response:
@@ -59,6 +64,7 @@ def change_round(
 
 
 @router.post("/reviewers", dependencies=[OwnForm])
+@does(Action.PANEL_RUN)
 def appoint(
     *, request: Request, portal: PortalHere, visitor: Administrator, hub_name: Typed = ""
 ) -> Response:
@@ -74,6 +80,7 @@ def appoint(
 
 
 @router.post("/reviewers/{hub_name}/end", dependencies=[OwnForm])
+@does(Action.PANEL_RUN)
 def dismiss(hub_name: str, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
         panels.dismiss(session, hub_name, by=visitor.person_id, now=portal.clock())

@@ -1,17 +1,19 @@
 """The platform's budget, for administrators."""
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import leases, pool
 from nexus_allocator.web import views
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.sessions import Administrator, PortalHere, current_administrator
+from nexus_allocator.web.sessions import Administrator, PortalHere
 
-router = APIRouter(prefix="/admin", dependencies=[Depends(current_administrator)])
+router = APIRouter(prefix="/admin")
 
 
 @router.get("/pool", response_class=HTMLResponse)
+@does(Action.POOL_SEE)
 def budget(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     with portal.reading_scope() as session:
         found = pool.page(session, portal.policy.pool, now=portal.clock())

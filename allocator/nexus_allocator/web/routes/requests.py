@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, Response
 from nexus_allocator.domain import science, wording
 from nexus_allocator.domain.errors import BadName, BadResults, RequestOpen, TierNotRequestable
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import panel_lists, portal_lists, requests
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
@@ -36,6 +37,7 @@ class Shown:
 
 
 @router.get("", response_class=HTMLResponse)
+@does(Action.REQUEST_SEE, over=Reach.OWN)
 def my_requests(
     request: Request, portal: PortalHere, visitor: SignedIn, account: Annotated[str, Query()] = ""
 ) -> HTMLResponse:
@@ -65,6 +67,7 @@ def typed_form(
 
 
 @router.post("", dependencies=[OwnForm])
+@does(Action.ACCOUNT_ASK)
 def ask(
     *,
     request: Request,
@@ -107,6 +110,7 @@ def write(portal: Portal, visitor: Visitor, form: AskForm, do: str) -> Errors:
 
 
 @router.post("/{request_id}/withdraw", dependencies=[OwnForm])
+@does(Action.REQUEST_WITHDRAW)
 def withdraw(request_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
     with portal.session_scope() as session:
         requests.withdraw(session, request_id, hub_name=visitor.hub_name, now=portal.clock())

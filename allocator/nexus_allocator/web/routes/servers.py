@@ -7,6 +7,7 @@ from fastapi import APIRouter, Form
 from fastapi.responses import RedirectResponse
 
 from nexus_allocator.domain.errors import UnknownServer
+from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import stops
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.sessions import OwnForm, PortalHere, SignedIn
@@ -19,6 +20,7 @@ KEEP_ALIVE = timedelta(days=1)
 
 
 @router.post("/{path_name:path}/stop")
+@does(Action.SERVER_STOP, over=Reach.OWN)
 def stop(path_name: str, portal: PortalHere, visitor: SignedIn) -> RedirectResponse:
     try:
         with portal.session_scope() as session:
@@ -37,6 +39,7 @@ def stop(path_name: str, portal: PortalHere, visitor: SignedIn) -> RedirectRespo
 
 
 @router.post("/{path_name:path}/keep-alive")
+@does(Action.SERVER_KEEP, over=Reach.OWN)
 def keep_alive(
     path_name: str, portal: PortalHere, visitor: SignedIn, keep: Annotated[Literal["yes", "no"], Form()]
 ) -> RedirectResponse:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from nexus_allocator.domain.errors import UnknownPerson
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import web_sessions
 from nexus_allocator.web.context import Portal
 from nexus_allocator.web.oauth import (
@@ -25,6 +26,7 @@ log = logging.getLogger("nexus_allocator.web")
 
 
 @router.get("/sign-in")
+@does(Action.SIGN_IN)
 def sign_in(portal: PortalHere, next: Annotated[str, Query()] = "") -> Response:  # noqa: A002 - as in the address
     attempt = new_state(local_path(next, prefix=portal.prefix))
     response = RedirectResponse(portal.sign_in.authorize_url(attempt.state), 303)
@@ -41,6 +43,7 @@ def sign_in(portal: PortalHere, next: Annotated[str, Query()] = "") -> Response:
 
 
 @router.get("/oauth_callback")
+@does(Action.SIGN_IN)
 def oauth_callback(
     *,
     request: Request,
@@ -106,5 +109,6 @@ def refused(request: Request, status: int, text: str) -> Response:
 
 
 @router.get("/health")
+@does(Action.HEALTH_SEE)
 def health() -> dict[str, str]:
     return {"status": "ok"}

@@ -19,6 +19,7 @@ from nexus_allocator.domain.errors import (
     NameTaken,
     UnknownPerson,
 )
+from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.domain.states import Role, ShareKind
 from nexus_allocator.services import invitations, memberships, notices, portal_reading, shares, team_reading
 from nexus_allocator.services.shares import Holder
@@ -38,6 +39,7 @@ Typed = Annotated[str, Form()]
 
 
 @router.get("/teams", response_class=HTMLResponse)
+@does(Action.TEAM_SEE)
 def my_teams(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     with portal.reading_scope() as session:
         home = portal_reading.home(session, hub_name=visitor.hub_name, now=portal.clock())
@@ -55,11 +57,13 @@ def my_teams(request: Request, portal: PortalHere, visitor: SignedIn) -> HTMLRes
 
 
 @router.get("/teams/{slug}", response_class=HTMLResponse)
+@does(Action.TEAM_SEE)
 def team(*, request: Request, slug: str, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     return team_answer(request, portal, visitor, slug=slug, invite=InviteForm(), errors={})
 
 
 @router.post("/teams/{slug}/invitations", dependencies=[OwnForm])
+@does(Action.TEAM_INVITE)
 def invite(
     *,
     request: Request,
@@ -83,6 +87,7 @@ def invite(
 
 
 @router.post("/teams/{slug}/groups", dependencies=[OwnForm])
+@does(Action.TEAM_DIVIDE)
 def make_group(
     *, request: Request, slug: str, portal: PortalHere, visitor: SignedIn, label: Typed = ""
 ) -> Response:
@@ -99,6 +104,7 @@ def make_group(
 
 
 @router.post("/teams/{slug}/groups/{subgroup_id}/end", dependencies=[OwnForm])
+@does(Action.TEAM_DIVIDE)
 def end_group(slug: str, subgroup_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
     with portal.session_scope() as session:
         shares.end_subgroup(
@@ -108,6 +114,7 @@ def end_group(slug: str, subgroup_id: UUID, portal: PortalHere, visitor: SignedI
 
 
 @router.get("/teams/{slug}/groups/{subgroup_id}", response_class=HTMLResponse)
+@does(Action.TEAM_SEE)
 def group(
     *, request: Request, slug: str, subgroup_id: UUID, portal: PortalHere, visitor: SignedIn
 ) -> HTMLResponse:
@@ -115,6 +122,7 @@ def group(
 
 
 @router.post("/teams/{slug}/groups/{subgroup_id}/share", dependencies=[OwnForm])
+@does(Action.TEAM_DIVIDE)
 def share_of_group(
     *,
     request: Request,
@@ -135,6 +143,7 @@ def share_of_group(
 
 
 @router.get("/teams/{slug}/members/{hub_name}", response_class=HTMLResponse)
+@does(Action.TEAM_SEE)
 def member(
     *, request: Request, slug: str, hub_name: str, portal: PortalHere, visitor: SignedIn
 ) -> HTMLResponse:
@@ -144,6 +153,7 @@ def member(
 
 
 @router.post("/teams/{slug}/members/{hub_name}/share", dependencies=[OwnForm])
+@does(Action.TEAM_DIVIDE)
 def share_of_member(
     *,
     request: Request,
@@ -164,6 +174,7 @@ def share_of_member(
 
 
 @router.post("/teams/{slug}/members/{hub_name}/role", dependencies=[OwnForm])
+@does(Action.TEAM_CHANGE_ROLE)
 def role_of_member(
     *, slug: str, hub_name: str, portal: PortalHere, visitor: SignedIn, role: Annotated[Role, Form()]
 ) -> Response:
@@ -178,6 +189,7 @@ def role_of_member(
 
 
 @router.post("/teams/{slug}/members/{hub_name}/group", dependencies=[OwnForm])
+@does(Action.TEAM_DIVIDE)
 def group_of_member(
     *,
     slug: str,
@@ -195,6 +207,7 @@ def group_of_member(
 
 
 @router.post("/teams/{slug}/members/{hub_name}/remove", dependencies=[OwnForm])
+@does(Action.TEAM_REMOVE_MEMBER)
 def remove(
     *,
     request: Request,
@@ -226,6 +239,7 @@ def remove(
 
 
 @router.get("/teams/{slug}/leave", response_class=HTMLResponse)
+@does(Action.TEAM_LEAVE)
 def leave_form(*, request: Request, slug: str, portal: PortalHere, visitor: SignedIn) -> HTMLResponse:
     found = read_team(portal, visitor, slug)
     with portal.reading_scope() as session:
@@ -236,6 +250,7 @@ def leave_form(*, request: Request, slug: str, portal: PortalHere, visitor: Sign
 
 
 @router.post("/teams/{slug}/leave", dependencies=[OwnForm])
+@does(Action.TEAM_LEAVE)
 def leave(slug: str, portal: PortalHere, visitor: SignedIn) -> RedirectResponse:
     with portal.session_scope() as session:
         servers = memberships.leave(session, team=slug, hub_name=visitor.hub_name, now=portal.clock())
@@ -244,6 +259,7 @@ def leave(slug: str, portal: PortalHere, visitor: SignedIn) -> RedirectResponse:
 
 
 @router.post("/invitations/{invitation_id}/accept", dependencies=[OwnForm])
+@does(Action.INVITATION_ANSWER)
 def accept(invitation_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
     with portal.session_scope() as session:
         joined = invitations.accept(
@@ -253,6 +269,7 @@ def accept(invitation_id: UUID, portal: PortalHere, visitor: SignedIn) -> Respon
 
 
 @router.post("/invitations/{invitation_id}/decline", dependencies=[OwnForm])
+@does(Action.INVITATION_ANSWER)
 def decline(invitation_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
     with portal.session_scope() as session:
         invitations.decline(session, invitation_id, hub_name=visitor.hub_name, now=portal.clock())
@@ -260,6 +277,7 @@ def decline(invitation_id: UUID, portal: PortalHere, visitor: SignedIn) -> Respo
 
 
 @router.post("/teams/{slug}/invitations/{invitation_id}/withdraw", dependencies=[OwnForm])
+@does(Action.TEAM_INVITE)
 def withdraw(slug: str, invitation_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
     with portal.session_scope() as session:
         invitations.withdraw(session, invitation_id, by=visitor.hub_name, now=portal.clock())
@@ -267,6 +285,7 @@ def withdraw(slug: str, invitation_id: UUID, portal: PortalHere, visitor: Signed
 
 
 @router.post("/notices/{notice_id}/put-away", dependencies=[OwnForm])
+@does(Action.NOTICE_PUT_AWAY)
 def put_away(notice_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
     with portal.session_scope() as session:
         notices.put_away(session, notice_id, hub_name=visitor.hub_name, now=portal.clock())

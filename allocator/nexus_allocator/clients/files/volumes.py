@@ -1,0 +1,95 @@
+"""What every volume driver does, and how a place's folder is made and found on a mounted volume."""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+from nexus_allocator.clients.files import handles
+from nexus_allocator.domain.errors import PlaceBusy, UnknownPlace
+from nexus_allocator.domain.places import QUARANTINE, Holds, Owner, Place, PlaceKind, Usage
+
+PRIVATE = 0o700
+SNAPSHOTS = ".nexus-snapshots"
+
+
+class VolumeError(RuntimeError):
+    """The volume itself failed, which is ours to mend; nothing is concluded about the place."""
+
+
+class Volume(Protocol):
+    """One mounted file system whose places are made, limited, measured and removed.
+
+    Places that are not there raise UnknownPlace; what a driver can't do (see ``holds``) raises NotHeldHere.
+    """
+
+    @property
+    def holds(self) -> Holds: ...
+
+    def path(self, place: Place) -> Path:
+        """Return where the place is. Raises UnknownPlace."""
+        ...
+
+    def create(self, place: Place, owner: Owner) -> Path:
+        """Make the place, with its quarantine; one that is there already is left as it is."""
+        ...
+
+    def set_quota(self, place: Place, limit_bytes: int | None) -> None:
+        """Set the hard limit, or lift it. One below what is used already refuses every further write."""
+        ...
+
+    def usage(self, place: Place) -> Usage: ...
+
+    def freeze(self, place: Place) -> None:
+        """Let nothing more be changed; what is open for writing already writes on until it is closed."""
+        ...
+
+    def thaw(self, place: Place) -> None: ...
+
+    def snapshot(self, place: Place, name: str) -> Path:
+        """Keep the place as it is now, read-only, out of its owner's reach, and return where."""
+        ...
+
+    def remove(self, place: Place) -> None:
+        """Remove the place with its quarantine and snapshots, for good. Raises PlaceBusy over a mount."""
+        ...
+
+
+def place_below(root: Path, place: Place) -> Path:
+    """Return the place's folder. Raises UnknownPlace; a link in its stead is none."""
+    folder = root / place.kind / place.name
+    if folder.is_symlink() or not folder.is_dir():
+        raise UnknownPlace(place=str(place))
+    return folder
+
+
+def lay_out(root: Path) -> None:
+    """Make the folders in which places are made, so that nobody but root makes or renames one there."""
+    for kind in PlaceKind:
+        (root / kind).mkdir(mode=0o755, exist_ok=True)
+
+
+def hand_over(folder: Path, owner: Owner) -> None:
+    """Give a new place its quarantine, root's alone, then its owner and mode."""
+    (folder / QUARANTINE).mkdir(mode=PRIVATE)
+    if os.geteuid() == 0:
+        os.chown(folder, owner.uid, owner.gid)
+    folder.chmod(owner.mode)
+
+
+def quarantined_bytes(folder: Path) -> int:
+    """Return what lies in the place's quarantine; nothing where a link or no folder stands in its stead."""
+    try:
+        with handles.opened(folder / QUARANTINE) as quarantine:
+            return handles.allocated_below(quarantine)
+    except OSError:
+        return 0
+
+
+def require_no_mounts(folder: Path, place: Place) -> None:
+    """Raises PlaceBusy where something is mounted in the folder: its files are not the place's."""
+    inside = os.fsencode(folder.resolve()) + b"/"
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        # The kernel writes blanks and backslashes of the path as octal escapes.
+        mounted = line.split()[4].decode("unicode_escape").encode("latin-1")
+        if mounted.startswith(inside):
+            raise PlaceBusy(place=str(place), problem="something is mounted in it")
