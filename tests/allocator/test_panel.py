@@ -44,6 +44,7 @@ from nexus_allocator.domain.panel import ConflictKind, Opinion, Window
 from nexus_allocator.domain.states import RequestState
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import panels, suspensions
+from nexus_allocator.services.audit import audit
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import TierRequest
 
@@ -494,10 +495,12 @@ class PanelMachine(RuleBasedStateMachine):
         self.heard: set[str] = set()
         self.conflicted: set[str] = set()
         self.state = "waiting"
+        self.offered = self.given = 0
 
     who = st.integers(0, 2)
+    # What begins anew must be rare, or nothing is ever decided.
+    seldom = st.integers(0, 5).map(lambda number: number == 5)
 
-    @precondition(lambda self: self.state != "awarded")
     @rule(who=who, score=st.integers(1, 5))
     def review(self, who: int, score: int) -> None:
         name = self.names[who]
@@ -512,14 +515,18 @@ class PanelMachine(RuleBasedStateMachine):
             self.heard.add(name)
 
     @precondition(lambda self: self.state == "waiting")
-    @rule(who=who)
-    def declare(self, who: int) -> None:
+    @rule(who=who, seldom=seldom)
+    def declare(self, who: int, seldom: bool) -> None:
+        if not seldom:
+            return
         self.panel.declare(self.names[who], self.request_id)
         self.conflicted.add(self.names[who])
 
     @precondition(lambda self: self.state == "waiting")
-    @rule()
-    def send_back(self) -> None:
+    @rule(seldom=seldom)
+    def send_back(self, seldom: bool) -> None:
+        if not seldom:
+            return
         self.panel.send_back(self.request_id)
         self.state = "returned"
 
@@ -529,23 +536,42 @@ class PanelMachine(RuleBasedStateMachine):
         assert self.panel.ask(self.applicant, team_label=self.applicant) == self.request_id
         self.heard, self.state = set(), "waiting"
 
-    @precondition(lambda self: self.state in ("waiting", "offered"))
-    @rule(offer=st.booleans())
-    def decide(self, offer: bool) -> None:
-        if self.state == "offered":
-            self.panel.declines(self.applicant, self.request_id, self.offered)
-            self.state = "waiting"
-            return
-        act = self.panel.offer if offer else self.panel.award
-        enough = len(self.heard - self.conflicted) >= self.panel.world.policy.panel.least_reviews
-        if not enough:
+    @precondition(lambda self: self.state == "waiting")
+    @rule(offer=st.booleans(), credits_given=st.integers(1, 90))
+    def decide(self, offer: bool, credits_given: int) -> None:
+        given = credits_given * MICRO
+        heard = len(self.heard - self.conflicted)
+        if heard < self.panel.world.policy.panel.least_reviews:
             with pytest.raises(PanelNotHeard) as refusal:
-                act(self.request_id)
-            assert refusal.value.facts["reviews"] == len(self.heard - self.conflicted)
+                self.panel.award(self.request_id, credits_micro=given)
+            assert refusal.value.facts["reviews"] == heard
+        elif offer:
+            self.offered, self.state = self.panel.offer(self.request_id, credits_given), "offered"
+            self.given = given
+        else:
+            self.panel.award(self.request_id, credits_micro=given)
+            self.given, self.state = given, "awarded"
+
+    @precondition(lambda self: self.state == "offered")
+    @rule(yes=st.booleans(), stale=st.booleans())
+    def answer(self, yes: bool, stale: bool) -> None:
+        act = self.panel.accepts if yes else self.panel.declines
+        if stale:
+            with pytest.raises(OfferOver):
+                act(self.applicant, self.request_id, self.offered + 1)
             return
-        done = act(self.request_id)
-        self.state = "offered" if offer else "awarded"
-        self.offered = done if isinstance(done, int) else 0
+        act(self.applicant, self.request_id, self.offered)
+        self.state = "awarded" if yes else "waiting"
+
+    def teardown(self) -> None:
+        """What was granted is what was awarded, and the ledger is whole."""
+        found = self.panel.bench(self.request_id, self.panel.admin)
+        awarded = self.given if self.state == "awarded" else None
+        assert found.request.awarded_micro == awarded
+        if awarded is not None:
+            assert self.panel.world.figures(found.request.account).balance == awarded
+        with self.database.reading_scope() as session:
+            assert audit(session, meter_silence=timedelta(days=999), now=START).drifts == []
 
 
 def test_no_order_of_events_leads_to_an_award_without_enough_unconflicted_reviews(database: Database) -> None:

@@ -25,11 +25,12 @@ from nexus_allocator.services.portal_reading import (
     server_readings,
 )
 from nexus_allocator.store import accounts as account_rows
-from nexus_allocator.store import holds, portal_reading, requests
+from nexus_allocator.store import holds, panel, portal_reading, requests
 from nexus_allocator.store.tables import Account, Person, RequestMove, TierRequest
 
 PAGE = 25
 DECISIONS = 20
+PANEL = "the panel"
 
 Row = TypeVar("Row")
 
@@ -248,9 +249,27 @@ def _request_rows(
 ) -> tuple[RequestRow, ...]:
     owners = portal_reading.owners(session, [row.account for row in rows])
     moves = requests.moves_of(session, [row.id for row in rows])
+    if viewer is not None:
+        moves = _without_reviewers(session, moves)
     return tuple(
         _request_row(row, owners.get(row.account.person_id), viewer, moves.get(row.id, [])) for row in rows
     )
+
+
+Moves = Mapping[UUID, list[tuple[RequestMove, str | None]]]
+
+
+def _without_reviewers(session: Session, moves: Moves) -> Moves:
+    """Return the moves as applicants read them: who took a request into review by a review is not named."""
+    said = panel.reviews(session, list(moves))
+    found = {}
+    for request_id, rows in moves.items():
+        reviewed_by = {row.person_id for row in said.get(request_id, [])}
+        found[request_id] = [
+            (move, PANEL if move.after == RequestState.IN_REVIEW and move.actor_id in reviewed_by else by)
+            for move, by in rows
+        ]
+    return found
 
 
 def _request_row(
