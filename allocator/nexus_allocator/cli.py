@@ -14,7 +14,11 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_events import event_app
+from nexus_allocator.cli_log import log
+from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_panel import panel_app
+from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -32,8 +36,10 @@ from nexus_allocator.domain.wording import sentence
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     allocations,
+    answers,
     demo,
     endings,
+    events,
     grants,
     invitations,
     leases,
@@ -58,7 +64,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
 app.add_typer(panel_app, name="panel")
+app.add_typer(event_app, name="event")
+app.add_typer(person_app, name="person")
 app.command()(simulate)
+app.command()(deliver)
+app.add_typer(webhook_app, name="webhook")
+app.command()(log)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]
@@ -173,7 +184,10 @@ def turn() -> None:
     with _database(settings) as database:
         policy = load_policy(settings.tiers_file)
         made = request_moves.turn_all(database, policy=policy, now=_now())
-        ended = endings.turn_all(database, policy=policy, now=_now())
+        ended = events.turn_all(database, now=_now())
+        ended += endings.turn_all(database, policy=policy, now=_now())
+        with database.session_scope() as session:
+            answers.forget_old(session, now=_now())
     typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 
@@ -235,7 +249,7 @@ def suspend(hub_name: str, reason: Reason) -> None:
 def reinstate(hub_name: str) -> None:
     """Let a suspended person sign in and launch again."""
     with _writing(read_database_settings()) as session:
-        suspensions.reinstate(session, hub_name=hub_name, actor=_operator())
+        suspensions.reinstate(session, hub_name=hub_name, actor=_operator(), now=_now())
     typer.echo(f"{hub_name} may launch again")
 
 
@@ -255,7 +269,7 @@ def hold_launches(
 def let_launches() -> None:
     """Let launches through again."""
     with _writing(read_database_settings()) as session:
-        maintenance.lift(session, actor=_operator())
+        maintenance.lift(session, actor=_operator(), now=_now())
     typer.echo("launches go through")
 
 

@@ -1,16 +1,20 @@
 """Settings of the service: read once from NEXUS_* variables, frozen, unknown names refused."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from nexus_allocator.domain.webhooks import Reach
 
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"})
+ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
 class UnknownSetting(ValueError):  # noqa: N818 - says what it is
@@ -68,6 +72,61 @@ class Settings(BaseSettings):
     worker_threads: int = Field(default=40, gt=0)
     """Threads that answer requests, and so the size of the connection pool."""
 
+    mail_host: str | None = None
+    """The SMTP server that takes mail; without one nobody is written to, and the portal tells alone."""
+
+    mail_port: int = Field(default=587, gt=0, lt=65536)
+    """587 with STARTTLS, 465 with TLS, 25 for a server on this machine."""
+
+    mail_security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is kept from others; `none` is for a server on this machine."""
+
+    mail_user: str | None = None
+    """Whom to sign in as at the mail server; without one nobody signs in."""
+
+    mail_password: SecretStr | None = None
+    """That user's password."""
+
+    mail_from: str | None = None
+    """The sender's address; needed with a mail server."""
+
+    webhook_reach: Reach = Reach.PUBLIC
+    """Which addresses webhooks may go to: `public`; `private`, private networks too; `loopback`, all."""
+
+    webhook_key: SecretStr | None = None
+    """Seals the secrets of webhooks; the internal token does when it is not set."""
+
+    delivery_lease_s: float = Field(default=180, gt=0)
+    """For how long a deliverer claims what it sends; longer than any one sending takes."""
+
+    @model_validator(mode="after")
+    def mail_is_whole(self) -> Self:
+        sender = self.mail_from or ""
+        if self.mail_host is not None and not ADDRESS.fullmatch(sender):
+            raise ValueError("mail_host needs mail_from, an address such as nexus@example.org")
+        if (self.mail_user is None) != (self.mail_password is None):
+            raise ValueError("mail_user and mail_password go together")
+        if self.mail_user is not None and self.mail_security == "none" and not self.mail_host_is_local:
+            raise ValueError("a password goes to another machine over starttls or tls only")
+        return self
+
+    @property
+    def mail_host_is_local(self) -> bool:
+        return self.mail_host in {"127.0.0.1", "::1", "localhost"}
+
+    @property
+    def sealing_key(self) -> str:
+        return (self.webhook_key or self.internal_token).get_secret_value()
+
+    @property
+    def portal_url(self) -> str:
+        """Where a browser finds the portal, with a slash at the end."""
+        return self.public_url + self.service_prefix
+
+    @property
+    def delivery_lease(self) -> timedelta:
+        return timedelta(seconds=self.delivery_lease_s)
+
     @field_validator("issuer_admins", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
@@ -82,10 +141,10 @@ class Settings(BaseSettings):
             raise ValueError("must start and end with a slash")
         return value
 
-    @field_validator("hub_token", "internal_token")
+    @field_validator("hub_token", "internal_token", "webhook_key")
     @classmethod
-    def long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value()) < 16:
+    def long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
             raise ValueError("must have at least 16 characters")
         return value
 

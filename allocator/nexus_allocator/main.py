@@ -1,6 +1,7 @@
 """Builds the app: routers, error handlers, the meter's thread, the portal; nothing else."""
 
 import logging
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,14 +14,17 @@ from starlette.exceptions import HTTPException
 from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
+from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
+from nexus_allocator.carriers import carriers_of, vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import agreements, rates
+from nexus_allocator.services.delivery_loop import DeliveryLoop
 from nexus_allocator.services.meter_loop import MeterLoop
 from nexus_allocator.services.metering import Clock, Terms
 from nexus_allocator.store.session import Database
@@ -48,6 +52,7 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
     portal = _portal(settings, policy, database, hub, clock=clock)
     meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=clock)
+    deliverer = _deliverer(settings, database, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -56,9 +61,11 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
             rates.keep(session, policy.rate_card, now=clock())
             agreements.keep(session, policy.agreement, now=clock())
         meter.start()
+        deliverer.start()
         try:
             yield
         finally:
+            deliverer.stop()
             meter.stop()
             hub.close()
             portal.sign_in.close()
@@ -66,7 +73,8 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
 
     app = FastAPI(
         title="Nexus allocation service", lifespan=lifespan, docs_url=None, redoc_url=None,
-        dependencies=[Depends(allowed)], openapi_url=f"{settings.service_prefix}api/openapi.json",
+        dependencies=[Depends(allowed)], openapi_tags=v1.TAGS,
+        description=v1.DESCRIPTION, openapi_url=f"{settings.service_prefix}api/openapi.json",
     )  # fmt: skip
     app.state.portal = portal
     app.state.context = _context(settings, policy, database, hub, clock=clock)
@@ -77,9 +85,15 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     app.include_router(hub_routes.router, prefix=prefix)
     app.include_router(lab_routes.router, prefix=prefix)
     app.include_router(gateway_routes.router, prefix=prefix)
+    app.include_router(v1.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
     return app
+
+
+def _deliverer(settings: Settings, database: Database, *, clock: Clock) -> DeliveryLoop:
+    rng = random.Random()  # noqa: S311 - spreads attempts, hides nothing
+    return DeliveryLoop(database, carriers_of(settings), clock=clock, rng=rng, lease=settings.delivery_lease)
 
 
 def _portal(
@@ -101,6 +115,7 @@ def _portal(
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
         clock=clock,
+        vault=vault_of(settings),
     )
 
 

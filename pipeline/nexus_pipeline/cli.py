@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from nexus_pipeline import cli_coadd
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
@@ -18,13 +19,14 @@ from nexus_pipeline.products.model import ExposureMeta, Mosaic, Photometry, Poin
 from nexus_pipeline.references.make import make_references
 from nexus_pipeline.references.store import open_store
 from nexus_pipeline.runner import Settings
-from nexus_pipeline.told import BatchReport, print_step
+from nexus_pipeline.told import BatchReport
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Roman WFI: ramps to images and catalogues."
 )
 references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration references.")
 app.add_typer(references_app, name="references")
+app.add_typer(cli_coadd.commands)
 
 StoreUrl = Annotated[
     str,
@@ -180,27 +182,29 @@ def output_urls(sources: list[str], output: str, *, level: str = "L2") -> dict[s
 
 
 @app.command()
-def catalog(
-    images: Annotated[list[str], typer.Argument(metavar="L2...", help="L2 images: paths or URLs.")],
+def catalog(  # noqa: PLR0917 - typer takes options by position
+    images: Annotated[list[str], typer.Argument(metavar="L2|L3...", help="Images, mosaics: paths or URLs.")],
     references: StoreUrl,
     output: OutputUrl = ".",
     ipc: Annotated[
         bool | None,
         typer.Option("--ipc/--no-ipc", help="Pixels do (not) couple; default: as the image says."),
     ] = None,
+    psf_detector: Annotated[
+        str | None, typer.Option(help="Whose PSF a mosaic has; default: the one it names.")
+    ] = None,
 ) -> None:
-    """Find and measure the sources of L2 images (L4 catalogues and segmentation maps)."""
-    from nexus_pipeline.recipes import catalog as recipe  # noqa: PLC0415
+    """Find and measure the sources of L2 images and L3 mosaics (L4 catalogues and segmentation maps)."""
+    from nexus_pipeline import cli_catalog  # noqa: PLC0415
 
     targets, maps = (output_urls(images, output, level=level) for level in ("L4", "SEGM"))
     opened = open_store(references)
     for source in images:
         print(source)
-        made = recipe.catalog(l2.read_rate_image(source), opened, ipc=ipc, on_step=print_step)
-        l4.write_catalog(made, targets[source])
-        print(f"  {len(made.table)} sources   {targets[source]}", flush=True)
-        if made.segments is not None:
-            segm.write_segments(made, made.segments, maps[source])
+        made = cli_catalog.make(
+            source, opened, targets[source], maps[source], ipc=ipc, psf_detector=psf_detector
+        )
+        print(f"  {made} sources   {targets[source]}", flush=True)
 
 
 @app.command()
@@ -393,9 +397,7 @@ def info(product: Annotated[str, typer.Argument(help="A product: path or URL.")]
 def described(url: str) -> list[tuple[str, Any]]:
     """Return labelled facts about the product at ``url``; WrongProductError for what is none of ours."""
     if url.endswith(".parquet"):
-        catalog = l4.read_catalog(url)
-        rows: list[tuple[str, Any]] = [("product", "L4 catalogue"), ("sources", len(catalog.table))]
-        return rows + exposure_facts(catalog.meta) + photometry_facts(catalog.photometry)
+        return catalog_facts(url)
     kind = asdf_file.kind(url)
     if kind == "WfiImage":
         image = l2.read_rate_image(url)
@@ -411,9 +413,27 @@ def described(url: str) -> list[tuple[str, Any]]:
         meta, labels = segm.read_segments(url)
         n_sources = int(np.max(labels))
         return [("product", "L4 segmentation map"), ("sources", n_sources), *exposure_facts(meta)]
-    if kind == "WfiMosaic":
-        return mosaic_facts(l3.read_mosaic(url))
+    if kind == "MosaicSegmentationMap":
+        return [("product", "L4 segmentation map of a mosaic")]
+    is_mosaic = kind == "WfiMosaic"
+    return mosaic_facts(l3.read_mosaic(url)) if is_mosaic else ramp_facts(url)
+
+
+def ramp_facts(url: str) -> list[tuple[str, Any]]:
     return [("product", "L1 ramp"), *exposure_facts(l1.read_meta(url))]
+
+
+def catalog_facts(url: str) -> list[tuple[str, Any]]:
+    if l4.is_of_mosaic(url):
+        of_mosaic = l4.read_mosaic_catalog(url)
+        return [
+            ("product", "L4 catalogue of a mosaic"),
+            ("sources", len(of_mosaic.table)),
+            ("filter", of_mosaic.meta.filter_name),
+        ]
+    catalog = l4.read_catalog(url)
+    rows: list[tuple[str, Any]] = [("product", "L4 catalogue"), ("sources", len(catalog.table))]
+    return rows + exposure_facts(catalog.meta) + photometry_facts(catalog.photometry)
 
 
 def mosaic_facts(mosaic: Mosaic) -> list[tuple[str, Any]]:

@@ -181,5 +181,5 @@ def test_no_cluster_is_admitted_while_launches_are_held_for_maintenance(world: W
     with pytest.raises(LaunchesHeld, match=r"The disks move\."):
         launch(world)
     with world.database.session_scope() as session:
-        maintenance.lift(session, actor="ops")
+        maintenance.lift(session, actor="ops", now=world.clock())
     launch(world)

@@ -25,6 +25,8 @@ from tests.support.allocator import GRACE_MINUTES, START, TERMS, Clock, FakeHub,
 
 from nexus_allocator.domain.credits import charge_micro, hold_micro
 from nexus_allocator.domain.errors import (
+    AllocationExpired,
+    AlreadyJoined,
     NotBetweenTeamAndMember,
     QuotaExceeded,
     ShareExceeded,
@@ -35,8 +37,9 @@ from nexus_allocator.domain.leases import Lease, LeaseRefused
 from nexus_allocator.domain.states import LIVE, HoldState, ShareKind, TierSlug
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.hub.offline import OfflineBook
-from nexus_allocator.services import enforcement, leases, pool
+from nexus_allocator.services import enforcement, events, leases, pool
 from nexus_allocator.services.audit import audit
+from nexus_allocator.services.events import EventRow
 from nexus_allocator.services.metering import run_round
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
@@ -44,6 +47,8 @@ from nexus_allocator.store.tables import Hold
 GRANT = 3.0
 # Four processors and 16 GiB by the first rate card.
 MEDIUM_MICRO = 300_000
+# Two and 4 GiB, and what an event gives.
+SMALL_MICRO, EVENT_MICRO = 125_000, 1_000_000
 # Six hours of a Small server, the packaged policy's total for leases.
 LEASE_CAP_MICRO = 750_000
 NUMBERS: Iterator[int] = count()
@@ -94,6 +99,8 @@ class Allocator(RuleBasedStateMachine):
         self.own = self.world.figures(self.name).balance
         self.book, self.lease, self.leases = OfflineBook(), None, []
         self.metered_at = self.clock()
+        self.event: EventRow | None = None
+        self.event_holds: list[UUID] = []
         self.servers: dict[str, Process] = {}
         self.latest: dict[str, Process] = {}
         self.history: list[Process] = []
@@ -329,6 +336,66 @@ class Allocator(RuleBasedStateMachine):
         self.world.grant(self.account, GRANT)
         self.granted += round(GRANT * 1e6)
 
+    @precondition(lambda self: self.event is None)
+    @rule(shared=st.booleans(), hours=st.integers(1, 4))
+    def an_event_is_made_and_joined(self, shared: bool, hours: int) -> None:
+        money = {"pool_micro" if shared else "per_person_micro": EVENT_MICRO}
+        kinds = {"pool_micro": None, "per_person_micro": None} | money
+        until = self.clock() + timedelta(hours=hours)
+        self.event = self.world.event(f"{self.name} event {next(NUMBERS)}", ends_at=until, **kinds)
+        self.event_holds = []
+        self.world.joins(self.name, self.event.code)
+        with pytest.raises(AlreadyJoined):
+            self.world.joins(self.name, self.event.code)
+
+    @precondition(lambda self: self.event is not None)
+    @rule(hours=st.integers(1, 6))
+    def launch_on_the_event(self, hours: int) -> None:
+        """A server with a life of its own, metered by the hub's news of its start and its stop alone."""
+        assert self.event is not None
+        wish = {"account": self.event.slug, "server_name": "event", "hours": hours}
+        earlier = [self.world.hold(each) for each in self.event_holds[-1:]]
+        freed = sum(max(each.amount_micro - each.usage_micro, 0) for each in earlier if each.state in LIVE)
+        needed = hold_micro(SMALL_MICRO, hours * 3600 + GRACE_MINUTES * 60)
+        if self.clock() >= self.event.ends_at:
+            with pytest.raises(AllocationExpired):
+                self.world.launch(self.name, **wish)
+        elif needed > self.world.figures(self.event.slug).available + freed:
+            with pytest.raises((QuotaExceeded, ShareExceeded)):
+                self.world.launch(self.name, **wish)
+        else:
+            self.event_holds.append(self.world.launch(self.name, **wish).hold_id)
+
+    @precondition(lambda self: self.event_holds)
+    @rule(stops=st.booleans())
+    def the_event_s_server_is_heard_of(self, stops: bool) -> None:
+        hold = self.world.hold(self.event_holds[-1])
+        if hold.process_started_at is None:
+            self.world.started(hold.id)
+        if stops:
+            ended = min(self.clock(), hold.until)
+            self.world.stopped(hold.id, stopped_at=ended, alive_at_stop=True)
+
+    @precondition(lambda self: self.event is not None)
+    @rule(early=st.booleans())
+    def the_event_ends(self, early: bool) -> None:
+        """What is neither used nor held goes back at once; what is held pays on, then its rest goes back."""
+        assert self.event is not None
+        if early and self.clock() < self.event.ends_at:
+            with self.database.session_scope() as session:
+                events.end(session, self.event.id, actor="operator", reason="for the test", now=self.clock())
+            with self.database.reading_scope() as session:
+                self.event = events.row_of(session, self.event.id)
+        self.world.turn()
+        self.world.turn()
+        live = [each for each in map(self.world.hold, self.event_holds) if each.state in LIVE]
+        figures = self.world.figures(self.event.slug)
+        if self.clock() >= self.event.ends_at:
+            assert figures.available == 0
+            if not live:
+                assert figures.balance == 0
+                self.event = None
+
     @rule(amount=st.sampled_from([-0.5, 0.25]))
     def correct(self, amount: float) -> None:
         self.world.correct(self.account, amount)
@@ -374,6 +441,16 @@ class Allocator(RuleBasedStateMachine):
         assert self.world.figures(self.name).balance == self.own - sum(
             hold.posted_micro for hold in self.lease_holds()
         )
+
+    @invariant()
+    def an_event_spends_no_more_than_it_was_given_and_gives_back_no_more_than_is_left(self) -> None:
+        if self.event is None:
+            return
+        posted = sum(self.world.hold(each).posted_micro for each in self.event_holds)
+        figures = self.world.figures(self.event.slug)
+        assert 0 <= figures.available <= figures.balance <= EVENT_MICRO - posted
+        if self.clock() < self.event.ends_at:
+            assert figures.balance == EVENT_MICRO - posted
 
     @invariant()
     def leases_cost_no_more_than_their_cap_and_no_hours_that_were_not_granted(self) -> None:

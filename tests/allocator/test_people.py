@@ -161,7 +161,7 @@ def test_a_suspended_person_launches_nothing_until_reinstated(world: World) -> N
         world.launch()
     assert sentence(refusal.value).endswith("Reason given: A lost key.")
     with world.database.session_scope() as session:
-        suspensions.reinstate(session, hub_name="astronomer", actor="test")
+        suspensions.reinstate(session, hub_name="astronomer", actor="test", now=START)
     world.launch()
 
 
@@ -222,7 +222,7 @@ def test_launches_are_held_for_maintenance_with_a_message_until_then_or_until_li
     with pytest.raises(LaunchesHeld):
         world.launch()
     with world.database.session_scope() as session:
-        maintenance.lift(session, actor="t")
+        maintenance.lift(session, actor="t", now=world.clock())
     world.launch()
     with pytest.raises(BadDate):
         hold(world.clock())

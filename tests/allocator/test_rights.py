@@ -1,5 +1,6 @@
 """The table of rights itself, and the routes of hub, gateway and running servers, cell by cell."""
 
+import re
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -22,8 +23,7 @@ from nexus_allocator.store.session import Database
 
 # What no route names: services ask it of what a route was sent.
 ASKED_BY_SERVICES = {
-    Action.ACCOUNT_CHARGE, Action.NOTICE_SEE, Action.INVITATION_SEE, Action.TEAM_INVITE_MANAGER,
-    Action.TEAM_REMOVE_MANAGER, Action.TEAM_HAND_OVER,
+    Action.ACCOUNT_CHARGE, Action.TEAM_INVITE_MANAGER, Action.TEAM_REMOVE_MANAGER, Action.TEAM_HAND_OVER,
 }  # fmt: skip
 BEARERS = {
     "": {Capacity.VISITOR},
@@ -32,7 +32,7 @@ BEARERS = {
     f"Bearer {lab_token(INTERNAL_TOKEN, uuid4())}": {Capacity.VISITOR, Capacity.SERVER},
     f"Bearer {lab_token('another secret', uuid4())}": {Capacity.VISITOR},
 }
-WORDS = {"hub_name": "ada", "server_name": "-", "hold_id": str(uuid4())}
+WORDS = {"hub_name": "ada", "server_name": "-", "slug": "grism"}
 PREFIX = "/services/nexus/api/"
 
 
@@ -71,6 +71,7 @@ def test_every_route_of_the_service_names_its_deed(routes: list[Named]) -> None:
 
 def test_every_action_of_the_table_is_done_by_a_route_or_asked_by_a_service(routes: list[Named]) -> None:
     done = {each.deed.action for each in routes if each.deed}
+    assert done & ASKED_BY_SERVICES == set()
     assert done | ASKED_BY_SERVICES == set(Action) == set(rights.TABLE)
 
 
@@ -80,10 +81,12 @@ def test_each_service_route_is_open_to_the_token_that_the_table_names(
 ) -> None:
     wrong = []
     for route in (each for each in routes if each.path.startswith(PREFIX)):
-        path = route.path.format(**WORDS)
+        path = re.sub(r"{(\w+)}", lambda word: WORDS.get(word[1], str(uuid4())), route.path)
         answer = httpx.request(route.method, address + path, headers={"Authorization": bearer}, timeout=20)
         assert answer.status_code < 500, (str(route), answer.text)
-        if (answer.status_code != 401) != rights.lets(BEARERS[bearer], route.deed):
+        # Tokens of services speak for no person, whose API this is.
+        acting_as = rights.NOBODY_KNOWN if "/v1/" in path else BEARERS[bearer]
+        if (answer.status_code != 401) != rights.lets(acting_as, route.deed):
             wrong.append((str(route), answer.status_code))
     assert wrong == []
 

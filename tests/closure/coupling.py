@@ -32,7 +32,7 @@ def pull_width(image: RateImage, store: ReferenceStore, flux_dn_s: float) -> flo
     kernel = store.load(kinds.IpcReference, **where).kernel.astype(np.float64)
     coupled = epsf.has_ipc(image.meta)
     psf, plain = (epsf.psf_of(image.meta, store, ipc=ipc)[0] for ipc in (coupled, False))
-    sky = catalog.sky_behind(image, catalog.unusable_pixels(image), catalog.matched_filter(image, psf))
+    sky = catalog.sky_behind(image, psf)
     level, reads = float(np.median(sky.background)), float(np.median(image.var_rnoise))
     middle = image.rate.shape[0] // 2
 

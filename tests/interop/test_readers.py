@@ -14,7 +14,8 @@ from tests.support import readers
 from tests.support import simulator as scene
 
 from nexus_pipeline.instrument.ma_table import MATable
-from nexus_pipeline.products import l1, l2, l4, names
+from nexus_pipeline.products import associations, l1, l2, l4, names
+from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.model import Ramp
 from nexus_pipeline.products.names import ExposureId
 from nexus_pipeline.recipes.exposure import calibrate
@@ -82,7 +83,7 @@ def name_of(ramp: Ramp, number: int) -> str:
 
 
 def simulated(references: ReferenceStore, folder: Path) -> None:
-    """Write an L1, an ideal L2 and L3, the L2 registered, its WCS, and catalogues of stars and of nothing."""
+    """Write an L1, an ideal L2 and L3, the L2 registered, its WCS, two catalogues, and a mosaic."""
     middle = exposure.aim(references, build.DETECTOR, build.FILTER, ra_deg=RA, dec_deg=DEC)
     x, y = scene.grid_of_stars(6, scene.ACTIVE / 6, jitter=3.0, rng=np.random.default_rng(SEED))
     ra, dec = wcs.build(synthetic_distortion(build.DETECTOR), middle, size=scene.ACTIVE)(x, y)
@@ -102,6 +103,9 @@ def simulated(references: ReferenceStore, folder: Path) -> None:
     ideal, empty = (next(folder.glob(f"*_{number:04d}_*_cal.asdf")) for number in (IDEAL, EMPTY))
     run("register", ideal, "--gaia", folder / "gaia.parquet", *where)
     run("catalog", ideal, empty, *where)
+    both = Association("r00001_p_full_270p65x50y50_f158", (ideal.name, empty.name), program=1)
+    associations.write_association(both, str(folder / associations.file_name(both)))
+    run("mosaic", folder / associations.file_name(both), "-o", folder, "--scale", 0.11)
 
 
 def run(*arguments: object) -> None:
@@ -123,9 +127,9 @@ def test_every_product_and_reference_opens_without_a_warning(
 
 
 def test_there_is_a_product_of_every_sort(products: list[Path]) -> None:
-    """Five ramps and the simulated one, images but of it, two ideal ones, a mosaic, a WCS, catalogues."""
+    """Five ramps and the simulated one, images but of it, two ideal ones, mosaics, a WCS, catalogues."""
     suffixes = [path.stem.split("_")[-1] for path in products]
     found = {suffix: suffixes.count(suffix) for suffix in MODELS}
-    assert found == {"uncal": 6, "cal": 7, "coadd": 1, "wcs": 1, "cat": 2, "segm": 2}
+    assert found == {"uncal": 6, "cal": 7, "coadd": 2, "wcs": 1, "cat": 2, "segm": 2}
     rows = sorted(len(l4.read_catalog(str(path)).table) for path in products if path.suffix == ".parquet")
     assert rows[0] == 0 < rows[1]

@@ -15,7 +15,7 @@ from nexus_pipeline.measure.matched_filter import significance
 from nexus_pipeline.products import l2, segm
 from nexus_pipeline.products.l4 import read_catalog, write_catalog
 from nexus_pipeline.products.model import RateImage
-from nexus_pipeline.recipes.catalog import NJY_PER_MJY, beside_jumps, catalog
+from nexus_pipeline.recipes.catalog import NJY_PER_MJY, catalog, picture
 from nexus_pipeline.recipes.forced import forced
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.sky.distortion import pixel_area_at
@@ -291,9 +291,9 @@ def test_what_a_cosmic_ray_leaves_beside_its_pixel_brightens_a_faint_star_less(
 
 
 def test_what_a_cosmic_ray_leaves_in_its_neighbours_is_no_source() -> None:
-    image = build.rate_image(np.zeros((32, 32)))
+    image = scene.calibrated(np.zeros((32, 32), np.float32))
     image.dq[10, 10:12] = DQ.JUMP_DET
-    beside = beside_jumps(image)
+    beside = picture(image).beside_jumps
     assert sorted(zip(*np.nonzero(beside), strict=True)) == [
         (9, 10),
         (9, 11),

@@ -17,6 +17,7 @@ from tests.support.portal import (
     with_a_busy_month,
     with_a_panel,
     with_a_shared_team,
+    with_an_event,
 )
 
 from nexus_allocator.services import portal_lists
@@ -42,6 +43,7 @@ OF_THE_ASTRONOMER = {
     "requests-waiting": "requests",
     "policy": "policy",
     "agreement": "agreement",
+    "preferences": "preferences",
     "teams": "teams",
     "team": "teams/wide-field-demo",
     "team-member": "teams/wide-field-demo/members/teammate",
@@ -67,11 +69,20 @@ OF_THE_ADMINISTRATOR = {
     "admin-people": "admin/people",
     "admin-person": "admin/people/teammate",
     "admin-maintenance": "admin/maintenance",
+    "admin-outbox": "admin/outbox?show=all",
+    "admin-outbox-none": "admin/outbox",
+    "admin-webhooks": "admin/webhooks",
     "admin-people-none": "admin/people?q=nobody-of-this-name",
     "admin-accounts": "admin/accounts",
     "admin-servers": "admin/servers",
     "admin-pool": "admin/pool",
     "admin-forecast": "admin/forecast",
+    "admin-identity": "admin/people/teammate/identity",
+    "admin-log": "admin/log",
+    "admin-log-none": "admin/log?q=no-such-words",
+    "admin-events": "admin/events",
+    "admin-event": "admin/events/{event}",
+    "join-event": "events/join",
     "admin-stop": "admin/servers/teammate/mosaics/stop",
 }
 
@@ -103,7 +114,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_hub() as hub, portal_over(database_file(folder), hub) as portal:
         with_a_busy_month(portal)
         portal.person("newcomer", "Nia Newcomer")
-        words = {"group": str(with_a_shared_team(portal))}
+        words = {"group": str(with_a_shared_team(portal)), "event": str(with_an_event(portal))}
         with portal.database.reading_scope() as session:
             words["request"] = str(portal_lists.waiting_requests(session)[0].id)
         words |= with_a_panel(portal)

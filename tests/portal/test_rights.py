@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.routing import Mount
-from tests.support.portal import PREFIX, TEAM, PortalUnderTest, Visitor
+from tests.support.portal import PREFIX, TEAM, VAULT, PortalUnderTest, Visitor, with_an_event
 from tests.support.routes import Named, routes_of
 
 from nexus_allocator.domain import rights
@@ -20,7 +20,8 @@ from nexus_allocator.domain.panel import Window
 from nexus_allocator.domain.rights import Action, Capacity, Deed, Reach, does
 from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import invitations, notices, panels, people, shares
+from nexus_allocator.services import invitations, notices, panels, people, shares, webhooks
+from nexus_allocator.store import outbox
 
 # Ada leads the team, Mia manages it, Tomo is a member; Sam is in no team, Rae reviews for the panel, Alex
 # administers, nobody signed in.
@@ -92,7 +93,9 @@ ROWS = (
     *(
         Row("GET", f"/admin{part}")
         for part in ("", "/requests", "/requests/{request_id}", "/people", "/people/{hub_name}", "/accounts",
-                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance")
+                     "/servers", "/servers/{hub_name}/-/stop", "/forecast", "/pool", "/maintenance", "/log",
+                     "/log/log.csv", "/log/log.jsonl", "/events", "/events/{event_id}",
+                     "/people/{hub_name}/identity", "/outbox", "/webhooks")
     ),
     Row("POST", "/admin/requests/{request_id}/review"),
     Row("POST", "/admin/requests/{request_id}/approve", form=AWARD),
@@ -119,6 +122,21 @@ ROWS = (
     Row("POST", "/admin/panel/requests/{case}/take-back", form={"reason": "A slip"}),
     Row("POST", "/admin/panel/requests/{request_id}/refer", form={"referral": "Very large"}),
     Row("POST", "/admin/panel/requests/{case}/place", form={"round_id": "{round_id}"}),
+    Row("GET", "/preferences"),
+    Row("POST", "/preferences", form={"teams": "never"}),
+    Row("POST", "/admin/outbox/retry"),
+    Row("POST", "/admin/outbox/{row_id}/retry"),
+    Row("POST", "/admin/webhooks", form={"url": "https://new.example", "events": "request.moved"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
+    Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
+    Row("GET", "/events/join"),
+    Row("POST", "/events/join", form={"code": ""}),
+    Row("POST", "/admin/events"),
+    Row("POST", "/admin/events/{event_id}/end", form={"reason": "The speaker is ill"}),
+    Row("POST", "/admin/people/{hub_name}/identity", form={"to": "tomoko", "reason": "Asked for"}),
+    Row("POST", "/admin/people/{hub_name}/merge", form={"gone": "stranger", "merge_reason": "One"}),
+    Row("POST", "/admin/people/{hub_name}/erase", form={"name": "teammate", "erase_reason": "Asked"}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
@@ -192,6 +210,10 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         to_stranger = invitations.invite(
             session, team="deep-field", whom="stranger", by="admin", now=now()
         ).id
+        url = "https://hooks.example"
+        endpoint = webhooks.register(
+            session, url=url, events=["request.moved"], vault=VAULT, by=None, now=now()
+        )[0].id
         ada = people.person_called(session, "astronomer")
         notices.tell(session, ada.id, NoticeKind.LEADS_TEAM, key="leads", facts={"team": "x"}, now=now())
     with portal.database.reading_scope() as session:
@@ -200,9 +222,12 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
     with portal.database.session_scope() as session:
         made = panels.make_round(session, panels.RoundPlan("Spring", window), by=None, now=now())
         panels.appoint(session, "rae", by=None, now=now())
+    with portal.database.reading_scope() as session:
+        row, _ = outbox.page(session, states=None, channel=None, limit=1, offset=0)[0]
     request, case = portal.ask("astronomer", "research"), portal.ask("guest", "team", team_label="Guests")
     for name in PEOPLE.values():
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
+    event = with_an_event(portal)
     portal.database.dispose()
     file = Path(shutil.copy(str(portal.database.url.database), tmp_path / "scene.sqlite"))
     words = {
@@ -210,6 +235,8 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
         "to_stranger": str(to_stranger), "notice_id": str(notice),
         "case": str(case), "round_id": str(made.id), "rae": "rae",
+        "row_id": str(row.id), "endpoint_id": str(endpoint),
+        "event_id": str(event),
     }  # fmt: skip
     prefix = PREFIX.rstrip("/")
     deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -32,6 +33,7 @@ from nexus_allocator.services import (
     admission,
     allocations,
     endings,
+    events,
     holds,
     invitations,
     memberships,
@@ -159,7 +161,25 @@ class World:
     def turn(self) -> int:
         """Let the clock move requests and allocations."""
         turn_all(self.database, policy=self.policy, now=self.clock())
+        events.turn_all(self.database, now=self.clock())
         return endings.turn_all(self.database, policy=self.policy, now=self.clock())
+
+    def event(self, label: str = "Summer School", **changes: Any) -> events.EventRow:
+        """An event that has just begun and lasts two days, of two credits for each of three people."""
+        now = self.clock()
+        plan = events.Plan(
+            label=label, sizes=("small",), starts_at=now, ends_at=now + timedelta(days=2), most_people=3,
+            per_person_micro=2 * MICRO,
+        )  # fmt: skip
+        with self.database.session_scope() as session:
+            return events.make(
+                session, replace(plan, **changes), policy=self.policy, actor="operator ops",
+                rng=random.Random(label), now=now,  # noqa: S311 - the same code each time
+            )  # fmt: skip
+
+    def joins(self, hub_name: str, code: str) -> str:
+        with self.database.session_scope() as session:
+            return events.join(session, code=code, hub_name=hub_name, now=self.clock())
 
     def allocation(self, account: str) -> Allocation:
         with self.database.reading_scope() as session:

@@ -27,6 +27,8 @@ class FakeHub:
     public_url: str = ""
     at_the_keyboard: str = "astronomer"
     scopes: list[str] = field(default_factory=lambda: ["access:services!service=nexus"])
+    # Of single tokens, in place of `scopes`.
+    scopes_of: dict[str, list[str]] = field(default_factory=dict)
     denies: bool = False
     is_down: bool = False
     codes: dict[str, tuple[str, str, str]] = field(default_factory=dict)
@@ -113,12 +115,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def who(self) -> None:
         self.hub.asked_who += 1
-        found = self.hub.tokens.get(self.headers["Authorization"].removeprefix("token "))
+        token = self.headers["Authorization"].removeprefix("token ")
+        found = self.hub.tokens.get(token)
         if found is None:
             self.answer(403, {"message": "Forbidden"})
             return
         name, session = found
-        self.answer(200, {"kind": "user", "name": name, "session_id": session, "scopes": self.hub.scopes})
+        scopes = self.hub.scopes_of.get(token, self.hub.scopes)
+        self.answer(200, {"kind": "user", "name": name, "session_id": session, "scopes": scopes})
 
     def parts(self) -> tuple[str, dict[str, str]]:
         split = urlsplit(self.path)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 from astropy.modeling import Model
@@ -10,6 +11,8 @@ from tests.support import pipeline as build
 from tests.support import simulator as scene
 
 from nexus_pipeline.instrument.wfi import NOMINAL_PIXEL_AREA_SR
+from nexus_pipeline.products import associations, l2, names
+from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.model import Photometry, Pointing, RateImage
 from nexus_pipeline.products.names import ExposureId
 from nexus_pipeline.recipes.mosaic_inputs import Member
@@ -24,6 +27,7 @@ from nexus_pipeline.steps.flux import Piece
 RA, DEC = 270.0, 66.0
 SIZE = 200
 CONVERSION = 0.5
+PRODUCT = "r00001_p_v01001001001001_270p65x50y50_f158"
 
 Floats = NDArray[np.float64]
 
@@ -134,3 +138,37 @@ def night(
         light.append(stars)
         hits.append(rays)
     return Night(images, np.array(light), np.array(hits))
+
+
+def skycell(nx: int = 400) -> dict[str, object]:
+    """Return what an association says of a skycell: a small one, off its region's tangent point."""
+    ra, dec = degrees_of(
+        sky_grid.about(RA, DEC, nx=1, ny=1, scale_arcsec=1.0).directions(np.array([[300.0, -200.0]]))
+    )
+    plain = sky_grid.about(float(ra[0]), float(dec[0]), nx=nx, ny=nx, scale_arcsec=0.055)
+    middle = plain.pixels(directions_at(RA, DEC))[0] - (nx - 1) / 2
+    return {
+        "name": "270p65x50y50", "pixel_scale": 0.055 / 3600, "ra_projection_center": float(ra[0]),
+        "dec_projection_center": float(dec[0]), "x0_projection": (nx - 1) / 2 + float(middle[0]),
+        "y0_projection": (nx - 1) / 2 - float(middle[1]), "ra_center": RA, "dec_center": DEC,
+        "nx": nx, "ny": nx, "orientat": 0.0, "orientat_projection_center": 0.0,
+    }  # fmt: skip
+
+
+def directions_at(ra: float, dec: float) -> np.ndarray:
+    return sky_grid.about(ra, dec, nx=1, ny=1, scale_arcsec=1.0).directions(np.zeros((1, 2)))
+
+
+def written(folder: Path, n: int = 3, **changes: object) -> Path:
+    """Write ``n`` L2 images and their association into ``folder``; return the latter."""
+    members = []
+    for image in night(n, seed=n, hit_share=1e-3, skies=1 + 0.1 * np.arange(n)).images:
+        name = names.file_name(
+            image.meta.exposure_id, image.meta.detector, image.meta.filter_name, level="L2"
+        )
+        l2.write_rate_image(image, str(folder / name))
+        members.append(name)
+    made = Association(PRODUCT, tuple(members), 1, "p", changes.get("skycell", skycell()))  # type: ignore[arg-type]
+    url = folder / associations.file_name(made)
+    associations.write_association(made, str(url))
+    return url

@@ -27,10 +27,12 @@ from nexus_allocator.domain.panel import Opinion, Window
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.domain.webhooks import Reach
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
     decisions,
+    events,
     holds,
     invitations,
     notices,
@@ -43,6 +45,7 @@ from nexus_allocator.services import (
     stops,
     teams,
 )
+from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -53,6 +56,7 @@ PREFIX = "/services/nexus/"
 TEAM = "wide-field-demo"
 NOW = datetime(2027, 3, 15, 14, 30, tzinfo=UTC)
 GRACE_MINUTES = 10
+VAULT = Vault("a key for tests", Reach.PUBLIC)
 JUSTIFICATION = (
     "We measure the shapes of 40,000 galaxies in the simulated high-latitude survey and compare two PSF "
     "models. Pilot runs on 3 detectors took 0.4 h each on a Small server; the whole field needs about "
@@ -100,6 +104,7 @@ class PortalUnderTest:
             hub_public_url=self.hub.url,
             secure_cookies=False,
             clock=self.clock,
+            vault=VAULT,
         )
         self.app = FastAPI()
         self.app.mount(prefix.rstrip("/"), portal_app(portal))
@@ -337,6 +342,20 @@ def with_a_panel(portal: PortalUnderTest) -> dict[str, str]:
         award = decisions.Award(900_000_000, note="One field first, please.")
         offers.make(session, policy=policy, request_id=ids["duo"], administrator_id=by, award=award, now=now)
     return {"case": str(ids["solo"]), "offered": str(ids["duo"]), "round": str(made.id)}
+
+
+def with_an_event(portal: PortalUnderTest) -> UUID:
+    """A workshop of this week, which Tomo has joined; return its id."""
+    now = portal.clock()
+    plan = events.Plan(
+        label="Roman Summer School", sizes=("small", "medium"), starts_at=now, most_people=60,
+        ends_at=now + timedelta(days=4), per_person_micro=5_000_000,
+    )  # fmt: skip
+    with portal.database.session_scope() as session:
+        rng = random.Random(1)  # noqa: S311 - the same code each time
+        made = events.make(session, plan, policy=portal.policy, actor="admin", rng=rng, now=now)
+        events.join(session, code=made.code, hub_name="teammate", now=now)
+    return made.id
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

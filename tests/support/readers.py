@@ -8,12 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.romanisim_ramp import INSTALL_TIMEOUT_S, cache_folder, locked
 
-NEXT: Final = ("roman_datamodels==1.2.0", "rad==1.2.1", "asdf==6.0.0")
-"""The versions after those that our lock pins the writer to."""
+NEXT: Final = ("roman_datamodels==1.2.0", "rad==1.2.1", "asdf==6.0.0", "stdatamodels==6.0.0")
+"""The versions after those that our lock pins the writer to, and a reader of ASDF in FITS."""
 SCRIPT: Final = Path(__file__).with_name("reader_opens.py")
 TIMEOUT_S: Final = 300
 
@@ -49,12 +49,22 @@ def opened(python: Path, files: Iterable[Path]) -> dict[str, str]:
 
     "version" is that of its roman_datamodels. Any warning is something wrong.
     """
+    found: dict[str, str] = _told(python, SCRIPT, files)
+    return found
+
+
+def trees_in_fits(files: Iterable[Path]) -> dict[str, Any]:
+    """Return what ``stdatamodels`` finds in the tree within each of the FITS ``files``."""
+    found: dict[str, Any] = _told(next_python(), SCRIPT.with_name("fits_tree.py"), files)
+    return found
+
+
+def _told(python: Path, script: Path, files: Iterable[Path]) -> Any:
     # What PYTHONPATH names is ours, and must not come before the packages of the environment.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [python, SCRIPT], input=json.dumps([str(path) for path in files]), env=environment,
+        [python, script], input=json.dumps([str(path) for path in files]), env=environment,
         capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])

@@ -114,3 +114,14 @@ folder = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.ioctl(folder, 0x5000940E, bytearray(struct.pack("q4088s", 0, b"nested")))
 print(json.dumps({"uid": os.getuid()}))
 """
+
+# Says why a folder can't be listed.
+LIST = """
+import errno, json, os, sys
+try:
+    os.listdir(sys.argv[1])
+    refused = None
+except OSError as error:
+    refused = errno.errorcode[error.errno]
+print(json.dumps({"errno": refused}))
+"""

@@ -7,15 +7,20 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from nexus_allocator.clients.hub import HubClient
-from nexus_allocator.domain.errors import InvalidToken
+from nexus_allocator.domain.errors import InvalidToken, NotAllowed, ScopeNeeded
 from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import NOBODY_KNOWN, Capacity, deed_of, lets
+from nexus_allocator.domain.scopes import that_let
+from nexus_allocator.services.callers import caller_of
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.store.session import Database
+
+READING = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,30 @@ Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_
 
 
 async def allowed(request: Request, context: Here, bearer: Bearer) -> None:
-    """Let pass whose token may do what the route names. Raises InvalidToken, for none as for a wrong one."""
+    """Let pass whose token may do what the route names.
+
+    Raises InvalidToken for none as for a wrong one; to a person NotAllowed, Suspended, and ScopeNeeded where
+    they may and their token may not.
+    """
     deed = deed_of(request.scope["endpoint"])
-    if not lets(_acting_as(context, bearer), deed):
-        raise InvalidToken()
+    token = hub_token(request)
+    if token is None or lets(NOBODY_KNOWN, deed):
+        if not lets(_acting_as(context, bearer), deed):
+            raise InvalidToken()
+        return
+    writes = request.method not in READING
+    caller = await run_in_threadpool(caller_of, context.database, context.hub, token, writes=writes)
+    if not lets(caller.may_act_as, deed):
+        raise NotAllowed()
+    if not lets(caller.may_act_as & caller.limits, deed):
+        raise ScopeNeeded(scopes=that_let(deed, held=caller.may_act_as, writes=writes))
+    request.state.caller = caller
+
+
+def hub_token(request: Request) -> str | None:
+    """Return the hub's token that was sent, as the hub itself wants it; None for another kind."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "token" else None
 
 
 def _acting_as(context: Context, bearer: HTTPAuthorizationCredentials | None) -> frozenset[Capacity]:

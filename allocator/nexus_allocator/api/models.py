@@ -13,15 +13,15 @@ from nexus_allocator.services.admission import Admission
 from nexus_allocator.services.launches import AccountChoice, LastStop
 
 
-def _without_nul(text: str) -> str:
+def without_nul(text: str) -> str:
     if "\x00" in text:
         # PostgreSQL can't keep it, and no name or text has one.
         raise ValueError("must not contain a NUL character")
     return text
 
 
-Word = Annotated[str, Field(max_length=255), AfterValidator(_without_nul)]
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_nul)]
+Word = Annotated[str, Field(max_length=255), AfterValidator(without_nul)]
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(without_nul)]
 
 
 class Body(BaseModel):

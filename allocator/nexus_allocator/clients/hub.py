@@ -21,6 +21,7 @@ from nexus_allocator.domain.stops import Evidence
 PAGED = {"Accept": "application/jupyterhub-pagination+json"}
 PAGE_SIZE = 100
 OK, ACCEPTED, NO_CONTENT, NOT_FOUND = 200, 202, 204, 404
+UNAUTHORIZED, FORBIDDEN = 401, 403
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Sighting:
     def is_gone(self) -> bool:
         """Whether the hub says that nothing runs and nothing is under way."""
         return self.pending is None and not self.ready
+
+
+@dataclass(frozen=True)
+class TokenOwner:
+    """Whose token it is, and its scopes, those that follow from others too."""
+
+    hub_name: str
+    scopes: frozenset[str]
 
 
 class HubClient:
@@ -93,6 +102,21 @@ class HubClient:
             f"users/{name}/servers/{quote(server_name, safe='')}" if server_name else f"users/{name}/server"
         )
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
+
+    def owner_of_token(self, token: str) -> TokenOwner | None:
+        """Return the person whose token it is and what it may, None for what is no person's token.
+
+        Raises HubUnavailable.
+        """
+        if not (token and token.isascii() and token.isprintable()):
+            return None
+        answer = self._ask(
+            "GET", "user", headers={"Authorization": f"token {token}"}, fine=(OK, UNAUTHORIZED, FORBIDDEN)
+        )
+        model = _body(answer) if answer.status_code == OK else {}
+        if not isinstance(model, dict) or model.get("kind") != "user":
+            return None
+        return TokenOwner(model["name"], frozenset(model["scopes"]))
 
     def _users(self, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
         offset = 0

@@ -24,6 +24,16 @@ class NotAllowed(AllocatorError):
     slug, status = "not_allowed", 403
 
 
+class ScopeNeeded(AllocatorError):
+    """The person may, their token may not."""
+
+    slug, status = "scope_needed", 403
+
+
+class KeyReused(AllocatorError):
+    slug, status = "key_reused", 422
+
+
 class AgreementRequired(AllocatorError):
     slug, status = "agreement_required", 403
 
@@ -64,12 +74,72 @@ class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
 
 
+class UnknownOutgoing(AllocatorError):
+    slug, status = "unknown_outgoing", 404
+
+
+class UnknownEndpoint(AllocatorError):
+    slug, status = "unknown_endpoint", 404
+
+
+class EndpointRegistered(AllocatorError):
+    slug, status = "endpoint_registered", 409
+
+
+class SecretUnreadable(AllocatorError):
+    slug, status = "secret_unreadable", 409
+
+
+class BadUrl(AllocatorError):
+    slug, status = "bad_url", 422
+
+
+class BadEvents(AllocatorError):
+    slug, status = "bad_events", 422
+
+
+class UnknownEvent(AllocatorError):
+    slug, status = "unknown_event", 404
+
+
+class AlreadyJoined(AllocatorError):
+    slug, status = "already_joined", 409
+
+
+class EventOver(AllocatorError):
+    slug, status = "event_over", 409
+
+
+class EventNotBegun(AllocatorError):
+    slug, status = "event_not_begun", 409
+
+
+class EventFull(AllocatorError):
+    slug, status = "event_full", 409
+
+
+class TooManyTries(AllocatorError):
+    slug, status = "too_many_tries", 429
+
+
 class UnknownSubgroup(AllocatorError):
     slug, status = "unknown_subgroup", 404
 
 
 class UnknownMember(AllocatorError):
     slug, status = "unknown_member", 404
+
+
+class LiveServers(AllocatorError):
+    slug, status = "live_servers", 409
+
+
+class SamePerson(AllocatorError):
+    slug, status = "same_person", 422
+
+
+class NotConfirmed(AllocatorError):
+    slug, status = "not_confirmed", 422
 
 
 class TeamRoleNeeded(AllocatorError):
@@ -274,3 +344,19 @@ class NotHeldHere(AllocatorError):
 
 class PlaceBusy(AllocatorError):
     slug, status = "place_busy", 409
+
+
+class PurgeTooSoon(AllocatorError):
+    slug, status = "purge_too_soon", 409
+
+
+class PurgePhase(AllocatorError):
+    slug, status = "purge_phase", 409
+
+
+class BadPurgeTerms(AllocatorError):
+    slug, status = "bad_purge_terms", 422
+
+
+class UnknownPlan(AllocatorError):
+    slug, status = "unknown_plan", 404

@@ -73,6 +73,14 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     NoticeKind.OFFER_ANSWERED: lambda f: (
         f"{f['person']} {f['answer']} your offer of {f['credits']} credits for “{f['title']}”."
     ),
+    NoticeKind.WEBHOOK_DISABLED: lambda f: (
+        f"The webhook to {f['url']} was switched off after {f['failures']} failures in a row: {f['why']} "
+        "Administration, Webhooks switches it on again."
+    ),
+    NoticeKind.EVENT_ENDED: lambda f: (
+        f"{f['event']} is over. A server that still runs on its credits goes on to its planned end; "
+        "your own account is as before."
+    ),
     NoticeKind.LEADS_TEAM: lambda f: (
         f"You lead {f['team']} now: you say who is in it and who may use how much, and you ask for more."
     ),

@@ -1,6 +1,6 @@
 """What the platform offers: tiers, server sizes, rate card, images and the user agreement."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -161,11 +161,10 @@ class Policy:
                 return image
         raise UnknownImage(image=slug, known=[image.slug for image in self.images])
 
-    def sizes_of(self, tier: TierSlug) -> list[Size]:
-        """Return the tier's sizes, cheapest first."""
-        return sorted(
-            (self.sizes[slug] for slug in self.tiers[tier].sizes), key=self.rate_card.per_hour_micro
-        )
+    def sizes_of(self, tier: TierSlug, *, only: Collection[str] | None = None) -> list[Size]:
+        """Return the tier's sizes, cheapest first; ``only`` these of them."""
+        offered = [slug for slug in self.tiers[tier].sizes if only is None or slug in only]
+        return sorted((self.sizes[slug] for slug in offered), key=self.rate_card.per_hour_micro)
 
     def requestable(self, kind: AccountKind, tier: TierSlug) -> list[Tier]:
         """Return the tiers above ``tier`` that an account of this kind may ask for."""

@@ -78,6 +78,18 @@ class Action(StrEnum):
     FORECAST_SEE = "forecast.see"
     POOL_SEE = "pool.see"
     LAUNCHES_HOLD = "launches.hold"
+    MAIL_CHOOSE = "mail.choose"
+    OUTBOX_SEE = "outbox.see"
+    OUTBOX_RETRY = "outbox.retry"
+    WEBHOOK_KEEP = "webhook.keep"
+    LOG_SEE = "log.see"
+    EVENT_SEE = "event.see"
+    EVENT_MAKE = "event.make"
+    EVENT_END = "event.end"
+    EVENT_JOIN = "event.join"
+    PERSON_CHANGE = "person.change"
+    PERSON_MERGE = "person.merge"
+    PERSON_ERASE = "person.erase"
     IDENTITY_RECORD = "identity.record"
     GROUPS_SEE = "groups.see"
     LAUNCH_SEE = "launch.see"
@@ -146,6 +158,18 @@ TABLE: Mapping[Action, Cells] = {
     Action.FORECAST_SEE: OVERSEEN,
     Action.POOL_SEE: OVERSEEN,
     Action.LAUNCHES_HOLD: OVERSEEN,
+    Action.MAIL_CHOOSE: OWNER,
+    Action.OUTBOX_SEE: ADMINISTERED,
+    Action.OUTBOX_RETRY: ADMINISTERED,
+    Action.WEBHOOK_KEEP: OVERSEEN,
+    Action.LOG_SEE: OVERSEEN,
+    Action.EVENT_SEE: OVERSEEN,
+    Action.EVENT_MAKE: OVERSEEN,
+    Action.EVENT_END: OVERSEEN,
+    Action.EVENT_JOIN: OWNER,
+    Action.PERSON_CHANGE: OVERSEEN,
+    Action.PERSON_MERGE: OVERSEEN,
+    Action.PERSON_ERASE: OVERSEEN,
     Action.IDENTITY_RECORD: HUB,
     Action.GROUPS_SEE: HUB,
     Action.LAUNCH_SEE: HUB,

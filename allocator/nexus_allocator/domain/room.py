@@ -17,7 +17,10 @@ from nexus_allocator.domain.states import TierSlug
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What an allocation has left at one moment: ``live`` servers with their ``gpus``, credits not held."""
+    """What an allocation has left at one moment: ``live`` servers with their ``gpus``, credits not held.
+
+    ``sizes`` are those it may start; None is all of its tier's.
+    """
 
     account: str
     tier: TierSlug
@@ -25,6 +28,7 @@ class Room:
     live: int
     gpus: int
     available_micro: int
+    sizes: tuple[str, ...] | None = None
 
 
 def require_room(policy: Policy, room: Room, size: Size, price: Price, *, now: datetime) -> None:
@@ -32,8 +36,9 @@ def require_room(policy: Policy, room: Room, size: Size, price: Price, *, now: d
     tier = policy.tiers[room.tier]
     if now >= room.expires_at:
         raise AllocationExpired(account=room.account, expired_at=room.expires_at.date().isoformat())
-    if size.slug not in tier.sizes:
-        raise SizeNotAllowed(account=room.account, tier=tier.label, size=size.slug, allowed=list(tier.sizes))
+    allowed = tier.sizes if room.sizes is None else room.sizes
+    if size.slug not in allowed:
+        raise SizeNotAllowed(account=room.account, tier=tier.label, size=size.slug, allowed=list(allowed))
     if tier.live_servers is not None and room.live >= tier.live_servers:
         raise ServerLimit(account=room.account, limit=tier.live_servers, live=room.live)
     if size.gpu and tier.gpus is not None and room.gpus + size.gpu > tier.gpus:
@@ -45,7 +50,7 @@ def require_room(policy: Policy, room: Room, size: Size, price: Price, *, now: d
 def _quota_exceeded(policy: Policy, room: Room, size: Size, price: Price) -> QuotaExceeded:
     fit = what_fits(
         policy,
-        policy.sizes_of(room.tier),
+        policy.sizes_of(room.tier, only=room.sizes),
         wanted=size,
         minutes=price.planned_minutes,
         grace_minutes=price.grace_minutes,

@@ -83,6 +83,8 @@ class NoticeKind(StrEnum):
     REVIEW_ASKED = "review-asked"
     OFFER_MADE = "offer-made"
     OFFER_ANSWERED = "offer-answered"
+    WEBHOOK_DISABLED = "webhook-disabled"
+    EVENT_ENDED = "event-ended"
 
 
 class EntryKind(StrEnum):

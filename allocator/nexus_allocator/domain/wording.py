@@ -11,6 +11,10 @@ from nexus_allocator.domain.states import StopReason
 Facts = Mapping[str, Any]
 
 
+def _days(span: timedelta) -> str:
+    return f"{span / timedelta(days=1):.1f}"
+
+
 def hours(value: float) -> str:
     return f"{value:g} h"
 
@@ -114,6 +118,8 @@ def _listed(facts: Facts, key: str) -> str:
 SENTENCES: dict[str, Callable[[Facts], str]] = {
     "invalid_token": lambda f: "The token is missing or not the right one.",
     "not_allowed": lambda f: "This is for administrators.",
+    "scope_needed": lambda f: f"Your token may not do this; it needs one of {_listed(f, 'scopes')}.",
+    "key_reused": lambda f: "This Idempotency-Key was used for another request; take a new one.",
     "agreement_required": lambda f: f"Please accept the user agreement (version {f['version']}) first.",
     "suspended": lambda f: (
         "This person is suspended; please write to the help desk."
@@ -127,8 +133,29 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_server": lambda f: f"{f['person']} has no running server called {f['server']}.",
     "unknown_request": lambda f: f"There is no request {f['request_id']}.",
     "unknown_invitation": lambda f: "There is no such invitation for you.",
+    "unknown_outgoing": lambda f: "There is no such row in the outbox.",
+    "unknown_endpoint": lambda f: "There is no such endpoint.",
+    "endpoint_registered": lambda f: f"{f['url']} is registered already.",
+    "secret_unreadable": lambda f: "The secret was sealed with another key; rotate it.",
+    "bad_url": lambda f: f"{f['url']!r} can't be an endpoint: give {f['must_be']}.",
+    "bad_events": lambda f: f"Choose events among {_listed(f, 'known')}.",
+    "unknown_event": lambda f: "No event has this code; please look at it again.",
+    "already_joined": lambda f: f"You are in {f['event']} already: its credits can pay for your next server.",
+    "event_over": lambda f: f"{f['event']} ended on {f['ended']}.",
+    "event_not_begun": lambda f: f"{f['event']} begins at {f['starts']} UTC; join it from then on.",
+    "event_full": lambda f: (
+        f"{f['event']} is full: {f['most']} people have joined. Ask who holds it for a place."
+    ),
+    "too_many_tries": lambda f: (
+        f"That were {f['most']} tries within {f['minutes']} minutes; please wait so long and try again."
+    ),
     "unknown_subgroup": lambda f: f"{f['team']} has no such sub-group.",
     "unknown_member": lambda f: f"{f['person']} is not in {f['team']}.",
+    "live_servers": lambda f: (
+        f"{f['person']} runs {f['servers']} server{'' if f['servers'] == 1 else 's'}; stop them first."
+    ),
+    "same_person": lambda f: f"{f['person']} is one person already: name two.",
+    "not_confirmed": lambda f: f"Nothing was erased: type the name {f['person']} exactly.",
     "team_role_needed": lambda f: f"In {f['team']} this is for {_listed(f, 'roles')}; you are {f['role']}.",
     "lead_stays": lambda f: f"The lead of {f['team']} hands it over to another member first.",
     "already_member": lambda f: f"{f['person']} is in {f['team']} already.",
@@ -215,6 +242,14 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_place": lambda f: f"There is no place {f['place']} on this volume.",
     "not_held_here": lambda f: f"A volume of kind {f['driver']} can't {f['act']}.",
     "place_busy": lambda f: f"{f['place']} can't be touched now: {f['problem']}.",
+    "purge_too_soon": lambda f: (
+        f"It is too soon: {_days(f['passed'])} of {_days(f['needed'])} days were seen to pass."
+    ),
+    "purge_phase": lambda f: f"The plan is {f['phase']}; this can be done while it is {f['must_be']}.",
+    "bad_purge_terms": lambda f: (
+        f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
+    ),
+    "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
 }
 
 

@@ -74,6 +74,8 @@ def service_environment(settings: Settings, secrets: Secrets) -> dict[str, str]:
         "NEXUS_SERVICE_PREFIX": "/services/nexus/",
         "NEXUS_ISSUER": settings.issuer,
         "NEXUS_CONFINEMENT": confinement_sentence(),
+        # Everything of this Nexus is on this machine; so may be what it tells.
+        "NEXUS_WEBHOOK_REACH": "loopback",
         **passed_on,
     }
 

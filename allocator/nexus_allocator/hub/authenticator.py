@@ -131,6 +131,9 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         except Refused as error:
             self.log.warning("The service refuses %s: %s", user.name, error.code)
             refreshed = False
+        if refreshed and refreshed["name"] != user.name:
+            # They are called otherwise now: the hub can't rename a user under way.
+            refreshed = False
         if not refreshed and is_launch(handler):
             raise readable(403, SIGN_IN_AGAIN)
         return refreshed

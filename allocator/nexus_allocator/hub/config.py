@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nexus_allocator.domain.scopes import ADMIN, ADMINISTRATORS, OF_EVERYBODY, SCOPES, Scope
 from nexus_allocator.hub.authenticator import NexusAuthenticator
 from nexus_allocator.hub.handlers import handlers
 from nexus_allocator.hub.service import AllocationService
@@ -23,7 +24,7 @@ SERVICE_SCOPES = [
     "read:hub",
 ]
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
-PERSON_SCOPES = ["self", "access:services!service=nexus"]
+PERSON_SCOPES = ["self", "access:services!service=nexus", *(scope.name for scope in OF_EVERYBODY)]
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,21 @@ def configure_roles(c: Any, service_url: str, tokens: Tokens) -> None:
         },
         {"name": "idle-culler", "api_token": tokens.culler},
     ]
+    c.JupyterHub.custom_scopes = {scope.name: defined(scope) for scope in SCOPES}
     c.JupyterHub.load_roles = [
         {"name": "nexus-service", "scopes": SERVICE_SCOPES, "services": ["nexus"]},
         {"name": "nexus-culler", "scopes": CULLER_SCOPES, "services": ["idle-culler"]},
         {"name": "user", "description": "What every person may do", "scopes": PERSON_SCOPES},
+        # The hub's own role of this kind would let its bearers into everybody's server.
+        {
+            "name": "nexus-administrator",
+            "description": "What administrators of the Nexus may let their tokens do",
+            "scopes": [scope.name for scope in ADMIN],
+            "groups": [ADMINISTRATORS],
+        },
     ]
+
+
+def defined(scope: Scope) -> dict[str, Any]:
+    """Return a scope of ours as the hub defines it."""
+    return {"description": scope.description} | ({"subscopes": [scope.includes]} if scope.includes else {})

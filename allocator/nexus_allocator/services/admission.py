@@ -147,6 +147,7 @@ def _require_room(
         live=left.live,
         gpus=left.gpus,
         available_micro=left.available_micro,
+        sizes=tuple(allocation.sizes) if allocation.sizes is not None else None,
     )
     require_room(policy, room, order.size, order.price, now=now)
     pool.require_no_brake(session, policy, order.size, policy.tiers[allocation.tier], now=now)
@@ -189,7 +190,7 @@ def _admission(session: Session, order: _Order, hold: Hold) -> Admission:
         image=order.image.slug,
         until=hold.until,
         rate_micro_per_hour=hold.rate_micro_per_hour,
-        home=order.person.hub_name,
+        home=order.person.home_folder,
         uid=order.person.uid,
         gid=order.person.uid,
         supplemental_gids=[team.gid for team in teams],

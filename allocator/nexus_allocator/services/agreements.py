@@ -6,7 +6,11 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import AgreementChanged
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Agreement
+from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.services import outbox
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import people
 
@@ -30,8 +34,18 @@ def keep(session: Session, agreement: Agreement, *, now: datetime) -> None:
     kept = people.agreement_text(session, agreement.version)
     if kept is None:
         people.keep_agreement(session, agreement.version, agreement.title, agreement.text_html, now=now)
+        _write(session, agreement, now=now)
+        record(session, Act.AGREEMENT_KEPT, None, by=NEXUS, after={"version": agreement.version}, now=now)
     elif (kept.title, kept.text_html) != (agreement.title, agreement.text_html):
         raise AgreementChanged(version=agreement.version)
+
+
+def _write(session: Session, agreement: Agreement, *, now: datetime) -> None:
+    """Write to everybody who accepted an earlier version."""
+    for person_id in people.bound_before(session, agreement.version):
+        key = f"{LetterKind.AGREEMENT_RENEWED}/{agreement.version}/{person_id}"
+        facts = {"version": agreement.version}
+        outbox.mail(session, person_id, LetterKind.AGREEMENT_RENEWED, key=key, facts=facts, now=now)
 
 
 def standing(session: Session, agreement: Agreement, *, hub_name: str) -> Standing:

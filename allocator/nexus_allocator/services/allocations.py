@@ -14,9 +14,10 @@ from nexus_allocator.domain.errors import (
     UnknownAccount,
 )
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.states import AccountKind, EntryKind, TierSlug
+from nexus_allocator.services.records import record, signature
 from nexus_allocator.store import accounts, ledger
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Allocation, Entry
 
 REASON_LENGTH = (3, 2000)
@@ -55,7 +56,8 @@ def open_account(
     session.add(allocation)
     session.flush()
     ledger.open_book(session, allocation.id)
-    announce(session, "account_opened", account_id=account.id, tier=tier)
+    record(session, Act.ACCOUNT_OPENED, account.id, by=actor, person_id=account.person_id, now=now,
+           after={"tier": tier, "expires_at": allocation.expires_at})  # fmt: skip
     if terms.credits_micro and with_grant:
         reason = f"{terms.label} allocation"
         award(session, allocation.id, terms.credits_micro, key=f"open/{allocation.id}", actor=actor,
@@ -76,9 +78,11 @@ def award(
     """Grant credits; ``key`` names the decision, so that it can't be granted twice."""
     entry = ledger.append(
         session, allocation_id, amount_micro, kind=EntryKind.GRANT, key=f"grant/{key}", at=now,
-        actor=actor, reason=reason,
+        actor=signature(session, actor), reason=reason,
     )  # fmt: skip
-    announce(session, "granted", allocation_id=allocation_id, amount_micro=amount_micro, key=key)
+    account = accounts.of_allocation(session, allocation_id)
+    record(session, Act.GRANTED, account.id, by=actor, person_id=account.person_id, reason=reason, now=now,
+           after={"amount_micro": amount_micro, "entry_id": entry.id})  # fmt: skip
     return entry
 
 
@@ -105,9 +109,10 @@ def correct(
     allocation = _allocation_of(session, account)
     entry = ledger.append(
         session, allocation.id, amount_micro, kind=EntryKind.CORRECTION, key=f"correction/{uuid4()}",
-        at=now, actor=actor, reason=require_reason(reason),
+        at=now, actor=signature(session, actor), reason=require_reason(reason),
     )  # fmt: skip
-    announce(session, "corrected", allocation_id=allocation.id, amount_micro=amount_micro, actor=actor)
+    record(session, Act.CORRECTED, allocation.account_id, by=actor, reason=entry.reason, now=now,
+           after={"amount_micro": amount_micro, "entry_id": entry.id})  # fmt: skip
     return entry
 
 
@@ -137,10 +142,10 @@ def transfer(
         raise TransferTooLarge(account=giving.slug, requested_micro=amount_micro, available_micro=available)
     entry = ledger.transfer(
         session, giving.allocation.id, taking.allocation.id, amount_micro, key=f"transfer/{uuid4()}",
-        at=now, actor=actor, reason=text,
+        at=now, actor=signature(session, actor), reason=text,
     )  # fmt: skip
-    announce(session, "transferred", allocation_id=giving.allocation.id, to=taking.allocation.id,
-             amount_micro=amount_micro)  # fmt: skip
+    record(session, Act.TRANSFERRED, giving.id, by=actor, reason=text, now=now,
+           after={"to": taking.id, "amount_micro": amount_micro, "entry_id": entry.id})  # fmt: skip
     return entry
 
 

@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import BadAmount, BadDate, UnknownRequest
 from nexus_allocator.domain.policy import Policy, Tier
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import require_move
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, RequestState, TierSlug
 from nexus_allocator.services import allocations, endings, founding, reviews, shares
+from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move, renew
 from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import accounts, requests
@@ -145,6 +147,9 @@ def _give(
     enough = amount >= (wished.credits_micro or 0) and ends >= now + wished.length
     whole = enough and terms.slug == request.tier
     _decide(session, request, whole=whole, note=given.note, admin=admin, mover=mover, now=now)
+    record(session, Act.ALLOCATION_CHANGED, found.id, by=admin.id if admin else PLATFORM, now=now,
+           before={"tier": allocation.tier, "expires_at": allocation.expires_at},
+           after={"tier": terms.slug, "expires_at": ends, "request_id": request.id})  # fmt: skip
     allocation.tier, allocation.policy_version = terms.slug, policy.version
     if found.team_id is not None and endings.is_renewal(session, request):
         shares.count_anew(session, found.team_id, now=now)

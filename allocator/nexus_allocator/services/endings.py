@@ -4,7 +4,7 @@ Nothing here stops a server. One that runs when its allocation ends goes on to i
 that were set aside for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,13 +12,17 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.endings import Phase, ReadOnly, notice_due, phase, read_only, renews_itself
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import RENEWABLE
 from nexus_allocator.domain.states import EntryKind, HoldState, NoticeKind, TierSlug
+from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import allocations
 from nexus_allocator.services.holds import reading_of
-from nexus_allocator.services.notices import tell
-from nexus_allocator.store import accounts, holds, ledger, requests, teams
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.services.notices import owners, tell
+from nexus_allocator.services.records import record
+from nexus_allocator.services.webhooks import emit
+from nexus_allocator.store import accounts, holds, ledger, requests
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Account, Allocation, TierRequest
 
 PLATFORM = "nexus"
@@ -123,6 +127,7 @@ def _give_notice(
         return
     tier = policy.tiers[allocation.tier]
     allocation.told_days = days
+    record(session, Act.ALLOCATION_NOTICED, account.id, by=PLATFORM, after={"days": days}, now=now)
     facts = {
         "account": account.label, "tier": tier.label, "days": days, "team": account.team_id is not None,
         "ends_on": allocation.expires_at.date().isoformat(),
@@ -138,8 +143,10 @@ def _renew(
 ) -> None:
     """Begin another term of a tier that everybody has: the rest lapses, the tier's credits are granted."""
     tier, ended = policy.tiers[allocation.tier], allocation.expires_at
-    _take_back(session, allocation, why=f"{tier.label} term ended", now=now)
+    lapsed = _take_back(session, allocation, why=f"{tier.label} term ended", now=now)
     begin_anew(session, allocation, expires_at=now + tier.length)
+    record(session, Act.ALLOCATION_RENEWED, account.id, by=PLATFORM, before={"expires_at": ended},
+           after={"expires_at": allocation.expires_at, "lapsed_micro": lapsed}, now=now)  # fmt: skip
     allocation.starts_at, allocation.policy_version = now, policy.version
     if tier.credits_micro:
         allocations.award(
@@ -159,7 +166,9 @@ def _lapse(
 ) -> None:
     """The days of grace are over: what was left lapses, and a person has Entry again, a team nothing."""
     tier, ended = policy.tiers[allocation.tier], allocation.expires_at
-    _take_back(session, allocation, why=f"{tier.label} allocation ended", now=now)
+    free = _take_back(session, allocation, why=f"{tier.label} allocation ended", now=now)
+    record(session, Act.ALLOCATION_LAPSED, account.id, by=PLATFORM, before={"tier": tier.slug},
+           after={"lapsed_micro": free}, now=now)  # fmt: skip
     facts = {"account": account.label, "tier": tier.label, "team": account.team_id is not None}
     _tell_owners(session, account, NoticeKind.ALLOCATION_LAPSED, ended.isoformat(), facts=facts, now=now)
     if account.team_id is not None:
@@ -175,16 +184,16 @@ def _lapse(
         )  # fmt: skip
 
 
-def _take_back(session: Session, allocation: Allocation, *, why: str, now: datetime) -> None:
-    """Let what is neither spent nor held lapse; what is held goes on paying for its server."""
+def _take_back(session: Session, allocation: Allocation, *, why: str, now: datetime) -> int:
+    """Let what is neither spent nor held lapse and return it; what is held goes on paying for its server."""
     free = ledger.balance(session, allocation.id) - ledger.held(session, allocation.id)
     if free <= 0:
-        return
+        return 0
     key = f"{EntryKind.LAPSE}/{allocation.id}/{allocation.expires_at.isoformat()}"
     ledger.append(
         session, allocation.id, -free, kind=EntryKind.LAPSE, key=key, at=now, actor=PLATFORM, reason=why
     )
-    announce(session, "lapsed", allocation_id=allocation.id, amount_micro=free)
+    return free
 
 
 def _tell_owners(
@@ -196,13 +205,7 @@ def _tell_owners(
     facts: Mapping[str, object],
     now: datetime,
 ) -> None:
-    for person_id in _owners(session, account):
+    told = {"account": account.slug, "notice": kind.value, "days": facts.get("days")}
+    emit(session, EventKind.ALLOCATION_TOLD, key=f"{kind}/{account.id}/{key}", facts=told, now=now)
+    for person_id in owners(session, account):
         tell(session, person_id, kind, key=f"{kind}/{account.id}/{key}", facts=facts, now=now)
-
-
-def _owners(session: Session, account: Account) -> Sequence[UUID]:
-    """Return who is told about an account: its person, or who leads and manages its team."""
-    if account.person_id is not None:
-        return [account.person_id]
-    assert account.team_id is not None  # noqa: S101 - the table has one owner
-    return teams.leading(session, account.team_id)

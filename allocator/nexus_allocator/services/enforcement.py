@@ -9,13 +9,19 @@ from sqlalchemy.orm import Session
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import HubUnavailable
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Enforcement
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.spending import WHOLE, Spending
 from nexus_allocator.domain.states import StopReason
-from nexus_allocator.services import stops
+from nexus_allocator.domain.webhooks import EventKind
+from nexus_allocator.services import outbox, stops
+from nexus_allocator.services.notices import owners
+from nexus_allocator.services.records import record
 from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import accounts, holds, ledger, spend_notices
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import SpendNotice
 
 
@@ -74,25 +80,44 @@ def standing(notice: SpendNotice, terms: Enforcement) -> Standing:
 
 def _notice(session: Session, allocation_id: UUID, *, terms: Enforcement, now: datetime) -> int:
     """Write the notice that is due and clear those that no longer hold; return how many were written."""
-    accounts.lock(session, [allocation_id])
+    account_id = accounts.lock(session, [allocation_id])[allocation_id].account_id
     spending = spending_of(session, allocation_id)
     mark = spending.mark(terms.warn_at_percent)
     known = spend_notices.standing(session, allocation_id)
     for notice in known:
         if mark is None or notice.percent > mark:
             notice.cleared_at = now
-            announce(session, "notice_cleared", allocation_id=allocation_id, percent=notice.percent)
+            record(
+                session, Act.NOTICE_CLEARED, account_id, by=NEXUS, after={"percent": notice.percent}, now=now
+            )
     if mark is None or any(notice.percent >= mark for notice in known):
         return 0
-    spend_notices.add(
-        session,
-        SpendNotice(
-            allocation_id=allocation_id, percent=mark, award_micro=spending.award_micro,
-            left_micro=spending.left_micro, at=now, cleared_at=None,
-        ),
+    notice = SpendNotice(
+        allocation_id=allocation_id, percent=mark, award_micro=spending.award_micro,
+        left_micro=spending.left_micro, at=now, cleared_at=None,
     )  # fmt: skip
-    announce(session, "noticed", allocation_id=allocation_id, percent=mark, left_micro=spending.left_micro)
+    spend_notices.add(session, notice)
+    _tell(session, notice, standing(notice, terms))
+    record(session, Act.NOTICED, account_id, by=NEXUS, now=now,
+           after={"percent": mark, "left_micro": spending.left_micro})  # fmt: skip
     return 1
+
+
+def _tell(session: Session, notice: SpendNotice, stands: Standing) -> None:
+    """Write to the account's owners, and to who runs a server on it."""
+    account = accounts.of_allocation(session, notice.allocation_id)
+    running = {hold.person_id for hold in holds.open_of_allocation(session, notice.allocation_id)}
+    facts = {
+        "account": account.label, "slug": account.slug, "percent": stands.percent,
+        "award_micro": stands.award_micro, "left_micro": stands.left_micro,
+        "stops_at": stands.stops_at.isoformat() if stands.stops_at else None,
+    }  # fmt: skip
+    marked = {name: facts[name] for name in ("percent", "award_micro", "left_micro", "stops_at")}
+    marked["account"] = account.slug
+    emit(session, EventKind.SPENDING_MARKED, key=str(notice.id), facts=marked, now=notice.at)
+    for person_id in sorted({*owners(session, account), *running}):
+        key = f"{LetterKind.SPENDING_MARK}/{notice.id}/{person_id}"
+        outbox.mail(session, person_id, LetterKind.SPENDING_MARK, key=key, facts=facts, now=notice.at)
 
 
 def _intend_stops(

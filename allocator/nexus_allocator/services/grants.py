@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import BadGrantList
+from nexus_allocator.domain.records import Act
 from nexus_allocator.services.allocations import LARGEST_MICRO
 from nexus_allocator.services.decisions import grant_key
+from nexus_allocator.services.records import record
 from nexus_allocator.store import requests
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import ApprovedGrant
 
 COLUMNS = ("number", "email", "ends_on", "credits")
@@ -65,7 +66,7 @@ def import_list(session: Session, grants: list[Grant], *, actor: str, now: datet
         row.holder_email, row.credits_micro = grant.holder_email, grant.credits_micro
         row.ends_at, row.imported_at = grant.ends_at, now
         kept += 1
-    announce(session, "grants_imported", count=kept, actor=actor)
+    record(session, Act.GRANTS_IMPORTED, None, by=actor, after={"count": kept}, now=now)
     return kept
 
 

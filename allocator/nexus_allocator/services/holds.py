@@ -8,10 +8,15 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import UnknownHold
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.readings import Reading
 from nexus_allocator.domain.states import EntryKind, HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence, deduced_reason
+from nexus_allocator.domain.webhooks import EventKind
+from nexus_allocator.services import outbox
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, ledger
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Hold
@@ -19,6 +24,10 @@ from nexus_allocator.store.tables import Hold
 METER = "meter"
 # An intent explains a stop that follows soon; a server that lived on after it stopped for another reason.
 INTENT_LASTS = timedelta(minutes=15)
+# What a person did, or what never ran, is no news to them.
+UNTOLD = (StopReason.OWN_HAND, StopReason.NEVER_STARTED, StopReason.REPLACED)
+# Word of why a server ended may come after the meter found it gone.
+WORD_COMES = timedelta(minutes=2)
 
 
 def started(session: Session, hold_id: UUID, *, process_started_at: datetime) -> None:
@@ -88,9 +97,27 @@ def settle(
     hold.settled_at = hold.settled_at or now
     hold.state = HoldState.SETTLED
     _post(session, hold, now)
+    _tell(session, hold, now)
     announce(
         session, "settled", hold_id=hold.id, allocation_id=hold.allocation_id, usage_micro=hold.usage_micro,
         reason=hold.stop_reason,
+    )  # fmt: skip
+
+
+def _tell(session: Session, hold: Hold, now: datetime) -> None:
+    """Tell of a stop, once; its owner only when it was not their own doing. The letter is read later."""
+    stopped = {
+        "hold": str(hold.id),
+        "size": hold.size,
+        "reason": hold.stop_reason,
+        "usage_micro": hold.usage_micro,
+    }
+    emit(session, EventKind.SERVER_STOPPED, key=str(hold.id), facts=stopped, now=now)
+    if hold.size == CLUSTER or hold.stop_reason in UNTOLD or hold.process_started_at is None:
+        return
+    outbox.mail(
+        session, hold.person_id, LetterKind.SERVER_STOPPED, key=f"{LetterKind.SERVER_STOPPED}/{hold.id}",
+        facts={"hold": str(hold.id)}, now=now, after=WORD_COMES,
     )  # fmt: skip
 
 

@@ -13,9 +13,13 @@ from nexus_allocator.domain.errors import (
     NotAllowed,
     UnknownInvitation,
 )
+from nexus_allocator.domain.mailing import LetterKind
+from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamMoveKind
+from nexus_allocator.services import outbox
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import (
     in_good_standing,
     lock_team,
@@ -25,9 +29,13 @@ from nexus_allocator.services.rights import (
 )
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import teams
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Invitation, Person, Team
 
+ACTS = {
+    TeamMoveKind.INVITED: Act.INVITED,
+    TeamMoveKind.INVITATION_WITHDRAWN: Act.INVITATION_WITHDRAWN,
+    TeamMoveKind.DECLINED: Act.INVITATION_ANSWERED,
+}
 NEEDED = {Role.MEMBER: Action.TEAM_INVITE, Role.MANAGER: Action.TEAM_INVITE_MANAGER}
 
 
@@ -63,8 +71,19 @@ def invite_to(
     )  # fmt: skip
     session.add(invitation)
     _keep(session, team, TeamMoveKind.INVITED, actor=actor, invitation=invitation, now=now)
-    announce(session, "invited", team_id=team.id, invitation_id=invitation.id, role=role)
+    _write(session, invitation, team, actor=actor, now=now)
     return invitation
+
+
+def _write(
+    session: Session, invitation: Invitation, team: Team, *, actor: Person | None, now: datetime
+) -> None:
+    facts = {
+        "invitation": str(invitation.id), "team": team.label, "role": invitation.role.value,
+        "by": actor.display_name if actor else None, "until": invitation.expires_at.date().isoformat(),
+    }  # fmt: skip
+    key = f"{LetterKind.INVITED}/{invitation.id}"
+    outbox.mail(session, invitation.person_id, LetterKind.INVITED, key=key, facts=facts, now=now)
 
 
 def withdraw(session: Session, invitation_id: UUID, *, by: str | None, now: datetime) -> None:
@@ -83,8 +102,9 @@ def accept(session: Session, invitation_id: UUID, *, hub_name: str, now: datetim
     person = in_good_standing(themselves(session, hub_name, Action.INVITATION_ANSWER))
     invitation, team = _mine(session, invitation_id, person, now=now)
     _close(invitation, InvitationState.ACCEPTED, now)
+    _record(session, Act.INVITATION_ANSWERED, team, actor=person, invitation=invitation, now=now)
     if teams.membership(session, team.id, person.id) is None:
-        seat(session, team, person, invitation.role, now=now)
+        seat(session, team, person, invitation.role, by=person.id, now=now)
         _tell_inviter(session, invitation, team, person=person, kind=NoticeKind.MEMBER_JOINED, now=now)
     return team
 
@@ -143,6 +163,15 @@ def _keep(
         session, team.id, kind, actor_id=actor.id if actor else None, subject_id=invitation.person_id,
         facts={"invitation": str(invitation.id), "role": invitation.role.value}, at=now,
     )  # fmt: skip
+    _record(session, ACTS[kind], team, actor=actor, invitation=invitation, now=now)
+
+
+def _record(
+    session: Session, act: Act, team: Team, *, actor: Person | None, invitation: Invitation, now: datetime
+) -> None:
+    after = {"invitation_id": invitation.id, "role": invitation.role, "state": invitation.state}
+    record(session, act, team.id, by=actor.id if actor else OPERATOR, person_id=invitation.person_id,
+           after=after, now=now)  # fmt: skip
 
 
 def _tell_inviter(

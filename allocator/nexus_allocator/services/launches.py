@@ -136,7 +136,7 @@ def _choice(
 
 def _sizes(policy: Policy, allocation: Allocation, reading: ReadOnly | None, *, now: datetime) -> list[Size]:
     if now < allocation.expires_at:
-        return policy.sizes_of(allocation.tier)
+        return policy.sizes_of(allocation.tier, only=allocation.sizes)
     return [reading.size] if reading and reading.minutes_left else []
 
 

@@ -55,7 +55,7 @@ def _offer(
     size, image = policy.size(terms.size), next(image for image in policy.images if image.default)
     offer = Offer(
         account=account.slug, size=size.slug, size_label=size.label, cpu=size.cpu,
-        memory_bytes=size.memory_bytes, image=image.slug, home=person.hub_name, uid=person.uid,
+        memory_bytes=size.memory_bytes, image=image.slug, home=person.home_folder, uid=person.uid,
         gid=person.uid, umask=UMASK, rate_micro_per_hour=policy.rate_micro(size),
         rate_card_version=policy.rate_card.version, grace_minutes=grace_minutes,
         minutes=terms.minutes + grace_minutes, total_minutes=terms.total_minutes,

@@ -7,11 +7,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import BadDate, LaunchesHeld
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer
 from nexus_allocator.store import maintenance
-from nexus_allocator.store.session import announce
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ def hold(session: Session, *, message: str, until: datetime | None, actor: str, 
     if until is not None and until <= now:
         raise BadDate(date=until.isoformat(timespec="minutes"), must_be="in the future")
     maintenance.put(session, message=text, since=now, until=until, actor=actor)
-    announce(session, "launches_held", actor=actor)
+    record(session, Act.LAUNCHES_HELD, None, by=actor, reason=text, after={"until": until}, now=now)
 
 
-def lift(session: Session, *, actor: str) -> None:
+def lift(session: Session, *, actor: str, now: datetime) -> None:
     """Let launches through again."""
     maintenance.remove(session)
-    announce(session, "launches_let_through", actor=actor)
+    record(session, Act.LAUNCHES_LET_THROUGH, None, by=actor, now=now)
 
 
 def hold_as_administrator(
@@ -60,6 +61,6 @@ def hold_as_administrator(
     hold(session, message=message, until=until, actor=actor, now=now)
 
 
-def lift_as_administrator(session: Session, *, administrator_id: UUID) -> None:
+def lift_as_administrator(session: Session, *, administrator_id: UUID, now: datetime) -> None:
     """As `lift`. Raises NotAllowed."""
-    lift(session, actor=overseer(session, administrator_id, Action.LAUNCHES_HOLD).hub_name)
+    lift(session, actor=overseer(session, administrator_id, Action.LAUNCHES_HOLD).hub_name, now=now)

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import HubUnavailable, LeadStays, NotAllowed, UnknownMember
+from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamMoveKind
 from nexus_allocator.services import stops
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.holds import INTENT_LASTS
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import (
     lock_team,
     person_called,
@@ -28,11 +30,17 @@ from nexus_allocator.services.rights import (
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import holds, teams
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold, Membership, Person, Team
 
 log = logging.getLogger(__name__)
 PLATFORM = "nexus"
+ACTS = {
+    TeamMoveKind.ROLE_CHANGED: Act.ROLE_CHANGED,
+    TeamMoveKind.HANDED_OVER: Act.HANDED_OVER,
+    TeamMoveKind.LEFT: Act.MEMBER_LEFT,
+    TeamMoveKind.REMOVED: Act.MEMBER_REMOVED,
+}
 
 
 def change_role(
@@ -48,7 +56,7 @@ def change_role(
     person, row = _member(session, found, member)
     if row.role is Role.LEAD:
         raise LeadStays(team=found.label)
-    row.role = role
+    before, row.role = row.role, role
     _keep(
         session,
         found,
@@ -57,6 +65,7 @@ def change_role(
         subject=person,
         facts={"role": role.value},
         now=now,
+        before={"role": before.value},
     )
 
 
@@ -69,7 +78,7 @@ def hand_over(session: Session, *, team: str, to: str, by: str | None, now: date
     person, row = _member(session, found, to)
     if row.role is Role.LEAD:
         return
-    seat(session, found, person, Role.LEAD, now=now)
+    seat(session, found, person, Role.LEAD, by=actor.id if actor else OPERATOR, now=now)
     number = _keep(session, found, TeamMoveKind.HANDED_OVER, actor=actor, subject=person, facts={}, now=now)
     tell(session, person.id, NoticeKind.LEADS_TEAM, key=f"leads/{found.id}/{number}",
          facts={"team": found.label}, now=now)  # fmt: skip
@@ -153,6 +162,8 @@ def _to_stop(
     """Record why, unless that was done a moment ago: an intent explains a stop that follows soon."""
     if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
         holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
+        record(session, Act.STOP_INTENDED, hold.id, by=PLATFORM, person_id=person.id, after={"why": reason},
+               now=now)  # fmt: skip
     return ToStop(person.hub_name, hold.server_name)
 
 
@@ -179,7 +190,6 @@ def _part(
     for hold in teams.live_holds(session, account.allocation.id, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=actor[:64], note=note, now=now)
         servers.append(ToStop(person.hub_name, hold.server_name))
-    announce(session, "member_left", team_id=team.id, person_id=person.id, servers=len(servers))
     return servers
 
 
@@ -192,7 +202,12 @@ def _keep(
     subject: Person,
     facts: dict[str, object],
     now: datetime,
+    before: dict[str, object] | None = None,
 ) -> int:
+    told = {name: value for name, value in facts.items() if name != "reason"}
+    why = facts.get("reason")
+    record(session, ACTS[kind], team.id, by=actor.id if actor else OPERATOR, person_id=subject.id,
+           reason=str(why) if why else None, before=before, after=told, now=now)  # fmt: skip
     return teams.add_move(
         session, team.id, kind, actor_id=actor.id if actor else None, subject_id=subject.id, facts=facts,
         at=now,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.services import endings, forecasts, leases, pool
+from nexus_allocator.services import endings, events, forecasts, leases, pool
 from nexus_allocator.services.enforcement import enforce
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
@@ -66,6 +66,7 @@ class MeterLoop:
                 log.warning("servers without credits were not stopped yet (%s)", enforced.trouble)
             pool.measure(self.database, self.policy.pool, now=self.clock())
             turn_all(self.database, policy=self.policy, now=now)
+            events.turn_all(self.database, now=now)
             endings.turn_all(self.database, policy=self.policy, now=now)
             stop_leavers(self.database, self.hub, now=now)
             with self.database.session_scope() as session:

@@ -8,16 +8,17 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.errors import OfferOver, UnknownRequest
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import require_move
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, NoticeKind, RequestState
 from nexus_allocator.services import allocations, decisions, panels, reviews
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_for, in_good_standing, overseer, person_called
 from nexus_allocator.store import accounts, panel, people, requests
 from nexus_allocator.store.panel_tables import RequestOffer
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Person, TierRequest
 
 
@@ -54,7 +55,8 @@ def make(
         "ends_on": row.ends_at.date().isoformat(),
     }
     tell(session, request.person_id, NoticeKind.OFFER_MADE, key=_key(row), facts=facts, now=now)
-    announce(session, "offer_made", request_id=request.id, number=row.number, amount_micro=row.credits_micro)
+    record(session, Act.OFFER_MADE, request.id, by=admin.id, person_id=request.person_id, reason=row.note,
+           after={"amount_micro": row.credits_micro, "ends_at": row.ends_at}, now=now)  # fmt: skip
     return row
 
 
@@ -132,7 +134,8 @@ def _tell_who_offered(
     }  # fmt: skip
     key = f"{_key(row)}/{answer}"
     tell(session, row.person_id, NoticeKind.OFFER_ANSWERED, key=key, facts=facts, now=now)
-    announce(session, f"offer_{answer}", request_id=request.id, number=row.number)
+    record(session, Act.OFFER_ANSWERED, request.id, by=person.id, person_id=request.person_id,
+           after={"answer": answer, "number": row.number}, now=now)  # fmt: skip
 
 
 def _key(row: RequestOffer) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -18,15 +19,16 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.panel import Parties, Window, conflict_of, require_window
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.requests import WAITING
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Approval, NoticeKind
 from nexus_allocator.services import allocations
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import in_good_standing, locked_person_called, overseer
 from nexus_allocator.store import accounts, panel, requests
 from nexus_allocator.store.panel_tables import PanelCase, PanelRound, PanelTerm
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import TierRequest
 
 
@@ -47,7 +49,7 @@ def make_round(session: Session, plan: RoundPlan, *, by: UUID | None, now: datet
     _write(made, plan)
     session.add(made)
     session.flush()
-    announce(session, "round_made", round_id=made.id, by=by)
+    record(session, Act.ROUND_MADE, made.id, by=by or OPERATOR, after=_facts(made), now=now)
     return made
 
 
@@ -58,8 +60,10 @@ def change_round(
     if by is not None:
         overseer(session, by, Action.PANEL_RUN)
     changed = round_called(session, round_id, lock=True)
+    before = _facts(changed)
     _write(changed, plan)
-    announce(session, "round_changed", round_id=changed.id, by=by, at=now)
+    record(session, Act.ROUND_CHANGED, changed.id, by=by or OPERATOR, before=before, after=_facts(changed),
+           now=now)  # fmt: skip
     return changed
 
 
@@ -77,7 +81,7 @@ def appoint(session: Session, hub_name: str, *, by: UUID | None, now: datetime) 
     session.add(term)
     session.flush()
     tell(session, person.id, NoticeKind.REVIEWER_APPOINTED, key=f"reviewer/{term.id}", facts={}, now=now)
-    announce(session, "reviewer_appointed", person_id=person.id, by=by)
+    record(session, Act.REVIEWER_APPOINTED, person.id, by=by or OPERATOR, now=now)
     return term
 
 
@@ -91,7 +95,7 @@ def dismiss(session: Session, hub_name: str, *, by: UUID | None, now: datetime) 
         raise UnknownPerson(person=f"the reviewer {person.hub_name}")
     term.ended_at, term.ended_by = now, by
     tell(session, person.id, NoticeKind.REVIEWER_ENDED, key=f"reviewer-ended/{term.id}", facts={}, now=now)
-    announce(session, "reviewer_ended", person_id=person.id, by=by)
+    record(session, Act.REVIEWER_ENDED, person.id, by=by or OPERATOR, now=now)
     return term
 
 
@@ -138,7 +142,8 @@ def refer(
     )  # fmt: skip
     session.add(case)
     session.flush()
-    announce(session, "request_referred", request_id=request.id, by=admin.id)
+    record(session, Act.REQUEST_REFERRED, request.id, by=admin.id, person_id=request.person_id, reason=text,
+           now=now)  # fmt: skip
     _ask_reviewers(session, request, case, now=now)
     return case
 
@@ -157,7 +162,8 @@ def place(
         raise UnknownRequest(request_id=str(request_id))
     case.round_id, case.placed_by, case.placed_at = round_called(session, round_id).id, admin.id, now
     session.flush()
-    announce(session, "request_placed", request_id=request.id, round_id=round_id, by=admin.id)
+    record(session, Act.REQUEST_PLACED, request.id, by=admin.id, person_id=request.person_id,
+           after={"round_id": round_id}, now=now)  # fmt: skip
     _ask_reviewers(session, request, case, now=now)
     return case
 
@@ -184,6 +190,13 @@ def round_called(session: Session, round_id: UUID, *, lock: bool = False) -> Pan
     return found
 
 
+def _facts(row: PanelRound) -> dict[str, Any]:
+    return {
+        "label": row.label, "opens_at": row.opens_at, "closes_at": row.closes_at, "due_at": row.due_at,
+        "budget_micro": row.budget_micro,
+    }  # fmt: skip
+
+
 def _write(row: PanelRound, plan: RoundPlan) -> None:
     row.label = require_window(plan.label, plan.window)
     if plan.budget_micro is not None and not 0 < plan.budget_micro <= allocations.LARGEST_MICRO:
@@ -203,7 +216,7 @@ def _ask_reviewers(session: Session, request: TierRequest, case: PanelCase, *, n
     key = f"review/{request.id}/{sending}/{found.id}"
     parties = parties_of(session, request)
     for person, _ in panel.reviewers(session):
-        if conflict_of(person.id, person.hub_name, parties) is None:
+        if person.suspended_at is None and conflict_of(person.id, person.hub_name, parties) is None:
             tell(session, person.id, NoticeKind.REVIEW_ASKED, key=key, facts=facts, now=now)
 
 

@@ -7,14 +7,14 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import AgreementOutdated
 from nexus_allocator.domain.names import RESERVED, hub_name_from, numbered
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.domain.scopes import ADMINISTRATORS
 from nexus_allocator.domain.states import AccountKind, TierSlug
 from nexus_allocator.services import allocations
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, people
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Home, Person
-
-ADMINISTRATORS = "nexus-administrators"
 
 
 def sign_in(
@@ -33,18 +33,35 @@ def sign_in(
     The hub name is given once and stays, whatever the provider calls the person later.
     """
     person = expect(session, issuer=issuer, subject=subject, preferred_username=preferred_username, now=now)
-    person.preferred_username, person.display_name, person.email = preferred_username, display_name, email
-    person.is_administrator, person.signed_in_at = is_administrator, now
+    told = {"preferred_username": preferred_username, "display_name": display_name, "email": email}
+    _take_over(session, person, told, is_administrator=is_administrator, now=now)
+    person.signed_in_at = now
     return person
+
+
+def _take_over(
+    session: Session, person: Person, told: dict[str, str | None], *, is_administrator: bool, now: datetime
+) -> None:
+    """Let the person be called what the provider says; what changed is recorded, names themselves are not."""
+    changed = [name for name, value in told.items() if getattr(person, name) != value]
+    for name in changed:
+        setattr(person, name, told[name])
+    if changed and person.signed_in_at is not None:
+        record(session, Act.PERSON_RENAMED, person.id, by=NEXUS, after={"changed": changed}, now=now)
+    if person.is_administrator != is_administrator:
+        record(session, Act.ADMINISTRATOR_CHANGED, person.id, by=NEXUS, now=now,
+               before={"is_administrator": person.is_administrator},
+               after={"is_administrator": is_administrator})  # fmt: skip
+        person.is_administrator = is_administrator
 
 
 def expect(session: Session, *, issuer: str, subject: str, preferred_username: str, now: datetime) -> Person:
     """Return the person behind an identity, made now when nobody with it has signed in yet."""
-    if found := people.by_identity(session, issuer, subject):
+    if found := people.by_identity_now(session, issuer, subject):
         return found
     # Numbers come first: their row serialises two first sign-ins, so the second finds the name taken.
     uid = people.next_number(session, "uid")
-    if found := people.by_identity(session, issuer, subject):
+    if found := people.by_identity_now(session, issuer, subject):
         return found
     person = Person(
         issuer=issuer, subject=subject, hub_name=_free_name(session, preferred_username, now),
@@ -53,7 +70,7 @@ def expect(session: Session, *, issuer: str, subject: str, preferred_username: s
     )  # fmt: skip
     session.add(person)
     session.flush()
-    announce(session, "person_created", person_id=person.id, uid=uid)
+    record(session, Act.PERSON_CREATED, person.id, by=NEXUS, after={"uid": uid}, now=now)
     return person
 
 
@@ -86,7 +103,7 @@ def accept_agreement(session: Session, *, policy: Policy, hub_name: str, version
     if people.has_accepted(session, person.id, version):
         return
     people.accept(session, person.id, version, now=now)
-    announce(session, "agreement_accepted", person_id=person.id, version=version)
+    record(session, Act.AGREEMENT_ACCEPTED, person.id, by=person.id, after={"version": version}, now=now)
     if people.home(session, person.id) is None:
         _settle_in(session, policy, person, now)
 

@@ -9,9 +9,11 @@ from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import PoolBrake
 from nexus_allocator.domain.policy import Policy, Size, Tier
 from nexus_allocator.domain.pool import Pool, PoolState
+from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.services.records import record
 from nexus_allocator.store import ledger
 from nexus_allocator.store import pool as rows
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ def measure(database: Database, pool: Pool, *, now: datetime) -> PoolState:
     with database.session_scope() as session:
         rows.write(session, spent_micro=spent, waits_until=until, now=now)
         if (until is None) != (before is None or before.waits_until is None):
-            announce(session, "pool_brake_off" if until is None else "pool_brake_on", spent_micro=spent)
+            act = Act.POOL_BRAKE_OFF if until is None else Act.POOL_BRAKE_ON
+            record(session, act, None, by=NEXUS, after={"spent_micro": spent, "until": until}, now=now)
     return PoolState(now, spent, until)
 
 

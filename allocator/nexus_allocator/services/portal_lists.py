@@ -59,6 +59,7 @@ class PersonRow:
     suspension_reason: str | None
     is_administrator: bool
     has_accepted: bool
+    is_erased: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def people(session: Session, *, policy: Policy, query: str, number: int) -> List
     ids = [row.id for row in rows]
     accepted = portal_reading.accepted_by(session, ids, policy.agreement.version)
     teams = portal_reading.teams_of_people(session, ids)
-    return Listing(query, number, total, tuple(_person_row(row, teams, accepted) for row in rows))
+    return Listing(query, number, total, tuple(person_row(row, teams, accepted) for row in rows))
 
 
 def accounts(session: Session, *, query: str, number: int, now: datetime) -> Listing[AccountRow]:
@@ -163,7 +164,7 @@ def accounts(session: Session, *, query: str, number: int, now: datetime) -> Lis
         query,
         number,
         total,
-        tuple(_account_row(row, sums[row.id], owners.get(row.person_id), now) for row in rows),
+        tuple(account_row(row, sums[row.id], owners.get(row.person_id), now) for row in rows),
     )
 
 
@@ -175,18 +176,18 @@ def servers(session: Session, *, now: datetime) -> tuple[ServerReading, ...]:
 def own_requests(session: Session, *, hub_name: str) -> tuple[RequestRow, ...]:
     """Return a person's requests, newest first. Raises UnknownPerson."""
     person = rights.themselves(session, hub_name, Action.REQUEST_SEE)
-    return _request_rows(session, requests.of_person(session, person.id), viewer=person)
+    return request_rows(session, requests.of_person(session, person.id), viewer=person)
 
 
 def waiting_requests(session: Session) -> tuple[RequestRow, ...]:
     """Return the requests nobody has decided, the longest waiting first."""
     rows = requests.in_states(session, WAITING, limit=200)
-    return _request_rows(session, rows, viewer=None)
+    return request_rows(session, rows, viewer=None)
 
 
 def decided_requests(session: Session) -> tuple[RequestRow, ...]:
     """Return the last decisions, newest first."""
-    return _request_rows(session, portal_reading.decided_requests(session, limit=DECISIONS), viewer=None)
+    return request_rows(session, portal_reading.decided_requests(session, limit=DECISIONS), viewer=None)
 
 
 def request(session: Session, *, request_id: UUID, now: datetime) -> tuple[RequestRow, AccountReading]:
@@ -194,7 +195,7 @@ def request(session: Session, *, request_id: UUID, now: datetime) -> tuple[Reque
     found = portal_reading.request(session, request_id)
     if found is None:
         raise UnknownRequest(request_id=str(request_id))
-    row = _request_rows(session, [found], viewer=None)[0]
+    row = request_rows(session, [found], viewer=None)[0]
     return row, account_readings(session, [found.account], viewer=None, now=now)[0]
 
 
@@ -214,7 +215,7 @@ def _ask_choice(session: Session, policy: Policy, account: Account) -> AskChoice
     return AskChoice(account.slug, account.label, tier, tuple(above), waiting)
 
 
-def _person_row(person: Person, teams: Sequence[tuple[UUID, str]], accepted: set[UUID]) -> PersonRow:
+def person_row(person: Person, teams: Sequence[tuple[UUID, str]], accepted: set[UUID]) -> PersonRow:
     return PersonRow(
         hub_name=person.hub_name,
         display_name=person.display_name,
@@ -224,10 +225,11 @@ def _person_row(person: Person, teams: Sequence[tuple[UUID, str]], accepted: set
         suspension_reason=person.suspension_reason,
         is_administrator=person.is_administrator,
         has_accepted=person.id in accepted,
+        is_erased=person.erased_at is not None,
     )
 
 
-def _account_row(account: Account, sums: AccountSums, owner: Person | None, now: datetime) -> AccountRow:
+def account_row(account: Account, sums: AccountSums, owner: Person | None, now: datetime) -> AccountRow:
     return AccountRow(
         slug=account.slug,
         label=account_label(account, owner, None),
@@ -241,10 +243,10 @@ def _account_row(account: Account, sums: AccountSums, owner: Person | None, now:
 
 def request_row(session: Session, row: TierRequest) -> RequestRow:
     """Return one request as administrators and reviewers read it."""
-    return _request_rows(session, [row], viewer=None)[0]
+    return request_rows(session, [row], viewer=None)[0]
 
 
-def _request_rows(
+def request_rows(
     session: Session, rows: Sequence[TierRequest], *, viewer: Person | None
 ) -> tuple[RequestRow, ...]:
     owners = portal_reading.owners(session, [row.account for row in rows])

@@ -153,6 +153,12 @@ def account_page(
     )
 
 
+def teams_of(session: Session, *, hub_name: str) -> list[str]:
+    """Return the slugs of a person's teams. Raises UnknownPerson."""
+    person = rights.person_called(session, hub_name)
+    return [team.slug for team in accounts.teams_of(session, person.id)]
+
+
 def require_visible(session: Session, *, hub_name: str, slug: str) -> None:
     """Let pass who may see the account. Raises UnknownAccount for another person's account as for none."""
     viewer = rights.person_called(session, hub_name)

@@ -5,12 +5,21 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.requests import moves_due, require_move
 from nexus_allocator.domain.states import Mover, RequestState
+from nexus_allocator.domain.webhooks import EventKind
+from nexus_allocator.services import outbox
+from nexus_allocator.services.records import record
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import accounts, requests
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import TierRequest
+
+# What the applicant is written to about.
+TOLD = (RequestState.RETURNED, RequestState.AWARDED, RequestState.AWARDED_IN_PART, RequestState.DENIED)
 
 
 def move(
@@ -26,8 +35,15 @@ def move(
     """Move the locked request and keep who did it, when and why. Raises IllegalMove."""
     require_move(request.state, after, mover)
     before, request.state = request.state, after
-    requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
-    announce(session, "request_moved", request_id=request.id, before=before, after=after, actor_id=actor_id)
+    number = requests.add_move(session, request, before=before, actor_id=actor_id, reason=reason, at=now)
+    moved = {"request": str(request.id), "tier": request.tier.value, "before": before, "after": after.value}
+    emit(session, EventKind.REQUEST_MOVED, key=f"{request.id}/{number}", facts=moved, now=now)
+    if after in TOLD:
+        key = f"{LetterKind.REQUEST_MOVED}/{request.id}/{number}"
+        facts = {"request": str(request.id), "after": after.value, "reason": reason}
+        outbox.mail(session, request.person_id, LetterKind.REQUEST_MOVED, key=key, facts=facts, now=now)
+    record(session, Act.REQUEST_MOVED, request.id, by=actor_id or NEXUS, person_id=request.person_id,
+           reason=reason, before={"state": before}, after={"state": after}, now=now)  # fmt: skip
 
 
 def renew(session: Session, account_id: UUID, *, by: UUID, now: datetime) -> None:

@@ -18,15 +18,16 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.names import MUST_BE, NAME
 from nexus_allocator.domain.policy import Policy, Tier
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT, results
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
 from nexus_allocator.services import allocations, decisions, endings, founding, panels
+from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_for, in_good_standing, person_called, themselves
 from nexus_allocator.services.teams import require_label
 from nexus_allocator.store import accounts, people, requests
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Person, TierRequest
 
 LONGEST_TITLE = 200
@@ -116,6 +117,8 @@ def _written(
         raise RequestOpen(account=ask.account)
     _write(request, ask, policy)
     session.flush()
+    record(session, Act.REQUEST_WRITTEN, request.id, by=person.id, now=now,
+           after={"tier": request.tier, "asked_micro": request.asked_micro})  # fmt: skip
     return request, person
 
 
@@ -129,7 +132,7 @@ def _begun(
     session.add(request)
     session.flush()
     requests.add_move(session, request, before=None, actor_id=person.id, reason=None, at=now)
-    announce(session, "request_begun", request_id=request.id, account_id=account.id, tier=ask.tier)
+    record(session, Act.REQUEST_BEGUN, request.id, by=person.id, after={"account_id": account.id}, now=now)
     return request
 
 

@@ -11,20 +11,20 @@ from nexus_allocator.domain.panel import (
     ConflictKind,
     Opinion,
     Panel,
-    Parties,
     conflict_of,
     require_heard,
     require_opinion,
 )
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, RequestState
 from nexus_allocator.services import allocations, panels
+from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import in_good_standing, person_called, require_reviewer
 from nexus_allocator.store import panel, people
 from nexus_allocator.store.panel_tables import PanelBypass, PanelConflict, PanelReview
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Person, TierRequest
 
 
@@ -46,7 +46,8 @@ def give(
     )  # fmt: skip
     session.add(row)
     session.flush()
-    announce(session, "review_given", request_id=request.id, person_id=person.id, number=row.number)
+    record(session, Act.REVIEW_GIVEN, request.id, by=person.id, person_id=request.person_id,
+           after={"number": row.number}, now=now)  # fmt: skip
     if request.state == RequestState.SUBMITTED:
         move(session, request, RequestState.IN_REVIEW, mover=Mover.REVIEWER, actor_id=person.id, now=now)
     return row
@@ -68,7 +69,8 @@ def declare(
     row = PanelConflict(request_id=request.id, person_id=person.id, reason=text, at=now)
     session.add(row)
     session.flush()
-    announce(session, "conflict_declared", request_id=request.id, person_id=person.id)
+    record(session, Act.CONFLICT_DECLARED, request.id, by=person.id, person_id=request.person_id, reason=text,
+           now=now)  # fmt: skip
     return row
 
 
@@ -97,7 +99,8 @@ def require_panel(
     )  # fmt: skip
     session.add(row)
     session.flush()
-    announce(session, "panel_bypassed", request_id=request.id, by=admin.id, reviews=heard)
+    record(session, Act.PANEL_BYPASSED, request.id, by=admin.id, person_id=request.person_id,
+           reason=row.reason, after={"reviews": heard}, now=now)  # fmt: skip
 
 
 def require_unconflicted(session: Session, request: TierRequest, person: Person) -> None:
@@ -121,8 +124,12 @@ def unconflicted(session: Session, request: TierRequest, rows: Sequence[PanelRev
     if not rows:
         return []
     parties = panels.parties_of(session, request)
-    last = {row.person_id: row for row in rows}
-    counted = [row for row in last.values() if _is_unconflicted(session, row, parties)]
+    last = {person.id: (person, row) for row in rows if (person := _who_now(session, row.person_id))}
+    counted = [
+        row
+        for person, row in last.values()
+        if conflict_of(person.id, person.hub_name, parties) is None and row.person_id not in parties.declared
+    ]
     return sorted(counted, key=lambda row: row.number)
 
 
@@ -134,9 +141,12 @@ def conflict_with(session: Session, request: TierRequest, person: Person) -> Con
     return conflict_of(person.id, person.hub_name, panels.parties_of(session, request))
 
 
-def _is_unconflicted(session: Session, row: PanelReview, parties: Parties) -> bool:
-    person = people.by_id(session, row.person_id)
-    return person is not None and conflict_of(person.id, person.hub_name, parties) is None
+def _who_now(session: Session, person_id: UUID) -> Person | None:
+    """Return a reviewer as who they are now, should they have been found to be another person."""
+    person = people.by_id(session, person_id)
+    if person is None or person.merged_into_id is None:
+        return person
+    return people.by_id(session, person.merged_into_id)
 
 
 def _reviewing(session: Session, request_id: UUID, hub_name: str) -> tuple[Person, TierRequest]:

@@ -71,6 +71,12 @@ def require_reviewer(session: Session, person: Person, action: Action) -> None:
         raise NotReviewer()
 
 
+def may_with(session: Session, person: Person, owner_id: UUID, action: Action) -> bool:
+    """Whether the person may do it with what is theirs or another person's."""
+    over = Reach.OWN if owner_id == person.id else Reach.ANY
+    return rights.may(_acting_as(session, person), action, over)
+
+
 def in_good_standing(person: Person) -> Person:
     """Return the person. Raises Suspended."""
     if person.suspended_at is not None:
@@ -84,7 +90,7 @@ def account_for(session: Session, person: Person, slug: str, action: Action) -> 
     Raises UnknownAccount for another person's account as for none: the answer tells nobody what exists.
     """
     account = accounts.by_slug(session, slug)
-    if account is None or not _may_with(session, person, account, action):
+    if account is None or not _may_with_account(session, person, account, action):
         raise UnknownAccount(account=slug[:40])
     return account
 
@@ -155,7 +161,7 @@ def team_acts(session: Session, role: Role | None, viewer: Person | None) -> fro
     return frozenset(each for each in rights.TEAM_ACTIONS if rights.may(acting_as, each, over))
 
 
-def _may_with(session: Session, person: Person, account: Account, action: Action) -> bool:
+def _may_with_account(session: Session, person: Person, account: Account, action: Action) -> bool:
     if account.team_id is None:
         over = Reach.OWN if account.person_id == person.id else Reach.ANY
         return rights.may(_acting_as(session, person), action, over)

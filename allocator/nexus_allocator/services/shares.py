@@ -23,17 +23,25 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.launches import Price, what_fits
 from nexus_allocator.domain.policy import Policy, Size
+from nexus_allocator.domain.records import NEXUS, OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.shares import Part, Taken, part, room_micro
 from nexus_allocator.domain.states import ShareKind, TeamMoveKind
 from nexus_allocator.services.allocations import LARGEST_MICRO
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called, team_to_change
 from nexus_allocator.services.teams import require_label
 from nexus_allocator.store import accounts, ledger, teams
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Allocation, Person, Share, Subgroup, Team
 from nexus_allocator.store.teams import HeldShare
 
+ACTS = {
+    TeamMoveKind.SHARE_SET: Act.SHARE_SET,
+    TeamMoveKind.SHARE_LIFTED: Act.SHARE_LIFTED,
+    TeamMoveKind.GROUP_MADE: Act.SUBGROUP_MADE,
+    TeamMoveKind.GROUP_ENDED: Act.SUBGROUP_ENDED,
+    TeamMoveKind.GROUPED: Act.GROUPED,
+}
 SHARE_RANGE = "from zero to a thousand million credits"
 
 
@@ -107,7 +115,7 @@ def require_part(
     room = standing.room_micro
     if room is not None and wanted.price.amount_micro > room:
         fit = what_fits(
-            policy, policy.sizes_of(allocation.tier), wanted=wanted.size,
+            policy, policy.sizes_of(allocation.tier, only=allocation.sizes), wanted=wanted.size,
             minutes=wanted.price.planned_minutes, grace_minutes=wanted.price.grace_minutes,
             available_micro=room,
         )  # fmt: skip
@@ -167,6 +175,7 @@ def set_share(
         raise BadAmount(amount=amount_micro / MICRO, must_be=SHARE_RANGE)
     person, group = _holder(session, found, holder)
     share = _share_of(session, found, person, group)
+    before = _told(share)
     if share is None:
         share = Share(
             team_id=found.id, person_id=person.id if person else None, subgroup_id=group.id if group else None
@@ -175,8 +184,8 @@ def set_share(
     share.kind, share.amount_micro, share.set_at = kind, amount_micro, now
     session.flush()
     facts = {"kind": kind.value, "amount_micro": amount_micro, **_named(group)}
-    _keep(session, found, TeamMoveKind.SHARE_SET, actor=actor, subject=person, facts=facts, now=now)
-    announce(session, "share_set", team_id=found.id, share_id=share.id, kind=kind, amount_micro=amount_micro)
+    _keep(session, found, TeamMoveKind.SHARE_SET, actor=actor, subject=person, facts=facts, now=now,
+          before=before)  # fmt: skip
     return share
 
 
@@ -198,6 +207,7 @@ def lift_share(session: Session, *, team: str, holder: Holder, by: str | None, n
             subject=person,
             facts=_named(group),
             now=now,
+            before=_told(share),
         )
 
 
@@ -264,6 +274,8 @@ def group(
 def count_anew(session: Session, team_id: UUID, *, now: datetime) -> None:
     """Let all shares count from now, as a renewed allocation is divided anew. The caller holds the lock."""
     team = session.get_one(Team, team_id)
+    record(session, Act.SHARES_RESTARTED, team_id, by=NEXUS, before={"counted_from": team.counted_from},
+           after={"counted_from": now}, now=now)  # fmt: skip
     team.counted_from = now
 
 
@@ -304,8 +316,12 @@ def _share_of(session: Session, team: Team, person: Person | None, group: Subgro
     )
 
 
+def _told(share: Share | None) -> dict[str, object] | None:
+    return None if share is None else {"kind": share.kind.value, "amount_micro": share.amount_micro}
+
+
 def _named(group: Subgroup | None) -> dict[str, object]:
-    return {"group": group.label} if group else {}
+    return {"group": group.label, "subgroup_id": str(group.id)} if group else {}
 
 
 def _keep(
@@ -317,7 +333,11 @@ def _keep(
     subject: Person | None,
     facts: Mapping[str, object],
     now: datetime,
+    before: Mapping[str, object] | None = None,
 ) -> None:
+    told = {name: value for name, value in facts.items() if name != "group"}
+    record(session, ACTS[kind], team.id, by=actor.id if actor else OPERATOR,
+           person_id=subject.id if subject else None, before=before, after=told, now=now)  # fmt: skip
     teams.add_move(
         session, team.id, kind, actor_id=actor.id if actor else None,
         subject_id=subject.id if subject else None, facts=facts, at=now,

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -12,7 +13,8 @@ from nexus_allocator.domain.credits import exact
 from nexus_allocator.domain.errors import BadDate, UnknownAccount
 from nexus_allocator.domain.statements import Line, Movement, Reserved, lines, safe_cell
 from nexus_allocator.services import rates
-from nexus_allocator.store import accounts, ledger
+from nexus_allocator.services.records import PERSON
+from nexus_allocator.store import accounts, ledger, people
 from nexus_allocator.store.tables import Account, Entry, Hold
 
 LONGEST_DAYS = 3660
@@ -34,7 +36,7 @@ class Statement:
 
 def of_account(session: Session, *, slug: str, first: date, last: date) -> Statement:
     """Return the statement of whole UTC days, both included. Raises UnknownAccount, BadDate."""
-    account, since, until = _span(session, slug, first, last)
+    account, since, until = span(session, slug, first, last)
     rows = ledger.between(session, account.allocation.id, since=since, until=until)
     opening = ledger.balance_before(session, account.allocation.id, since)
     found = lines((_movement(entry, amount, hold) for entry, amount, hold in rows), rates.cards(session))
@@ -57,20 +59,33 @@ def as_csv(statement: Statement) -> str:
 
 def entries_csv(session: Session, *, slug: str, first: date, last: date) -> str:
     """Return the account's single entries of these days. Raises UnknownAccount, BadDate."""
-    account, since, until = _span(session, slug, first, last)
+    account, since, until = span(session, slug, first, last)
     rows = ledger.between(session, account.allocation.id, since=since, until=until)
     head = ["at", "kind", "credits", "reason", "by", "size", "server", "rate card"]
-    return _csv([head, *(_entry_row(entry, amount, hold) for entry, amount, hold in rows)])
+    names = _signed(session, [entry.actor for entry, _, _ in rows])
+    return _csv([head, *(_entry_row(entry, amount, hold, names) for entry, amount, hold in rows)])
 
 
-def _entry_row(entry: Entry, amount: int, hold: Hold | None) -> list[str]:
+def _signed(session: Session, actors: Iterable[str]) -> dict[str, str]:
+    """Return the names that the signatures of people stand for now."""
+    ids = {actor: UUID(actor.removeprefix(PERSON)) for actor in actors if actor.startswith(PERSON)}
+    names = people.hub_names(session, ids.values())
+    return {actor: names.get(person_id, actor) for actor, person_id in ids.items()}
+
+
+def _entry_row(entry: Entry, amount: int, hold: Hold | None, names: Mapping[str, str]) -> list[str]:
     size, server = (hold.size, hold.server_name) if hold else ("", "")
     card = "" if entry.rate_card_version is None else str(entry.rate_card_version)
-    words = [safe_cell(entry.reason), safe_cell(entry.actor), safe_cell(size), safe_cell(server)]
+    words = [
+        safe_cell(entry.reason),
+        safe_cell(names.get(entry.actor, entry.actor)),
+        safe_cell(size),
+        safe_cell(server),
+    ]
     return [entry.at.isoformat(timespec="seconds"), entry.kind.value, exact(amount), *words, card]
 
 
-def _span(session: Session, slug: str, first: date, last: date) -> tuple[Account, datetime, datetime]:
+def span(session: Session, slug: str, first: date, last: date) -> tuple[Account, datetime, datetime]:
     if last > LAST_DAY or not timedelta(0) <= last - first <= timedelta(days=LONGEST_DAYS):
         raise BadDate(date=last.isoformat(), must_be="on or after the first day and within ten years of it")
     account = accounts.by_slug(session, slug)

@@ -8,11 +8,13 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import BadReason, UnknownServer
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called, themselves
 from nexus_allocator.store import holds
-from nexus_allocator.store.session import Database, announce
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
 
 LONGEST = 64
@@ -41,7 +43,8 @@ def record_intent(
     if not 0 < len(reason) <= LONGEST or not 0 < len(actor) <= LONGEST:
         raise BadReason(min=1, max=LONGEST)
     holds.add_intent(session, hold.id, reason=reason, actor=actor, note=note, now=now)
-    announce(session, "stop_intended", hold_id=hold.id, reason=reason)
+    record(session, Act.STOP_INTENDED, hold.id, by=actor, person_id=hold.person_id, reason=note,
+           after={"why": reason}, now=now)  # fmt: skip
     return ToStop(hub_name, server_name)
 
 
@@ -110,8 +113,9 @@ def keep_alive(
     """Keep the culler off an idle server until then, at most until its planned end; return until when."""
     themselves(session, hub_name, Action.SERVER_KEEP)
     hold = running(session, hub_name=hub_name, server_name=server_name)
-    hold.keep_alive_until = min(max(until, now), hold.until)
-    announce(session, "kept_alive", hold_id=hold.id)
+    before, hold.keep_alive_until = hold.keep_alive_until, min(max(until, now), hold.until)
+    record(session, Act.KEPT_ALIVE, hold.id, by=hold.person_id, before={"until": before},
+           after={"until": hold.keep_alive_until}, now=now)  # fmt: skip
     return hold.keep_alive_until
 
 

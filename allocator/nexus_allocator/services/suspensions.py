@@ -1,19 +1,30 @@
 """Suspension, at once: sign-in and launches are refused with the reason, servers stop, files are kept."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import NotAllowed
+from nexus_allocator.domain.mailing import LetterKind
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
+from nexus_allocator.domain.webhooks import EventKind
+from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called
 from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, people, web_sessions
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Person
+
+EVENTS = {
+    LetterKind.SUSPENDED: EventKind.PERSON_SUSPENDED,
+    LetterKind.REINSTATED: EventKind.PERSON_REINSTATED,
+}
 
 
 def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: datetime) -> list[ToStop]:
@@ -23,13 +34,16 @@ def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: da
     """
     text = require_reason(reason)
     person = _locked(session, hub_name)
+    if person.suspended_at is None or person.suspension_reason != text:
+        _write(session, person, LetterKind.SUSPENDED, facts={"reason": text}, now=now)
     person.suspended_at, person.suspension_reason = person.suspended_at or now, text
     web_sessions.remove_of(session, person.id)
     servers = []
     for hold in holds.open_of_person(session, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.SUSPENDED, actor=actor[:64], note=text, now=now)
         servers.append(ToStop(person.hub_name, hold.server_name))
-    announce(session, "person_suspended", person_id=person.id, actor=actor, servers=len(servers))
+    record(session, Act.PERSON_SUSPENDED, person.id, by=actor, reason=text, after={"servers": len(servers)},
+           now=now)  # fmt: skip
     return servers
 
 
@@ -43,17 +57,30 @@ def suspend_as_administrator(
     return suspend(session, hub_name=hub_name, reason=reason, actor=actor.hub_name, now=now)
 
 
-def reinstate(session: Session, *, hub_name: str, actor: str) -> None:
+def reinstate(session: Session, *, hub_name: str, actor: str, now: datetime) -> None:
     """Let the person sign in and launch again. Raises UnknownPerson."""
     person = _locked(session, hub_name)
+    if person.suspended_at is not None:
+        _write(session, person, LetterKind.REINSTATED, facts={}, now=now)
+    since = person.suspended_at
     person.suspended_at, person.suspension_reason = None, None
-    announce(session, "person_reinstated", person_id=person.id, actor=actor)
+    record(session, Act.PERSON_REINSTATED, person.id, by=actor, before={"suspended_at": since}, now=now)
 
 
-def reinstate_as_administrator(session: Session, *, administrator_id: UUID, hub_name: str) -> None:
+def reinstate_as_administrator(
+    session: Session, *, administrator_id: UUID, hub_name: str, now: datetime
+) -> None:
     """As `reinstate`. Raises NotAllowed."""
     actor = overseer(session, administrator_id, Action.PERSON_REINSTATE)
-    reinstate(session, hub_name=hub_name, actor=actor.hub_name)
+    reinstate(session, hub_name=hub_name, actor=actor.hub_name, now=now)
+
+
+def _write(
+    session: Session, person: Person, letter: LetterKind, *, facts: Mapping[str, object], now: datetime
+) -> None:
+    key = f"{letter}/{person.id}/{now.isoformat()}"
+    emit(session, EVENTS[letter], key=key, facts={"person": str(person.id)}, now=now)
+    outbox.mail(session, person.id, letter, key=key, facts=facts, now=now)
 
 
 def _locked(session: Session, hub_name: str) -> Person:

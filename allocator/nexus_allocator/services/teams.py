@@ -7,12 +7,13 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import BadName, NameTaken, UnknownTeam
 from nexus_allocator.domain.names import RESERVED, hub_name_from, numbered, require_name
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import NEXUS, OPERATOR, Act
 from nexus_allocator.domain.states import AccountKind, Role, TeamMoveKind, TierSlug
 from nexus_allocator.services import allocations
+from nexus_allocator.services.records import By, record, signature
 from nexus_allocator.services.rights import lock_team, person_called
 from nexus_allocator.store import accounts, people
 from nexus_allocator.store import teams as team_rows
-from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Membership, Person, Team
 
 LABEL_LENGTH = 80
@@ -33,10 +34,19 @@ def found(
 
     The name for paths and addresses is made from the label. Raises BadName.
     """
-    slug = free_slug(session, label)
-    team, account = _made(session, policy, slug, label, tier=tier, actor=actor, with_grant=False, now=now)
-    seat(session, team, lead, Role.LEAD, now=now)
+    account = found_without_lead(session, policy=policy, label=label, tier=tier, actor=actor, now=now)
+    team = team_rows.by_account(session, account.id)
+    assert team is not None  # noqa: S101 - just made
+    seat(session, team, lead, Role.LEAD, by=NEXUS, now=now)
     return account
+
+
+def found_without_lead(
+    session: Session, *, policy: Policy, label: str, tier: TierSlug, actor: str, now: datetime
+) -> Account:
+    """Make a team that nobody leads and return its account, to which nothing is granted. Raises BadName."""
+    slug = free_slug(session, label)
+    return _made(session, policy, slug, label, tier=tier, actor=actor, with_grant=False, now=now)[1]
 
 
 def free_slug(session: Session, label: str) -> str:
@@ -78,8 +88,10 @@ def _made(
         session, policy=policy, slug=slug, label=team.label, kind=AccountKind.TEAM, owner_id=team.id,
         tier=tier, actor=actor, now=now, with_grant=with_grant,
     )  # fmt: skip
-    team_rows.add_move(session, team.id, TeamMoveKind.MADE, actor_id=None, facts={"by": actor}, at=now)
-    announce(session, "team_created", team_id=team.id, gid=gid)
+    team_rows.add_move(
+        session, team.id, TeamMoveKind.MADE, actor_id=None, facts={"by": signature(session, actor)}, at=now
+    )
+    record(session, Act.TEAM_CREATED, team.id, by=actor, after={"gid": gid, "tier": tier}, now=now)
     return team, account
 
 
@@ -92,14 +104,15 @@ def add_member(session: Session, *, team: str, hub_name: str, role: Role, now: d
     if found_team is None:
         raise UnknownTeam(team=team[:40])
     lock_team(session, found_team.id)
-    seat(session, found_team, person_called(session, hub_name), role, now=now)
+    seat(session, found_team, person_called(session, hub_name), role, by=OPERATOR, now=now)
 
 
-def seat(session: Session, team: Team, person: Person, role: Role, *, now: datetime) -> None:
+def seat(session: Session, team: Team, person: Person, role: Role, *, by: By, now: datetime) -> None:
     """Give a person a seat or another role. The one lead before a new one becomes a manager."""
     if role is Role.LEAD:
-        _step_back(session, team, but=person)
+        _step_back(session, team, but=person, by=by, now=now)
     member = team_rows.membership(session, team.id, person.id)
+    before = member.role if member else None
     if member is None:
         session.add(Membership(team_id=team.id, person_id=person.id, role=role, joined_at=now))
         kind = TeamMoveKind.JOINED
@@ -109,12 +122,15 @@ def seat(session: Session, team: Team, person: Person, role: Role, *, now: datet
     team_rows.add_move(
         session, team.id, kind, actor_id=None, subject_id=person.id, facts={"role": role.value}, at=now
     )
-    announce(session, "member_joined", team_id=team.id, person_id=person.id, role=role)
+    record(session, Act.MEMBER_SEATED, team.id, by=by, person_id=person.id, before={"role": before},
+           after={"role": role}, now=now)  # fmt: skip
 
 
-def _step_back(session: Session, team: Team, *, but: Person) -> None:
+def _step_back(session: Session, team: Team, *, but: Person, by: By, now: datetime) -> None:
     lead = team_rows.lead_of(session, team.id)
     if lead is not None and lead.person_id != but.id:
         lead.role = Role.MANAGER
+        record(session, Act.ROLE_CHANGED, team.id, by=by, person_id=lead.person_id,
+               before={"role": Role.LEAD}, after={"role": Role.MANAGER}, now=now)  # fmt: skip
         # Before the other row turns: the database has one lead a team.
         session.flush()

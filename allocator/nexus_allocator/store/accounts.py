@@ -30,6 +30,11 @@ def by_id(session: Session, account_id: UUID) -> Account:
     return session.scalars(_with_allocation().where(Account.id == account_id)).one()
 
 
+def of_allocation(session: Session, allocation_id: UUID) -> Account:
+    found = select(Account).join(Allocation, Allocation.account_id == Account.id)
+    return session.scalars(found.where(Allocation.id == allocation_id)).one()
+
+
 def chargeable_by(session: Session, person_id: UUID) -> Sequence[Account]:
     """Return the accounts a person may charge: the own one first, then the teams', by name."""
     teams = select(Membership.team_id).where(Membership.person_id == person_id)

@@ -1,6 +1,6 @@
 """People, their names and numbers, agreements and homes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -14,8 +14,21 @@ def by_identity(session: Session, issuer: str, subject: str) -> Person | None:
     return session.scalar(select(Person).where(Person.issuer == issuer, Person.subject == subject))
 
 
+def by_identity_now(session: Session, issuer: str, subject: str) -> Person | None:
+    """Return whom an identity signs in as: who it was merged into, else its own person."""
+    found = by_identity(session, issuer, subject)
+    if found is None or found.merged_into_id is None:
+        return found
+    return session.get_one(Person, found.merged_into_id)
+
+
 def by_hub_name(session: Session, hub_name: str) -> Person | None:
     return session.scalar(select(Person).where(Person.hub_name == hub_name))
+
+
+def hub_names(session: Session, person_ids: Collection[UUID]) -> dict[UUID, str]:
+    rows = session.execute(select(Person.id, Person.hub_name).where(Person.id.in_(set(person_ids))))
+    return {row[0]: row[1] for row in rows}
 
 
 def by_id(session: Session, person_id: UUID) -> Person | None:
@@ -74,6 +87,20 @@ def acceptances(session: Session, person_id: UUID) -> Sequence[Acceptance]:
     """Return the versions a person accepted, the latest first."""
     found = select(Acceptance).where(Acceptance.person_id == person_id)
     return session.scalars(found.order_by(Acceptance.accepted_at.desc())).all()
+
+
+def bound_before(session: Session, version: str) -> Sequence[UUID]:
+    """Return who accepted an agreement, but not this version; who is suspended accepts nothing now."""
+    accepted = select(Acceptance.person_id).where(Acceptance.version == version)
+    found = select(Acceptance.person_id).distinct().join(Person, Person.id == Acceptance.person_id)
+    rows = found.where(Person.suspended_at.is_(None), Acceptance.person_id.not_in(accepted))
+    return session.scalars(rows.order_by(Acceptance.person_id)).all()
+
+
+def administrators(session: Session) -> Sequence[UUID]:
+    """Return the administrators in good standing."""
+    found = select(Person.id).where(Person.is_administrator.is_(True), Person.suspended_at.is_(None))
+    return session.scalars(found.order_by(Person.id)).all()
 
 
 def agreement_text(session: Session, version: str) -> AgreementText | None:

@@ -95,7 +95,8 @@ def announced_stops(session: Session, hold_ids: Sequence[UUID], *, since: dateti
 
 def search_people(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Person]]:
     """Return how many people match and one page of them, by hub name."""
-    query = select(Person).where(_contains(text, Person.display_name, Person.hub_name, Person.email))
+    query = select(Person).where(containing(text, Person.display_name, Person.hub_name, Person.email))
+    query = query.where(Person.merged_into_id.is_(None))
     total = session.scalars(select(func.count()).select_from(query.subquery())).one()
     return total, session.scalars(query.order_by(Person.hub_name).limit(limit).offset(offset)).all()
 
@@ -114,7 +115,7 @@ def accepted_by(session: Session, person_ids: Sequence[UUID], version: str) -> s
 def search_accounts(session: Session, text: str, *, limit: int, offset: int) -> tuple[int, Sequence[Account]]:
     """Return how many accounts match by name or owner and one page of them, by slug."""
     owned = select(Account).outerjoin(Person, Person.id == Account.person_id)
-    query = owned.where(_contains(text, Account.slug, Account.label, Person.display_name))
+    query = owned.where(containing(text, Account.slug, Account.label, Person.display_name))
     total = session.scalars(select(func.count()).select_from(query.subquery())).one()
     shown = query.options(joinedload(Account.allocation)).order_by(Account.slug)
     return total, session.scalars(shown.limit(limit).offset(offset)).all()
@@ -145,5 +146,5 @@ def _ran() -> Any:
     return or_(Hold.state.in_(LIVE), Hold.process_started_at.is_not(None))
 
 
-def _contains(text: str, *columns: Any) -> Any:
+def containing(text: str, *columns: Any) -> Any:
     return or_(*(column.icontains(text, autoescape=True) for column in columns))

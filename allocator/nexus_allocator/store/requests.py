@@ -29,6 +29,14 @@ def living_of_account(session: Session, account_id: UUID) -> Sequence[TierReques
     return session.scalars(found.order_by(TierRequest.decided_at.desc())).all()
 
 
+def by_id(session: Session, request_id: UUID) -> TierRequest | None:
+    return session.scalar(_with_owners().where(TierRequest.id == request_id))
+
+
+def every_of_account(session: Session, account_id: UUID) -> Sequence[TierRequest]:
+    return session.scalars(select(TierRequest).where(TierRequest.account_id == account_id)).all()
+
+
 def lock(session: Session, request_id: UUID) -> TierRequest | None:
     """Return the request with its account's allocation locked first: the order every transaction locks in."""
     allocation = select(Allocation.id).join(TierRequest, TierRequest.account_id == Allocation.account_id)
@@ -66,13 +74,14 @@ def add_move(
     actor_id: UUID | None,
     reason: str | None,
     at: datetime,
-) -> None:
-    """Keep that the request has come from ``before`` to its state."""
+) -> int:
+    """Keep that the request has come from ``before`` to its state; return the move's number."""
     made = select(func.count()).select_from(RequestMove).where(RequestMove.request_id == request.id)
+    number = session.scalars(made).one() + 1
     session.add(
         RequestMove(
             request_id=request.id,
-            number=session.scalars(made).one() + 1,
+            number=number,
             before=before,
             after=request.state,
             actor_id=actor_id,
@@ -81,6 +90,7 @@ def add_move(
         )
     )
     session.flush()
+    return number
 
 
 def moves_of(

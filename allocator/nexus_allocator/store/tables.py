@@ -62,6 +62,14 @@ class Person(Base):
     suspension_reason: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     signed_in_at: Mapped[datetime | None]
+    home_name: Mapped[str | None] = mapped_column(Text)
+    erased_at: Mapped[datetime | None]
+    merged_into_id: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+
+    @property
+    def home_folder(self) -> str:
+        """The name of the home, which keeps its first name when the person is called otherwise."""
+        return self.home_name or self.hub_name
 
 
 class Acceptance(Base):
@@ -226,7 +234,7 @@ class Allocation(Base):
     """An account's right to resources between two dates. Locking this row serialises what spends it.
 
     ``told_days`` is the nearest notice given of its end, 0 that of the end itself; ``closed_at`` is when the
-    rest lapsed and nothing took its place.
+    rest lapsed and nothing took its place; ``sizes`` are those it may start, None all of its tier's.
     """
 
     __tablename__ = "allocation"
@@ -239,6 +247,7 @@ class Allocation(Base):
     policy_version: Mapped[int]
     told_days: Mapped[int | None]
     closed_at: Mapped[datetime | None]
+    sizes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     account: Mapped[Account] = relationship(back_populates="allocation", lazy="raise_on_sql")
 
 

@@ -22,15 +22,20 @@ from nexus_allocator.web.routes import (
     administration,
     agreement,
     care,
+    events,
+    identities,
+    mail,
     offers,
     panel,
     panel_decisions,
     panel_rounds,
     pool,
+    records,
     requests,
     servers,
     sign_in,
     teams,
+    webhooks,
 )
 from nexus_allocator.web.security import SecurityHeaders
 from nexus_allocator.web.sessions import allowed
@@ -48,10 +53,25 @@ def portal_app(portal: Portal) -> ASGIApp:
     app.state.portal = portal
     app.state.templates = template_environment(portal)
     app.mount("/static", CachedFiles(directory=STATIC))
-    for module in (sign_in, accounts, servers, requests, administration, teams, pool, agreement, care):
+    for module in (
+        sign_in,
+        accounts,
+        servers,
+        requests,
+        administration,
+        teams,
+        pool,
+        agreement,
+        care,
+        records,
+        events,
+        identities,
+    ):
         app.include_router(module.router)
     for module in (offers, panel, panel_decisions, panel_rounds):
         app.include_router(module.router)
+    for router in (mail.router, mail.administration, webhooks.router):
+        app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
     # Around everything: the page that tells of a bug is made outside of an application's own middleware.

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.web.oauth import HubSignIn
 
 
@@ -30,6 +31,7 @@ class Portal:
     hub_public_url: str
     secure_cookies: bool
     clock: Callable[[], datetime]
+    vault: Vault
 
 
 @dataclass(frozen=True)

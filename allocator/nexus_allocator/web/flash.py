@@ -41,6 +41,11 @@ NOTICES: dict[str, Notice] = {
     "held": Notice("good", "New launches are held."),
     "let-through": Notice("good", "New launches go through."),
     "accepted": Notice("good", "You accepted the user agreement."),
+    "mail-chosen": Notice("good", "Your choices are kept."),
+    "retried": Notice("good", "It is tried again now."),
+    "webhook-on": Notice("good", "The endpoint is told of events again."),
+    "webhook-off": Notice("good", "The endpoint is told nothing for now."),
+    "webhook-removed": Notice("good", "The endpoint was removed."),
     "put-away": Notice("good", "Put away."),
     "reviewed": Notice("good", "Your review was kept. You can revise it until the request is decided."),
     "conflict-declared": Notice("good", "Your conflict of interest was kept; others review this request."),
@@ -54,6 +59,17 @@ NOTICES: dict[str, Notice] = {
     "placed": Notice("good", "The request is in the round, and its reviewers were told."),
     "offer-accepted": Notice("good", "Accepted and awarded: the next launch page offers the new sizes."),
     "offer-declined": Notice("good", "Declined: your request as you sent it is decided again."),
+    "identity-changed": Notice("good", "Changed. The person signs in again."),
+    "merged": Notice("good", "The two are one person now."),
+    "erased": Notice("good", "Erased: a pseudonym stands in the place of the person."),
+    "joined-event": Notice(
+        "good", "You are in. The event's credits can pay for your next server: choose it there."
+    ),
+    "event-made": Notice("good", "The event was made. Give its code to who may join."),
+    "event-ended": Notice(
+        "good",
+        "The event has ended; what was not used went back. Running servers go on to their planned end.",
+    ),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

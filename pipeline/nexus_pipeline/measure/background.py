@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from photutils.background import Background2D, BackgroundBase, MeanBackground, MedianBackground
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, correlate, median_filter, spline_filter
 
+from nexus_pipeline.bands import over_rows, share_out
 from nexus_pipeline.errors import InputError
+from nexus_pipeline.measure.background_kernels import level_boxes, surface
 
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -35,8 +36,8 @@ def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.b
     if sources is not None:
         mask = unusable | binary_dilation(sources, iterations=_SOURCE_MARGIN)
         if _sky_share(mask, box) >= _MIN_SKY_SHARE:
-            return _in_boxes(image, mask, box, MeanBackground())
-    return _in_boxes(image, unusable, box, MedianBackground())
+            return _in_boxes(image, mask, box, mean=True)
+    return _in_boxes(image, unusable, box, mean=False)
 
 
 def _sky_share(mask: NDArray[np.bool_], box: int) -> float:
@@ -47,18 +48,45 @@ def _sky_share(mask: NDArray[np.bool_], box: int) -> float:
     return 1 - float(np.min(masked))
 
 
-def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, estimator: BackgroundBase) -> Plane:
-    # Mostly-masked boxes are filled from their neighbours; where all are, the emptiest count.
-    share = 0.99 * min(1 - _MOSTLY_MASKED, _sky_share(mask, box))
-    found = Background2D(
-        np.where(mask, 0, image),
-        box_size=box,
-        mask=mask,
-        filter_size=3,
-        bkg_estimator=estimator,
-        exclude_percentile=100 * (1 - share),
+def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, *, mean: bool) -> Plane:
+    """Return the spline through the boxes' levels, smoothed by the median of nine.
+
+    Boxes that hardly show any sky are filled from their neighbours; where all are, the emptiest count.
+    """
+    ny, nx = (max(1, round(size / box)) for size in image.shape)
+    rows, columns = (
+        np.linspace(0, size, n + 1).astype(np.int64) for size, n in zip(image.shape, (ny, nx), strict=True)
     )
-    return np.asarray(found.background, dtype=np.float32)
+    level, share = np.empty((ny, nx)), np.empty((ny, nx))
+    share_out(lambda j: level_boxes(image, mask, rows, columns, mean, j, j + 1, level, share), range(ny))
+    least = 0.99 * min(1 - _MOSTLY_MASKED, float(share.max()))
+    smooth = median_filter(_filled(np.where(share >= least, level, np.nan)), size=3, mode="nearest")
+    padded = np.pad(spline_filter(smooth, mode="reflect"), 2, mode="symmetric")
+    out = np.empty(image.shape, np.float32)
+    weights = (*_cubic(ny, image.shape[0]), *_cubic(nx, image.shape[1]))
+    over_rows(lambda first, last: surface(padded, *weights, first, last, out), image.shape[0])
+    return out
+
+
+def _cubic(n_boxes: int, size: int) -> tuple[NDArray[np.int64], Floats]:
+    """Return for each of ``size`` pixels the first of its four boxes (two padded) and their weights."""
+    at = (np.arange(size) + 0.5) * n_boxes / size - 0.5
+    first = np.floor(at)
+    t = at - first
+    weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3]
+    return first.astype(np.int64) + 1, np.ascontiguousarray(np.stack(weights, axis=1) / 6)
+
+
+def _filled(level: Floats) -> Floats:
+    """Return ``level`` with each NaN replaced by its neighbours’ mean, from the edges of a gap inwards."""
+    level = np.where(np.isfinite(level).any(), level, 0.0)
+    while not np.isfinite(level).all():
+        known = np.isfinite(level)
+        about = np.ones((3, 3))
+        n = correlate(known.astype(np.float64), about, mode="constant")
+        total = correlate(np.where(known, level, 0), about, mode="constant")
+        level = np.where(known | (n == 0), level, total / np.maximum(n, 1))
+    return level
 
 
 def noise_curve(image: Plane, variance: Plane, unusable: NDArray[np.bool_]) -> tuple[Floats, Floats]:

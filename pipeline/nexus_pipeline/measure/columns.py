@@ -6,6 +6,7 @@ Takes what was measured, in nJy and pixels; leaves one astropy table.
 from dataclasses import dataclass
 from typing import Any, Final
 
+import astropy.units as u
 import numpy as np
 from astropy.table import Column, Table
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ Columns = dict[str, NDArray[Any]]
 RADII_ARCSEC: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 RING_ARCSEC: Final = (2.4, 2.8)
 """The mission's apertures and background ring (romancal 1.1)."""
+_NO_UNIT: Final = u.Unit("none", parse_strict="silent")
+"""The mission's word for no unit; astropy would look for likely words anew for each column."""
 EXTENDED_OVER_STAR: Final = 1.1
 """A source is extended if its light within 0.4″ over that within 0.2″ exceeds a star's by this factor."""
 
@@ -93,7 +96,9 @@ def _typed(columns: Columns) -> Table:
     for name, values in columns.items():
         rule = model.get_column_definition(name)
         result[name] = Column(
-            np.asarray(values).astype(rule["datatype"]), unit=rule["unit"], description=rule["description"]
+            np.asarray(values).astype(rule["datatype"]),
+            unit=_NO_UNIT if rule["unit"] == "none" else rule["unit"],
+            description=rule["description"],
         )
     return result
 

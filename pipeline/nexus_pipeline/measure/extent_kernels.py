@@ -30,20 +30,15 @@ _SETTLED_PIXELS: Final = 2e-4
 
 @compiled
 def _stand_in(
-    unusable: NDArray[np.bool_],
-    labels: NDArray[np.int32],
-    label: int,
-    j: int,
-    i: int,
-    across_j: int,
-    across_i: int,
+    unusable: NDArray[np.bool_], labels: NDArray[np.int32], label: int, j: int, i: int, y: float, x: float
 ) -> tuple[int, int]:
-    """Return the pixel that tells the light at (j, i), row -1 if there is none."""
+    """Return the pixel that tells the light at (j, i) of a source at (x, y), row -1 if there is none."""
     if not unusable[j, i] and (labels[j, i] == 0 or labels[j, i] == label):
         return j, i
+    across_j, across_i = floor(2 * y - j + 0.5), floor(2 * x - i + 0.5)
     if 0 <= across_j < labels.shape[0] and 0 <= across_i < labels.shape[1]:
         other = labels[across_j, across_i]
-        if not unusable[across_j, across_i] and (other == 0 or other == label):  # noqa: PLR1714 - numba
+        if not unusable[across_j, across_i] and (other == 0 or other == label):  # noqa: PLR1714 - compiled
             return across_j, across_i
     return -1, -1
 
@@ -93,9 +88,7 @@ def _first_moment(
             dx, dy = i - x, j - y
             r = sqrt(max(shape[0] * dx * dx + shape[1] * dx * dy + shape[2] * dy * dy, 0.0))
             if r <= _WHOLE:
-                jj, ii = _stand_in(
-                    unusable, labels, label, j, i, floor(2 * y - j + 0.5), floor(2 * x - i + 0.5)
-                )
+                jj, ii = _stand_in(unusable, labels, label, j, i, y, x)
                 if jj >= 0:
                     total += image[jj, ii]
                     moment += r * image[jj, ii]
@@ -127,9 +120,7 @@ def _in_ellipse(
             step = max(0.5 * (abs(along) + abs(across)) / r, 1e-12)
             share = min(max((size - r) / step + 0.5, 0.0), 1.0)
             if share > 0.0:
-                jj, ii = _stand_in(
-                    unusable, labels, label, j, i, floor(2 * y - j + 0.5), floor(2 * x - i + 0.5)
-                )
+                jj, ii = _stand_in(unusable, labels, label, j, i, y, x)
                 if jj >= 0:
                     flux += share * image[jj, ii]
                     var += share * share * variance[jj, ii]
@@ -154,7 +145,7 @@ def _half_light(
     growth = np.zeros(n + 2)
     for j in range(max(floor(y - reach), 0), min(ceil(y + reach) + 1, ny)):
         for i in range(max(floor(x - reach), 0), min(ceil(x + reach) + 1, nx)):
-            jj, ii = _stand_in(unusable, labels, label, j, i, floor(2 * y - j + 0.5), floor(2 * x - i + 0.5))
+            jj, ii = _stand_in(unusable, labels, label, j, i, y, x)
             if jj >= 0:
                 _spread(growth, sqrt((i - x) ** 2 + (j - y) ** 2), float(image[jj, ii]))
     inside = 0.0
@@ -232,9 +223,7 @@ def _moment(
             dx, dy = i - x, j - y
             away = (dx * dx + dy * dy) / (width * width)
             if away < _WINDOW_REACH * _WINDOW_REACH:
-                jj, ii = _stand_in(
-                    unusable, labels, label, j, i, floor(2 * y - j + 0.5), floor(2 * x - i + 0.5)
-                )
+                jj, ii = _stand_in(unusable, labels, label, j, i, y, x)
                 if jj >= 0:
                     w = exp(-0.5 * away)
                     total += w * image[jj, ii]

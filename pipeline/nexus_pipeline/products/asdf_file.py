@@ -25,6 +25,7 @@ KINDS: Final = {
     "Ramp": "an intermediate ramp",
     "ImageSourceCatalog": "an L4 catalogue",
     "SegmentationMap": "an L4 segmentation map",
+    "MosaicSegmentationMap": "an L4 segmentation map of a mosaic",
 }
 # What asdf, yaml, numpy and lz4 raise on bytes that are not what they seemed.
 _BROKEN: Final = (

@@ -14,9 +14,9 @@ from astropy.table import Table
 from roman_datamodels import datamodels
 
 from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
-from nexus_pipeline.products import store, tree
+from nexus_pipeline.products import l3, store, tree
 from nexus_pipeline.products.l2 import read_photometry, write_photometry
-from nexus_pipeline.products.model import Catalog
+from nexus_pipeline.products.model import Catalog, MosaicCatalog
 
 _PREFIX = "roman.meta."
 
@@ -31,11 +31,14 @@ def write_catalog(catalog: Catalog, url: str) -> None:
     if catalog.extra:
         meta[tree.OWN_KEY] = tree.merged(meta.get(tree.OWN_KEY, {}), catalog.extra)
     model._instance["meta"], model._instance["source_catalog"] = meta, catalog.table
+    _save(model, url)
 
+
+def _save(model: Any, url: str) -> None:
     def fill(handle: IO[bytes]) -> None:
         # roman_datamodels writes the name of the file it is given into the product.
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
+            path = Path(folder) / store.file_name(url)
             try:
                 model.to_parquet(path)
             except ValidationError as error:
@@ -48,8 +51,41 @@ def write_catalog(catalog: Catalog, url: str) -> None:
     store.save(url, fill)
 
 
+def write_mosaic_catalog(catalog: MosaicCatalog, url: str) -> None:
+    """Put ``catalog`` at ``url``; InvalidProductError if a column breaks the mission's schema."""
+    model = datamodels.MosaicSourceCatalogModel.create_fake_data()
+    skeleton = tree.plain(model._instance["meta"])
+    meta = l3.catalog_meta(skeleton, catalog, file_name=store.file_name(url), product_type="p_visit_cat")
+    model._instance["meta"], model._instance["source_catalog"] = meta, catalog.table
+    _save(model, url)
+
+
 def read_catalog(url: str) -> Catalog:
     """Return the catalogue at ``url``; UnreadableProductError or WrongProductError for another file."""
+    content, meta = _read(url)
+    return Catalog(
+        meta=tree.read_meta(meta, url=url),
+        table=_table(content),
+        photometry=read_photometry(meta),
+        extra=meta.get(tree.OWN_KEY, {}),
+    )
+
+
+def read_mosaic_catalog(url: str) -> MosaicCatalog:
+    """Return the catalogue of a mosaic at ``url``; refuses other files as ``read_catalog`` does."""
+    content, meta = _read(url)
+    if "coadd_info" not in meta:
+        raise WrongProductError(f"{url}: a catalogue, but not one of a mosaic", url=url)
+    return MosaicCatalog(l3.read_meta(meta), _table(content), meta["wcsinfo"])
+
+
+def is_of_mosaic(url: str) -> bool:
+    """Say whether the catalogue at ``url`` is one of a mosaic."""
+    return "coadd_info" in _read(url)[1]
+
+
+def _read(url: str) -> tuple[pyarrow.Table, dict[str, Any]]:
+    """Return the table and its metadata."""
     with store.open_for_reading(url) as handle:
         try:
             content = pyarrow.parquet.read_table(handle)
@@ -62,12 +98,7 @@ def read_catalog(url: str) -> Catalog:
     )
     if not meta:
         raise WrongProductError(f"{url}: a Parquet table, but not a catalogue of the Roman mission", url=url)
-    return Catalog(
-        meta=tree.read_meta(meta, url=url),
-        table=_table(content),
-        photometry=read_photometry(meta),
-        extra=meta.get(tree.OWN_KEY, {}),
-    )
+    return content, meta
 
 
 def _table(content: pyarrow.Table) -> Table:

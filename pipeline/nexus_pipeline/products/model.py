@@ -215,8 +215,10 @@ class Catalog:
 class CoaddMeta:
     """What a mosaic says of the exposures in it.
 
-    ``resample`` is rad's block of how they were brought together; ``exposure_id`` tells their visit: its
-    exposure number means nothing. ``own`` is ours alone.
+    ``resample`` is rad's block of how they were brought together; ``exposure_id`` tells what their visits
+    share, 0 where they differ: its exposure number means nothing. ``grouping`` is how the mission calls them
+    together, by default by their visit; ``association`` the file that named them; ``images`` the ``meta`` of
+    each (plain values). ``own`` is ours alone.
     """
 
     filter_name: str
@@ -226,6 +228,24 @@ class CoaddMeta:
     exposure_id: ExposureId = field(default_factory=ExposureId)
     resample: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
+    max_exposure_time_s: float | None = None
+    mean: datetime | None = None
+    grouping: str | None = None
+    release: str = "p"
+    association: str | None = None
+    images: tuple[Mapping[str, Any], ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class MosaicCatalog:
+    """An L4 product of a mosaic: as ``Catalog``; ``wcsinfo`` is the mosaic's."""
+
+    meta: CoaddMeta
+    table: Table
+    wcsinfo: Mapping[str, Any]
+    provenance: Provenance = Provenance()
+    segments: NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +253,7 @@ class Mosaic:
     """An L3 product: (ny, nx) planes of surface brightness in MJy/sr, variances in their squares.
 
     ``context`` (n, ny, nx) has a bit for each image that a pixel is made of; ``wcsinfo`` says the ``wcs`` in
-    numbers, as rad wants them.
+    numbers, as rad wants them. ``outliers`` (n, 3) are the image, y and x of the pixels that were rejected.
     """
 
     meta: CoaddMeta
@@ -245,3 +265,5 @@ class Mosaic:
     context: NDArray[np.uint32]
     wcs: Any
     wcsinfo: Mapping[str, Any]
+    var_flat: NDArray[np.float32] | None = None
+    outliers: NDArray[np.int16] | None = None

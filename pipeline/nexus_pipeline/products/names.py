@@ -10,6 +10,7 @@ SUFFIXES: Final = {"L1": "uncal", "L2": "cal", "L3": "coadd", "L4": "cat", "SEGM
 _PATTERN: Final = re.compile(
     r"r(\d{5})(\d{2})(\d{3})(\d{3})(\d{3})(\d{3})_(\d{4})_(wfi\d{2})_(f\d{3}|grism|prism)_([a-z]+)"
 )
+_MOSAIC: Final = re.compile(r"r\d{5}_([a-z0-9]+)_(v\d{14}|p\d{5}|full)_")
 _EXPOSURE: Final = re.compile(r"r\d{19}_\d{4}")
 
 
@@ -67,6 +68,12 @@ def mosaic_name(exposure_id: ExposureId, filter_name: str) -> str:
     """Return the file name of a prompt mosaic of a visit that is none of the skymap's skycells."""
     name = mosaic_stem(exposure_id.program, visit_grouping(exposure_id), filter_name)
     return f"{name}_{SUFFIXES['L3']}.asdf"
+
+
+def parse_mosaic_stem(stem: str) -> tuple[str, str] | None:
+    """Return the release and grouping in a mosaic's name; None if it is not one of the mission's."""
+    match = _MOSAIC.match(stem)
+    return (match[1], match[2]) if match else None
 
 
 def parse_file_name(name: str) -> tuple[ExposureId, str, str, str]:

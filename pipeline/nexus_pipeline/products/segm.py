@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from roman_datamodels import datamodels
 
-from nexus_pipeline.products import asdf_file, store, tree
+from nexus_pipeline.products import asdf_file, l3, store, tree
 from nexus_pipeline.products.l2 import write_photometry
-from nexus_pipeline.products.model import Catalog, ExposureMeta
+from nexus_pipeline.products.model import Catalog, ExposureMeta, MosaicCatalog
 
 _CLASS = "SegmentationMap"
 
@@ -22,6 +22,16 @@ def write_segments(catalog: Catalog, segments: NDArray[np.uint32], url: str) -> 
     )
     meta["product_type"], meta["photometry"] = "segm", write_photometry(catalog.photometry)
     node["meta"], node["data"] = meta, segments
+    asdf_file.write(url, {"roman": node})
+
+
+def write_mosaic_segments(catalog: MosaicCatalog, segments: NDArray[np.uint32], url: str) -> None:
+    """Put ``segments``, labels of a mosaic's ``catalog``, at ``url`` as the mission's product."""
+    node = datamodels.MosaicSegmentationMapModel.create_fake_data(shape=(8, 8))._instance
+    node["meta"] = l3.catalog_meta(
+        tree.plain(node["meta"]), catalog, file_name=store.file_name(url), product_type="p_visit_segm"
+    )
+    node["data"] = segments
     asdf_file.write(url, {"roman": node})
 
 

@@ -148,24 +148,26 @@ def _stamp(tree: MutableMapping[str, Any], provenance: Provenance) -> None:
     tree["ref_file"] = merged(tree["ref_file"], known)
     if provenance.context is not None:
         tree["ref_file"]["crds"] = {"version": SOFTWARE, "context": provenance.context}
-    tree[OWN_KEY] = merged(
-        tree.get(OWN_KEY, {}),
-        {
-            "references": dict(provenance.references),
-            "context": provenance.context,
-            "steps": [
-                {
-                    "name": step.name,
-                    "status": step.status,
-                    "seconds": round(step.seconds, 3),
-                    "peak_memory_bytes": step.peak_memory_bytes,
-                    "reason": step.reason,
-                    "parameters": dict(step.parameters),
-                }
-                for step in provenance.steps
-            ],
-        },
-    )
+    tree[OWN_KEY] = merged(tree.get(OWN_KEY, {}), history(provenance))
+
+
+def history(provenance: Provenance) -> dict[str, Any]:
+    """Return how a product was made as plain values, for what is ours in its metadata."""
+    return {
+        "references": dict(provenance.references),
+        "context": provenance.context,
+        "steps": [
+            {
+                "name": step.name,
+                "status": step.status,
+                "seconds": round(step.seconds, 3),
+                "peak_memory_bytes": step.peak_memory_bytes,
+                "reason": step.reason,
+                "parameters": dict(step.parameters),
+            }
+            for step in provenance.steps
+        ],
+    }
 
 
 def read_meta(tree: Mapping[str, Any], *, url: str) -> ExposureMeta:

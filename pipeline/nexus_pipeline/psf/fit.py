@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_pipeline.bands import over_rows, share_out
-from nexus_pipeline.psf.fit_kernels import WINDOW_RADIUS, fit_block, variances
+from nexus_pipeline.psf.fit_kernels import fit_block, variances, window_radius
 from nexus_pipeline.psf.grid import PsfGrid
 
 Floats = NDArray[np.float64]
 
 _COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
-_UNSEEN_SIGMA: Final = 0.01
+_UNSEEN_SIGMA: Final = 0.03
 _SOURCES: Final = 512
 """How many sources a thread fits before it takes the next lot."""
 
@@ -132,7 +132,7 @@ def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
         fit_block(
             image, task.background, task.extra_variance, task.usable, psf.phases, psf.xs, psf.ys,
-            WINDOW_RADIUS, noise.level, noise.variance, start[part], task.free, out,
+            window_radius(psf.oversample), noise.level, noise.variance, start[part], task.free, out,
         )  # fmt: skip
         return out
 

@@ -18,12 +18,17 @@ from nexus_pipeline.psf.kernels import LANES
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
-WINDOW_RADIUS: Final = 4
-"""Pixels about the source that are fitted: 81 of them, 90 % of the light."""
+_WINDOW_NODES: Final = 16
+"""Nodes of the ePSF about the source that are fitted: 81 of the detector's pixels, 90 % of the light."""
 MAX_STEPS: Final = 25
 MAX_SHIFT: Final = 1.5
 _NOTHING: Final = np.float32(1e30)
 """The variance of a pixel that does not count."""
+
+
+def window_radius(oversample: int) -> int:
+    """Return how many pixels on each side of a source's are fitted; a mosaic's finer ones are more."""
+    return min(_WINDOW_NODES // oversample, (LANES - 1) // 2)
 
 
 @compiled

@@ -139,13 +139,15 @@ def cut(phases: Plane, corners: NDArray[np.int64], weights: Floats, radius: int,
     left = phases.shape[3] // 2 - (radius + MARGIN)
     w0, w1 = np.float32(weights[0]), np.float32(weights[1])
     w2, w3 = np.float32(weights[2]), np.float32(weights[3])
+    right = left + block.shape[2]
     for j in range(block.shape[0]):
         for p in range(oversample):
-            a, b = phases[corners[0], top + j, p], phases[corners[1], top + j, p]
-            c, d = phases[corners[2], top + j, p], phases[corners[3], top + j, p]
+            # Slices, because an index that might be negative keeps a loop from being vectorised.
+            a, b = phases[corners[0], top + j, p, left:right], phases[corners[1], top + j, p, left:right]
+            c, d = phases[corners[2], top + j, p, left:right], phases[corners[3], top + j, p, left:right]
             line = block[j, p]
             for i in range(line.size):
-                line[i] = w0 * a[left + i] + w1 * b[left + i] + w2 * c[left + i] + w3 * d[left + i]
+                line[i] = w0 * a[i] + w1 * b[i] + w2 * c[i] + w3 * d[i]
 
 
 @compiled
@@ -200,14 +202,34 @@ def add_sources(
     most = 2 * int(np.max(radii)) + 1 if radii.size else 1
     oversample = phases.shape[2]
     nodes, line = np.empty((oversample, most + 2 * MARGIN), np.float32), np.empty(most, np.float32)
+    block = np.empty(((LANES + 2 * MARGIN) * oversample, oversample, LANES + 2 * MARGIN), np.float32)
+    value, dx, dy = (
+        np.empty((LANES, LANES), np.float32),
+        np.empty((LANES, LANES), np.float32),
+        np.empty((LANES, LANES), np.float32),
+    )
     for k in range(x.size):
         column, row, half = floor(x[k] + 0.5), floor(y[k] + 0.5), radii[k]
         corners_at(x[k], y[k], xs, ys, corners, weights)
+        size, fits = 2 * half + 1, 2 * half < LANES
+        if fits:
+            cut(phases, corners, weights, half, block[: (size + 2 * MARGIN) * oversample])
+            sample_window(block, x[k] - column, y[k] - row, value[:size], dx, dy)
         for j in range(max(-half, -row), min(half, image.shape[0] - 1 - row) + 1):
-            _row(phases, corners, weights, half, x[k] - column, y[k] - row, j, nodes, line)
-            to = image[row + j]
-            for i in range(max(-half, -column), min(half, image.shape[1] - 1 - column) + 1):
-                to[column + i] += np.float32(flux[k] * line[i + half])
+            if not fits:
+                _row(phases, corners, weights, half, x[k] - column, y[k] - row, j, nodes, line)
+            first, last = max(-half, -column), min(half, image.shape[1] - 1 - column) + 1
+            if last > first:
+                light = value[j + half] if fits else line
+                _add(
+                    image[row + j, column + first : column + last], light[first + half :], np.float32(flux[k])
+                )
+
+
+@compiled
+def _add(to: Plane, light: Plane, flux: np.float32) -> None:
+    for i in range(to.size):
+        to[i] += flux * light[i]
 
 
 @compiled
@@ -237,9 +259,10 @@ def _row(
             w = np.float32(wy[a] * weights[corner])
             if w != 0.0:
                 for p in range(oversample):
-                    taps, to = phases[corners[corner], r, p], nodes[p]
-                    for i in range(n + 2 * MARGIN):
-                        to[i] += w * taps[left + i]
+                    to = nodes[p, : n + 2 * MARGIN]
+                    taps = phases[corners[corner], r, p, left : left + to.size]
+                    for i in range(to.size):
+                        to[i] += w * taps[i]
     line[:n] = 0.0
     for b in range(4):
         node = column + b - 1

@@ -20,7 +20,4 @@ def forced(image: RateImage, store: ReferenceStore, *, x: Floats, y: Floats, thr
     """
     catalog.require_calibrated(image)
     psf, _ = psf_of(image.meta, store)
-    unusable = catalog.unusable_pixels(image)
-    sky = catalog.sky_behind(image, unusable, catalog.matched_filter(image, psf))
-    _, fits = catalog.fitted(image, sky, unusable, psf, x=x, y=y, free=False, threads=threads)
-    return catalog.in_njy(fits, catalog.nanojanskys(image))
+    return catalog.positions_fitted(image, psf, x=x, y=y, threads=threads)

@@ -16,7 +16,8 @@ from nexus_pipeline.recipes.mosaic_inputs import Inputs, Member
 from nexus_pipeline.runner import Settings, Step, peak_memory_bytes, resolved
 from nexus_pipeline.sky.pixel_map import PixelMap
 from nexus_pipeline.sky.sky_grid import SkyGrid
-from nexus_pipeline.steps import flux, outlier_detection, resample, skymatch
+from nexus_pipeline.steps import aperture_noise, flux, outlier_detection, resample, skymatch
+from nexus_pipeline.steps.aperture_noise import ApertureNoise
 from nexus_pipeline.steps.resample import Coadd, Drizzle, Sums
 
 __all__ = ["STEPS", "Coadded", "Member", "check", "coadd"]
@@ -44,7 +45,7 @@ class Coadded:
 
     ``names`` and ``metas`` are its images' in the order of the context's bits, ``levels`` (n, 3) what was
     taken off them (MJy/sr, and its slopes per pixel along x and y), ``rejected`` (m, 3) the image, y and x of
-    each outlier, ``maps`` where their pixels lie.
+    each outlier, ``maps`` where their pixels lie, ``noise`` what apertures collect of it.
     """
 
     grid: SkyGrid
@@ -55,6 +56,7 @@ class Coadded:
     maps: tuple[PixelMap, ...]
     levels: Floats
     rejected: NDArray[np.int16]
+    noise: ApertureNoise | None
     steps: tuple[StepRecord, ...]
 
 
@@ -91,7 +93,8 @@ def coadd(
     chosen, inputs = check(settings), Inputs(members, grid)
     left_out = _left_out(settings, len(members))
     compared = _compare(inputs, chosen, left_out)
-    drizzle, sums, rejected = resample.drizzle(**chosen["resample"]), Sums(grid, len(members)), []
+    drizzle, sums = resample.drizzle(**chosen["resample"]), Sums(grid, len(members))
+    rejected, typical = [], []
     for index in range(len(members)):
         piece = inputs.piece(index)
         if compared is not None and compared.median is not None:
@@ -108,8 +111,10 @@ def coadd(
         with inputs.timed("resample"):
             level = resample.LEVEL if compared is None else compared.levels[index]
             resample.add(sums, piece, drizzle, level=level)
+            typical.append(aperture_noise.typical(piece, drizzle))
     with inputs.timed("resample"):
         made = resample.finish(sums)
+        noise = aperture_noise.predicted(grid, made, inputs.maps, typical, drizzle)
     return Coadded(
         grid=grid,
         coadd=made,
@@ -119,6 +124,7 @@ def coadd(
         maps=inputs.maps,
         levels=np.zeros((len(members), 3)) if compared is None else compared.levels,
         rejected=np.concatenate(rejected) if rejected else np.empty((0, 3), np.int16),
+        noise=noise,
         steps=_records(inputs, chosen, left_out, on_step),
     )
 

@@ -26,6 +26,7 @@ from nexus_pipeline.instrument.wfi import (
 from nexus_pipeline.products import l3
 from nexus_pipeline.products.model import CoaddMeta, ExposureMeta, Mosaic
 from nexus_pipeline.psf.grid import PsfGrid
+from nexus_pipeline.psf.mosaic import mosaic_psf
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import ideal, scene
@@ -104,15 +105,6 @@ def simulate_mosaic(
     return _mosaic(made, meta, stack, camera.conversion_megajanskys), truth
 
 
-def mosaic_psf(psf: PsfGrid) -> PsfGrid:
-    """Return the ePSF of the middle of a detector, alike everywhere, as fractions of a mosaic's pixels."""
-    if psf.oversample % _FINER:
-        raise InputError(f"an ePSF sampled {psf.oversample} times a pixel has no nodes on a mosaic's pixels")
-    middle = psf.at(float(psf.xs.mean()), float(psf.ys.mean())) / _AREA_RATIO
-    nowhere = np.zeros(1)
-    return PsfGrid(middle[None].astype(np.float32), nowhere, nowhere, psf.oversample // _FINER, psf.includes)
-
-
 def _camera(meta: ExposureMeta, references: ReferenceStore, *, coloured: bool) -> _Camera:
     where: dict[str, Any] = {
         "detector": meta.detector,
@@ -124,8 +116,8 @@ def _camera(meta: ExposureMeta, references: ReferenceStore, *, coloured: bool) -
     psf = optical_psf(stored)
     colours = by_colour(stored, psf) if coloured else None
     if colours is not None:
-        types = tuple(mosaic_psf(each) for each in colours.types)
-        colours = replace(colours, plain=mosaic_psf(psf), types=types)
+        types = tuple(mosaic_psf(each, finer=_FINER) for each in colours.types)
+        colours = replace(colours, plain=mosaic_psf(psf, finer=_FINER), types=types)
     photom = references.load(kinds.PhotomReference, **where).table[meta.filter_name]
     planes = {
         "dark": references.load(kinds.DarkReference, **where).rate,
@@ -134,7 +126,7 @@ def _camera(meta: ExposureMeta, references: ReferenceStore, *, coloured: bool) -
     }
     typical = {name: np.asarray(np.nanmedian(plane), dtype=np.float32) for name, plane in planes.items()}
     noise = {**typical, "flat": np.ones((), dtype=np.float32)}
-    return _Camera(mosaic_psf(psf), colours, photom.conversion_megajanskys, noise)
+    return _Camera(mosaic_psf(psf, finer=_FINER), colours, photom.conversion_megajanskys, noise)
 
 
 def _scene(

@@ -99,12 +99,7 @@ def spread(
     reach_x, reach_y = abs(px) + abs(qx), abs(py) + abs(qy)
     left, low = floor(x - reach_x), floor(y - reach_y)
     wide, high = floor(x + reach_x) - left + 1, floor(y + reach_y) - low + 1
-    ax, ay, bx, by = px - qx, py - qy, px + qx, py + qy
-    x, y = x - left, y - low
-    edge(x - bx, y - by, x + ax, y + ay, window)
-    edge(x + ax, y + ay, x + bx, y + by, window)
-    edge(x + bx, y + by, x - ax, y - ay, window)
-    edge(x - ax, y - ay, x - bx, y - by, window)
+    draw(x - left, y - low, px, py, qx, qy, window)
     over_area = 1 / (4 * abs(px * qy - py * qx))
     for b in range(high):
         row, total = low + b, 0.0
@@ -118,6 +113,16 @@ def spread(
                     sums[row, column, k] += one * linear[k] + two * square[k]
                 context[row, column] |= mark
         window[b, wide] = 0.0
+
+
+@compiled
+def draw(x: float, y: float, px: float, py: float, qx: float, qy: float, window: Floats) -> None:
+    """Add the parallelogram about (x, y) with half sides p and q to ``window``, as differences along rows."""
+    ax, ay, bx, by = px - qx, py - qy, px + qx, py + qy
+    edge(x - bx, y - by, x + ax, y + ay, window)
+    edge(x + ax, y + ay, x + bx, y + by, window)
+    edge(x + bx, y + by, x - ax, y - ay, window)
+    edge(x - ax, y - ay, x - bx, y - by, window)
 
 
 @compiled

@@ -131,4 +131,6 @@ def finish(sums: Sums) -> Coadd:
         kernels.finish(sums.lanes[rows], *(each[rows] for each in (data, err, weight, rnoise, poisson, flat)))
 
     share_out(work, range(0, shape[0], BAND_ROWS))
-    return Coadd(data, err, weight, rnoise, poisson, flat, sums.context, sums.lanes[:, :, kernels.TIME])
+    return Coadd(
+        data, err, weight, rnoise, poisson, flat, sums.context, sums.lanes[:, :, kernels.TIME].copy()
+    )

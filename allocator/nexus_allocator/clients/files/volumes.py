@@ -1,6 +1,8 @@
 """What every volume driver does, and how a place's folder is made and found on a mounted volume."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +11,8 @@ from nexus_allocator.domain.errors import PlaceBusy, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Holds, Owner, Place, PlaceKind, Usage
 
 PRIVATE = 0o700
+# Enough for the folders of a quarantine of millions of files.
+ROOM_BYTES = 64 << 20
 SNAPSHOTS = ".nexus-snapshots"
 
 
@@ -74,6 +78,23 @@ def hand_over(folder: Path, owner: Owner) -> None:
     if os.geteuid() == 0:
         os.chown(folder, owner.uid, owner.gid)
     folder.chmod(owner.mode)
+
+
+@contextmanager
+def with_room(volume: Volume, place: Place) -> Iterator[None]:
+    """Raise the limit a little while the place's files are moved: a full one refuses even a folder.
+
+    Who stops in between leaves it raised by that much, until the quota is set again.
+    """
+    limit = volume.usage(place).limit_bytes
+    if limit is None:
+        yield
+        return
+    volume.set_quota(place, limit + ROOM_BYTES)
+    try:
+        yield
+    finally:
+        volume.set_quota(place, limit)
 
 
 def quarantined_bytes(folder: Path) -> int:

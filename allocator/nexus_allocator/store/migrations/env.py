@@ -2,7 +2,16 @@
 
 from alembic import context
 
-from nexus_allocator.store import panel_tables, tables  # noqa: F401 - the tables register themselves with Base
+from nexus_allocator.store import (  # noqa: F401 - they register themselves
+    api_tables,
+    care_tables,
+    event_tables,
+    outbox_tables,
+    panel_tables,
+    record_tables,
+    tables,
+    webhook_tables,
+)
 from nexus_allocator.store.base import Base
 
 context.configure(

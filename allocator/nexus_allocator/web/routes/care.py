@@ -53,7 +53,9 @@ def suspend(
 @does(Action.PERSON_REINSTATE)
 def reinstate(hub_name: str, portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
-        suspensions.reinstate_as_administrator(session, administrator_id=visitor.person_id, hub_name=hub_name)
+        suspensions.reinstate_as_administrator(
+            session, administrator_id=visitor.person_id, hub_name=hub_name, now=portal.clock()
+        )
     return redirect(portal, f"admin/people/{hub_name}", "reinstated")
 
 
@@ -93,7 +95,7 @@ def hold_launches(
 @does(Action.LAUNCHES_HOLD)
 def lift(portal: PortalHere, visitor: Administrator) -> Response:
     with portal.session_scope() as session:
-        maintenance.lift_as_administrator(session, administrator_id=visitor.person_id)
+        maintenance.lift_as_administrator(session, administrator_id=visitor.person_id, now=portal.clock())
     return redirect(portal, "admin/maintenance", "let-through")
 
 

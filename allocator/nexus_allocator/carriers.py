@@ -1,0 +1,36 @@
+"""What the settings say about sending: the deliverer's carriers, for the service and for the command line."""
+
+from collections.abc import Mapping
+
+from nexus_allocator.clients.mail import MailServer, Post, Site
+from nexus_allocator.clients.webhooks import Caller
+from nexus_allocator.config import Settings
+from nexus_allocator.domain.outbox import Channel
+from nexus_allocator.services.delivery import Carrier
+from nexus_allocator.services.letters import MailCarrier
+from nexus_allocator.services.webhook_calls import WebhookCarrier
+from nexus_allocator.services.webhooks import Vault
+
+
+def carriers_of(settings: Settings) -> Mapping[Channel, Carrier]:
+    """Return how each channel's rows are sent."""
+    vault = vault_of(settings)
+    return {
+        Channel.MAIL: _mail(settings),
+        Channel.WEBHOOK: WebhookCarrier(Caller(vault.reach), vault),
+    }
+
+
+def vault_of(settings: Settings) -> Vault:
+    return Vault(settings.sealing_key, settings.webhook_reach)
+
+
+def _mail(settings: Settings) -> MailCarrier:
+    if settings.mail_host is None or settings.mail_from is None:
+        return MailCarrier(None, None)
+    password = settings.mail_password
+    server = MailServer(
+        settings.mail_host, settings.mail_port, settings.mail_security, settings.mail_user,
+        password.get_secret_value() if password else None,
+    )  # fmt: skip
+    return MailCarrier(Post(server), Site(settings.mail_from, settings.portal_url))

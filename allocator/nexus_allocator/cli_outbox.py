@@ -1,0 +1,112 @@
+"""`nexus-allocator deliver` sends what is due in the outbox, once; `webhook` keeps endpoints of events."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from sqlalchemy.orm import Session
+
+from nexus_allocator.carriers import carriers_of, vault_of
+from nexus_allocator.config import Settings, read_settings
+from nexus_allocator.domain.webhooks import EventKind
+from nexus_allocator.services import digests, webhook_reading, webhooks
+from nexus_allocator.services.delivery import deliver as deliver_due
+from nexus_allocator.store.session import Database
+
+webhook_app = typer.Typer(no_args_is_help=True, help="Endpoints that are told of events.")
+SIGNED = "Each event is signed with it; it is not shown again:"
+
+
+def deliver() -> None:
+    """Send what is due: mail, and what else waits in the outbox. Digests that are due are written before."""
+    settings = read_settings()
+    database = Database(settings.database_url, threads=1)
+    try:
+        digests.gather_all(database, now=_now())
+        done = deliver_due(
+            database, carriers_of(settings), clock=_now, lease=settings.delivery_lease,
+            rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
+        )  # fmt: skip
+    finally:
+        database.dispose()
+    typer.echo(f"{done.sent} sent, {done.dropped} dropped, {done.failed} to try again, {done.dead} given up")
+    if done.dead:
+        raise typer.Exit(1)
+
+
+@webhook_app.command("add")
+def add(
+    url: str,
+    event: Annotated[
+        list[EventKind] | None, typer.Option(help="Which events; repeat it. All without it.")
+    ] = None,
+) -> None:
+    """Register an endpoint and print its secret, this once."""
+    settings = read_settings()
+    with _writing(settings) as session:
+        endpoint, secret = webhooks.register(
+            session, url=url, events=[kind.value for kind in event or EventKind], vault=vault_of(settings),
+            by=None, now=_now(),
+        )  # fmt: skip
+    typer.echo(f"{endpoint.id}\t{endpoint.url}\n{SIGNED}\n{secret}")
+
+
+@webhook_app.command("list")
+def list_endpoints() -> None:
+    """Print the endpoints, their events and how they fare."""
+    with _writing(read_settings()) as session:
+        rows = webhook_reading.endpoints(session)
+    for row in rows:
+        state = "on" if row.is_on else f"off: {row.disabled_why or 'by hand'}"
+        typer.echo(f"{row.id}\t{row.url}\t{','.join(row.events)}\t{state}\t{row.failures} failures")
+
+
+@webhook_app.command("rotate")
+def rotate(endpoint: UUID) -> None:
+    """Print a new secret; the one before signs too for a day."""
+    settings = read_settings()
+    with _writing(settings) as session:
+        _, secret = webhooks.rotate(session, endpoint, vault=vault_of(settings), by=None, now=_now())
+    typer.echo(f"{SIGNED}\n{secret}")
+
+
+@webhook_app.command("on")
+def switch_on(endpoint: UUID) -> None:
+    """Tell an endpoint of events again."""
+    with _writing(read_settings()) as session:
+        webhooks.switch(session, endpoint, on=True, by=None, now=_now())
+    typer.echo(f"{endpoint} is on")
+
+
+@webhook_app.command("off")
+def switch_off(endpoint: UUID) -> None:
+    """Tell an endpoint nothing for now."""
+    with _writing(read_settings()) as session:
+        webhooks.switch(session, endpoint, on=False, by=None, now=_now())
+    typer.echo(f"{endpoint} is off")
+
+
+@webhook_app.command("remove")
+def remove(endpoint: UUID) -> None:
+    """Forget an endpoint and its secrets."""
+    with _writing(read_settings()) as session:
+        webhooks.remove(session, endpoint, by=None, now=_now())
+    typer.echo(f"{endpoint} is removed")
+
+
+@contextmanager
+def _writing(settings: Settings) -> Iterator[Session]:
+    database = Database(settings.database_url, threads=1)
+    try:
+        with database.session_scope() as session:
+            yield session
+    finally:
+        database.dispose()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

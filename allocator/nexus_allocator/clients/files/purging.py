@@ -1,0 +1,140 @@
+"""A purge, on the side of the files: plan, notice, quarantine, restore, delete. No database is needed.
+
+Each plan has a folder of records that only root may enter: `plan.jsonl`, which never changes, and the
+signed `log.jsonl`, which tells what was done. Every call may be killed at any moment and called again: what
+a file's state is follows from the log and from where the file lies, and no file is ever deleted that the
+log, on the disk, does not already name. `now` is the caller's clock; how long is waited is what calls of
+`look` have seen.
+
+What no check can see: a write, between its file's last look and its unlinking, through a descriptor that
+was open all the while (such files are left where /proc shows it); and a file changed and set back to the
+same size and times while being moved, by somebody who holds it open. It is put into quarantine then, not
+deleted: at deletion the change time, which nobody can set, is asked again.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+from nexus_allocator.clients.files import deleting, handles, plans, quarantine, taking
+from nexus_allocator.clients.files.handles import Parts
+from nexus_allocator.clients.files.plans import Head, Listing, identity_of, rights_of
+from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome, covered, opened
+from nexus_allocator.clients.files.purge_state import Standing, fold
+from nexus_allocator.clients.files.signed_log import SignedLog, sync_folder
+from nexus_allocator.domain.purges import Identity, Phase, is_kept_apart
+
+Choice = Callable[[Parts, Identity], bool]
+
+
+def draft(
+    ground: Ground,
+    head: Head,
+    *,
+    choose: Choice,
+    owners: frozenset[int] | None,
+    exempt: Exemptions,
+    now: datetime,
+) -> Standing:
+    """Write a plan of the files that ``choose`` picks by path and identity; nothing else happens to them.
+
+    Never in a plan: folders and special files, files of other uids than ``owners``, files with several
+    names, what is exempt now, what lies in the quarantine or beyond a mount point.
+    """
+    records = ground.records / head.plan_id
+    records.mkdir(mode=0o700, parents=True)
+
+    def wanted(found: handles.Found) -> bool:
+        identity = identity_of(found.status)
+        apart = is_kept_apart(identity, owners) or covered(exempt, found.path, now)
+        return not apart and choose(found.path, identity)
+
+    def listed(handle: int, folder: Parts, entries: list[handles.Found]) -> Listing:
+        chosen = [(each.name, identity_of(each.status)) for each in entries if wanted(each)]
+        return Listing(folder, rights_of(os.fstat(handle)), chosen)
+
+    with handles.opened(ground.place) as place:
+        walk = handles.walk(place, skip=quarantine.all_at(place))
+        listings = (listed(*each) for each in walk)
+        written = plans.write(records / PLAN, head, listings)
+    log = SignedLog(records / LOG, ground.key)
+    facts = {"count": written.files, "size_bytes": written.size_bytes, "digest": written.digest}
+    event = log.append("planned", now, plan=head.plan_id, place=head.place, policy=head.policy, **facts)
+    sync_folder(records)
+    return fold([event])
+
+
+def standing(ground: Ground, plan_id: str) -> Standing:
+    """Return where the plan stands. Raises UnknownPlan, LogBroken."""
+    with opened(ground, plan_id) as run:
+        return run.standing
+
+
+def notice(ground: Ground, plan_id: str, *, told: list[str], now: datetime) -> None:
+    """Log who was told of the plan, and how; the grace begins."""
+    with opened(ground, plan_id) as run:
+        run.standing.require(Phase.PLANNED)
+        run.note("noticed", now, told=told)
+
+
+def look(ground: Ground, plan_id: str, *, now: datetime) -> Standing:
+    """Log that the clock was looked at: a wait passes only as it is seen to, at most 36 hours a look."""
+    with opened(ground, plan_id) as run:
+        run.note("looked", now)
+        return run.standing
+
+
+def cancel(ground: Ground, plan_id: str, *, reason: str, now: datetime) -> None:
+    """End a plan of which nothing was taken yet."""
+    with opened(ground, plan_id) as run:
+        run.standing.require(Phase.PLANNED, Phase.NOTICED)
+        run.note("cancelled", now, reason=reason)
+
+
+def take(
+    ground: Ground,
+    plan_id: str,
+    *,
+    exempt: Exemptions,
+    now: datetime,
+    busy: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Move what is planned, and is still as it was, into the place's quarantine; the window begins with its
+    end.
+
+    ``busy`` is asked before each batch: while it is true (somebody's server lives) the run pauses, to be
+    called again. Raises PurgeTooSoon before the grace has passed.
+    """
+    with opened(ground, plan_id) as run:
+        run.standing.require(Phase.NOTICED, Phase.QUARANTINING)
+        run.require_waited(run.plan.head.terms.grace, now)
+        with handles.opened(ground.place) as place:
+            if run.standing.phase is Phase.NOTICED:
+                run.note("quarantining", now, quarantine=quarantine.top_inode(place))
+            with run.quarantine(place) as shelf:
+                done = taking.take_all(run, shelf, exempt=exempt, now=now, busy=busy)
+        return done
+
+
+def restore(ground: Ground, plan_id: str, *, under: Parts = (), by: str, now: datetime) -> Outcome:
+    """Put back what waits at or below ``under``: same bytes, rights, times, owners and attributes.
+
+    Folders that are gone are made again with the rights they had. Where something new has the file's name
+    the file gets it with `.restored-N` added; what can't be put back stays and is returned as left.
+    """
+    with opened(ground, plan_id) as run:
+        run.standing.require(Phase.QUARANTINING, Phase.QUARANTINED, Phase.DELETING)
+        with handles.opened(ground.place) as place, run.quarantine(place) as shelf:
+            return deleting.restore_all(run, shelf, under=under, by=by, now=now)
+
+
+def delete(ground: Ground, plan_id: str, *, exempt: Exemptions, now: datetime) -> Outcome:
+    """Delete what still waits once the window has passed. What is exempt by now or was changed goes back."""
+    with opened(ground, plan_id) as run:
+        run.standing.require(Phase.QUARANTINED, Phase.DELETING)
+        run.require_waited(run.plan.head.terms.window, now)
+        with handles.opened(ground.place) as place:
+            if run.standing.phase is Phase.QUARANTINED:
+                run.note("deleting", now)
+            with run.quarantine(place) as shelf:
+                return deleting.delete_all(run, shelf, exempt=exempt, now=now)

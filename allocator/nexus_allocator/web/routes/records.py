@@ -1,0 +1,128 @@
+"""The log of decisions and changes, for administrators: searched by address, and exported as it streams."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import HTMLResponse, StreamingResponse
+from sqlalchemy.orm import Session
+
+from nexus_allocator.domain.errors import BadDate
+from nexus_allocator.domain.records import About, Act, ActorKind
+from nexus_allocator.domain.rights import Action, does
+from nexus_allocator.services import record_reading
+from nexus_allocator.store.records import Wanted
+from nexus_allocator.web.context import Portal
+from nexus_allocator.web.forms import Errors
+from nexus_allocator.web.rendering import page
+from nexus_allocator.web.routes.administration import PageNumber
+from nexus_allocator.web.sessions import Administrator, PortalHere
+
+router = APIRouter(prefix="/admin/log")
+
+Typed = Annotated[str, Query(max_length=100)]
+
+
+class Filter:
+    """The filter as the address has it; what it can't be read as is told, and filters nothing."""
+
+    def __init__(
+        self,
+        *,
+        q: Typed = "",
+        act: Typed = "",
+        about: Typed = "",
+        actor: Typed = "",
+        who: Typed = "",
+        since: Typed = "",
+        until: Typed = "",
+    ) -> None:
+        self.values = {"q": q.strip().replace("\x00", ""), "act": act, "about": about, "actor": actor,
+                       "who": who.strip().replace("\x00", ""), "since": since.strip(),
+                       "until": until.strip()}  # fmt: skip
+        self.errors: Errors = {}
+        last = self._day("until")
+        self.wanted = Wanted(
+            text=self.values["q"],
+            act=Act(act) if act in set(Act) else None,
+            about=About(about) if about in set(About) else None,
+            actor=ActorKind(actor) if actor in set(ActorKind) else None,
+            who=self.values["who"],
+            since=self._day("since"),
+            until=None if last is None else last + timedelta(days=1),
+        )
+
+    def _day(self, name: str) -> datetime | None:
+        text = self.values[name]
+        try:
+            return datetime.combine(date.fromisoformat(text), time(), UTC) if text else None
+        except ValueError:
+            self.errors[name] = "Give a day as year-month-day, such as 2027-03-01."
+            return None
+
+    def address(self, **more: object) -> str:
+        """Return the filter as the end of an address."""
+        return urlencode({name: value for name, value in (self.values | more).items() if value})
+
+
+Filtered = Annotated[Filter, Depends()]
+
+
+@router.get("", response_class=HTMLResponse)
+@does(Action.LOG_SEE)
+def log(
+    *,
+    request: Request,
+    portal: PortalHere,
+    visitor: Administrator,
+    wanted: Filtered,
+    page_number: PageNumber = 1,
+) -> HTMLResponse:
+    with portal.reading_scope() as session:
+        found = record_reading.page(session, wanted.wanted, number=page_number)
+    values = {
+        "found": found,
+        "filter": wanted,
+        "errors": wanted.errors,
+        "acts": sorted(Act),
+        "abouts": list(About),
+        "actors": list(ActorKind),
+        "is_filtered": any(wanted.values.values()),
+    }
+    status = 422 if wanted.errors else 200
+    return page(request, "admin_log.html", values, visitor=visitor, here="admin", status=status)
+
+
+@router.get("/log.csv")
+@does(Action.LOG_SEE)
+def log_csv(portal: PortalHere, wanted: Filtered) -> StreamingResponse:
+    return _streamed(portal, wanted, record_reading.as_csv, media_type="text/csv", name="log.csv")
+
+
+@router.get("/log.jsonl")
+@does(Action.LOG_SEE)
+def log_lines(portal: PortalHere, wanted: Filtered) -> StreamingResponse:
+    return _streamed(
+        portal, wanted, record_reading.as_json_lines, media_type="application/jsonl", name="log.jsonl"
+    )
+
+
+def _streamed(
+    portal: Portal,
+    wanted: Filter,
+    make: Callable[[Session, Wanted], Iterator[str]],
+    *,
+    media_type: str,
+    name: str,
+) -> StreamingResponse:
+    for day in wanted.errors:
+        raise BadDate(date=wanted.values[day][:40], must_be="a day such as 2027-03-01")
+
+    def chunks() -> Iterator[str]:
+        with portal.reading_scope() as session:
+            yield from make(session, wanted.wanted)
+
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return StreamingResponse(chunks(), media_type=media_type, headers=headers)

@@ -1,0 +1,128 @@
+"""The API over a real database and the small hub, with people whose tokens the hub knows."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+from tests.support.allocator import INTERNAL_TOKEN, World, served
+from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
+
+from nexus_allocator.config import Settings
+from nexus_allocator.domain.scopes import SCOPES
+from nexus_allocator.domain.states import NoticeKind, Role
+from nexus_allocator.main import create_app
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services import notices, people, requests
+from nexus_allocator.store.session import Database
+
+V1 = "/services/nexus/api/v1"
+EVERY_SCOPE = [scope.name for scope in SCOPES]
+JUSTIFICATION = "We measure the shapes of 40,000 galaxies in the simulated survey and compare two PSF models."
+ASK = {"account": "ada", "tier": "research", "justification": JUSTIFICATION}
+
+
+@dataclass
+class Api:
+    """The service as programs of people ask it."""
+
+    app: FastAPI
+    world: World
+    hub: FakeHub
+    address: str
+    http: httpx.Client
+    words: dict[str, str] = field(default_factory=dict)
+
+    def token(self, hub_name: str, *scopes: str) -> str:
+        """Return a token of this person; without scopes named, with every one there is."""
+        token = f"token-of-{hub_name}-{len(self.hub.tokens)}"
+        self.hub.tokens[token] = (hub_name, "")
+        self.hub.scopes_of[token] = list(scopes or EVERY_SCOPE)
+        return token
+
+    def ask(
+        self, method: str, path: str, token: str | None, *, key: str | None = None, **request: Any
+    ) -> httpx.Response:
+        headers = {"Authorization": f"token {token}"} if token else {}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return self.http.request(method, V1 + path, headers=headers, **request)
+
+    def restore(self, file: Path) -> None:
+        """Bring the SQLite database back to a copy of it."""
+        mine: Database = self.app.state.context.database
+        mine.dispose()
+        self.world.database.dispose()
+        target = Path(str(mine.url.database))
+        for rest in (target, target.with_name(f"{target.name}-wal"), target.with_name(f"{target.name}-shm")):
+            rest.unlink(missing_ok=True)
+        shutil.copy(file, target)
+
+
+@contextmanager
+def running_api(world: World, hub: FakeHub, database_url: str) -> Iterator[Api]:
+    with running_service(world, hub.api_url, SERVICE_TOKEN, database_url) as (app, address, http):
+        yield Api(app, world, hub, address, http)
+
+
+@contextmanager
+def running_service(
+    world: World, hub_api_url: str, hub_token: str, database_url: str
+) -> Iterator[tuple[FastAPI, str, httpx.Client]]:
+    """Yield the service on the world's clock, before this hub, with its address and a client."""
+    settings = Settings(
+        database_url=database_url, hub_api_url=hub_api_url, hub_token=hub_token,
+        internal_token=INTERNAL_TOKEN, worker_threads=4,
+    )  # type: ignore[arg-type] # fmt: skip
+    app = create_app(settings, load_policy())
+    app.state.context = replace(app.state.context, clock=world.clock)
+    with served(app) as address, httpx.Client(base_url=address, timeout=20, trust_env=False) as http:
+        yield app, address, http
+    app.state.portal.sign_in.close()
+    app.state.portal.hub.close()
+    app.state.context.database.dispose()
+
+
+def with_people(api: Api) -> None:
+    """Ada leads the team, Max manages it, Mia is in it, Sam is in none, and Alex administers.
+
+    Everybody runs a server; Ada has a request and a notice; Sam is invited to another team.
+    """
+    world = api.world
+    for name in ("ada", "max", "second", "mia", "sam", "guest"):
+        world.astronomer(name)
+    world.administrator("alex")
+    world.accepts("alex")
+    world.team("grism", "ada", "mia")
+    for name in ("max", "second"):
+        world.answers(name, world.invite("grism", name, by="ada", role=Role.MANAGER))
+    world.team("deep", "alex")
+    api.words = {
+        "subgroup_id": str(world.group("grism", "Mosaics")),
+        "invitation_id": str(world.invite("grism", "guest", by="ada")),
+        "to_sam": str(world.invite("deep", "sam", by="alex")),
+        "request_id": str(asked(world)),
+        "notice_id": str(told(world)),
+    }
+    for name in ("ada", "max", "mia", "sam", "alex"):
+        world.started(world.launch(name, account="grism" if name == "mia" else name).hold_id)
+
+
+def asked(world: World) -> UUID:
+    with world.database.session_scope() as session:
+        ask = requests.Ask(**ASK)
+        return requests.submit(session, ask, policy=world.policy, hub_name="ada", now=world.clock()).id
+
+
+def told(world: World) -> UUID:
+    with world.database.session_scope() as session:
+        ada = people.person_called(session, "ada")
+        notices.tell(
+            session, ada.id, NoticeKind.LEADS_TEAM, key="leads", facts={"team": "x"}, now=world.clock()
+        )
+        return notices.unread(session, hub_name="ada")[0].id
