@@ -19,9 +19,11 @@ from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_overview import server_app, show_app
+from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_requests import request_app
 from nexus_allocator.cli_simulate import simulate
+from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
@@ -68,6 +70,7 @@ app.add_typer(team_app, name="team")
 app.add_typer(request_app, name="request")
 app.add_typer(show_app, name="show")
 app.add_typer(server_app, name="server")
+app.add_typer(panel_app, name="panel")
 app.add_typer(event_app, name="event")
 app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")
@@ -75,6 +78,7 @@ app.command()(simulate)
 app.command()(deliver)
 app.add_typer(webhook_app, name="webhook")
 app.command()(log)
+app.add_typer(storage_app, name="storage")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]

@@ -8,7 +8,9 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     entering_tables,
     event_tables,
     outbox_tables,
+    panel_tables,
     record_tables,
+    storage_tables,
     tables,
     webhook_tables,
 )

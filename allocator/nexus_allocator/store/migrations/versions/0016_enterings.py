@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0015"
-down_revision: str | None = "0011"
+revision: str = "0016"
+down_revision: str | None = "0009"
 
 MOMENT = sa.DateTime(timezone=True)
 OPEN = sa.text("ended_at IS NULL")
