@@ -2,22 +2,25 @@
 
 from collections.abc import Mapping
 
+from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
 from nexus_allocator.clients.webhooks import Caller
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.services.delivery import Carrier
+from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.services.letters import MailCarrier
 from nexus_allocator.services.webhook_calls import WebhookCarrier
 from nexus_allocator.services.webhooks import Vault
 
 
-def carriers_of(settings: Settings) -> Mapping[Channel, Carrier]:
+def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]:
     """Return how each channel's rows are sent."""
     vault = vault_of(settings)
     return {
         Channel.MAIL: _mail(settings),
         Channel.WEBHOOK: WebhookCarrier(Caller(vault.reach), vault),
+        Channel.HUB: HubCarrier(hub),
     }
 
 

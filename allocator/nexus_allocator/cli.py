@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, webhook_app
@@ -65,6 +66,7 @@ team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
 app.add_typer(panel_app, name="panel")
 app.add_typer(event_app, name="event")
+app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")
 app.command()(simulate)
 app.command()(deliver)
@@ -237,7 +239,7 @@ def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  #
 
 @app.command()
 def suspend(hub_name: str, reason: Reason) -> None:
-    """Refuse a person's sign-in and launches from now on; their servers stop within a metering round."""
+    """Refuse a person's sign-in and launches from now on; the service then ends servers and tokens."""
     with _writing(read_database_settings()) as session:
         servers = suspensions.suspend(
             session, hub_name=hub_name, reason=reason, actor=_operator(), now=_now()

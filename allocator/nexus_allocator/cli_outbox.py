@@ -11,6 +11,7 @@ import typer
 from sqlalchemy.orm import Session
 
 from nexus_allocator.carriers import carriers_of, vault_of
+from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import digests, webhook_reading, webhooks
@@ -22,15 +23,16 @@ SIGNED = "Each event is signed with it; it is not shown again:"
 
 
 def deliver() -> None:
-    """Send what is due: mail, and what else waits in the outbox. Digests that are due are written before."""
+    """Send what is due: mail, events, calls to the hub. Digests that are due are written before."""
     settings = read_settings()
     database = Database(settings.database_url, threads=1)
     try:
         digests.gather_all(database, now=_now())
-        done = deliver_due(
-            database, carriers_of(settings), clock=_now, lease=settings.delivery_lease,
-            rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
-        )  # fmt: skip
+        with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
+            done = deliver_due(
+                database, carriers_of(settings, hub), clock=_now, lease=settings.delivery_lease,
+                rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
+            )  # fmt: skip
     finally:
         database.dispose()
     typer.echo(f"{done.sent} sent, {done.dropped} dropped, {done.failed} to try again, {done.dead} given up")

@@ -52,7 +52,7 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
     portal = _portal(settings, policy, database, hub, clock=clock)
     meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=clock)
-    deliverer = _deliverer(settings, database, clock=clock)
+    deliverer = _deliverer(settings, database, hub, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -91,9 +91,11 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     return app
 
 
-def _deliverer(settings: Settings, database: Database, *, clock: Clock) -> DeliveryLoop:
+def _deliverer(settings: Settings, database: Database, hub: HubClient, *, clock: Clock) -> DeliveryLoop:
     rng = random.Random()  # noqa: S311 - spreads attempts, hides nothing
-    return DeliveryLoop(database, carriers_of(settings), clock=clock, rng=rng, lease=settings.delivery_lease)
+    return DeliveryLoop(
+        database, carriers_of(settings, hub), clock=clock, rng=rng, lease=settings.delivery_lease
+    )
 
 
 def _portal(
@@ -115,6 +117,7 @@ def _portal(
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
         clock=clock,
+        tiers_file=settings.tiers_file,
         vault=vault_of(settings),
     )
 

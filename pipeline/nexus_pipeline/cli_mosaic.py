@@ -36,7 +36,9 @@ def make_mosaics(urls: list[str], wanted: Wanted) -> list[PipelineError]:
     """Make the mosaics of the associations at ``urls``, say how each went, and return what was refused."""
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
     from nexus_pipeline.recipes import mosaic  # noqa: PLC0415
+    from nexus_pipeline.scale import memory  # noqa: PLC0415
 
+    memory.keep_freed()
     if not 0.01 <= wanted.scale_arcsec <= 1:
         raise InputError(f"--scale must be from 0.01 to 1 arcsec, not {wanted.scale_arcsec}")
     mosaic.check(wanted.settings)

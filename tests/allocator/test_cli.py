@@ -1,8 +1,10 @@
 """The operator's command line, called as the console script calls it; once as a process of its own."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,56 @@ def test_an_operator_keeps_the_panel_s_rounds_and_reviewers(run: Run, url: str, 
     late = ("--from", "2026-03-01", "--to", "2026-02-01", "--due", "2026-04-15")
     assert "opened before it closes" in run(url, "panel", "open", "Spring", *late)[2]
     assert "a number of credits" in run(url, "panel", "open", "Spring", *days, "--budget", "much")[2]
+
+
+def test_an_operator_makes_an_event_and_ends_it_and_the_log_tells(run: Run, url: str, world: World) -> None:
+    world.astronomer()
+    made = run(
+        url, "event", "create", "Summer School", "--ends", "2099-01-01T12:00", "--starts", "2098-12-30",
+        "--size", "small", "--people", "3", "--per-person", "2.5",
+    )  # fmt: skip
+    assert made[0] == 0, made
+    code = made[1].strip().rsplit(" ", 1)[1]
+    assert (
+        f"{code}\tSummer School\t2098-12-30 00:00 to 2099-01-01 12:00 UTC\t0 of 3\t2.50 each"
+        in run(url, "event", "list")[1]
+    )
+    assert run(url, "event", "end", "nonsense", "--reason", "The speaker is ill")[0] == 1
+    assert run(url, "event", "end", code, "--reason", "The speaker is ill")[0] == 0
+    sheet = run(url, "log", "--act", "event_ended")[1].splitlines()
+    assert len(sheet) == 2
+    assert "operator " in sheet[1]
+    assert "The speaker is ill" in sheet[1]
+    lines = run(url, "log", "--who", "astronomer", "--form", "json")[1].splitlines()
+    assert {json.loads(line)["act"] for line in lines} >= {"person_created", "account_opened"}
+    assert run(url, "log", "--text", "no such words")[1].count("\n") == 1
+
+
+def test_an_operator_changes_merges_and_erases_after_reading_the_plan(
+    run: Run, url: str, world: World
+) -> None:
+    for name in ("ada", "ada2"):
+        world.astronomer(name)
+    done = run(url, "person", "change", "ada", "--to", "countess", "--reason", "Asked for")
+    assert done[:2] == (0, "countess is called so from now on\n")
+    merged = run(url, "person", "merge", "countess", "ada2", "--reason", "One person")
+    assert merged[0] == 0
+    assert merged[1].splitlines() == [
+        "ada2 is countess from now on; 25.00 credits went over",
+        "the files of the home ada2 are still where they were",
+    ]
+    plan = run(url, "person", "erase", "countess")[1]
+    assert "nothing was changed" in plan
+    assert "remove the folder of the home ada\n" in plan
+    wrong = run(url, "person", "erase", "countess", "--confirm", "ada", "--reason", "Asked for")
+    assert wrong[::2] == (1, "Nothing was erased: type the name countess exactly.\n")
+    assert run(url, "person", "erase", "countess", "--confirm", "countess", "--reason", "Asked")[0] == 0
+    assert run(url, "person", "erase", "countess")[0] == 1
+
+
+def test_an_operator_announces_and_withdraws(run: Run, url: str) -> None:
+    tomorrow = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+    made = run(url, "announce", "add", "New disks.", "--until", tomorrow, "--level", "warning")[1]
+    assert run(url, "announce", "withdraw", made.strip())[:2] == (0, "withdrawn\n")
+    assert run(url, "announce", "add", "New disks.", "--until", "2020-01-01")[0] == 1
+    assert run(url, "announce", "add", "New disks.", "--until", "2099-01-01")[0] == 1

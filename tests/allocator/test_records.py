@@ -20,6 +20,7 @@ from nexus_allocator.services.record_reading import Row, Wanted
 
 # Functions that change rows without a record, each with what stands in its place.
 HOLDS = "the hold keeps who, what, when and at which rate, and the ledger what it cost"
+OUTBOX = "the outbox's row; what it tells, or what it is for, has a record"
 UNRECORDED = {
     **dict.fromkeys(("admission._admit_to_read", "admission._place"), HOLDS),
     **dict.fromkeys(("clusters._place", "clusters.admit"), HOLDS),
@@ -33,10 +34,11 @@ UNRECORDED = {
     "web_sessions.open_session": "a browser's session",
     "web_sessions.close_session": "a browser's session",
     "events.note_try": "a try of a code",
-    **dict.fromkeys(("outbox.enqueue", "digests.gather"), "the outbox's row; what it tells has a record"),
+    "questions._keep": "how far an answer is; the question has a record",
+    **dict.fromkeys(("outbox.enqueue", "digests.gather"), OUTBOX),
     **dict.fromkeys(("delivery._claimed", "delivery._keep", "delivery.forget_old"), "how a row fared"),
     "webhooks.note_failure": "how an endpoint fares; switching it off has a record",
-    "delivery._count": "no row: a sum",
+    **dict.fromkeys(("delivery._count", "delivery.deliver"), "no row: a sum"),
     "answers.forget_old": "what programs were answered days ago",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",

@@ -1,6 +1,7 @@
 """The card in JupyterLab, in a real browser, hub and service: balance, warnings, stop and reason."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,12 @@ def corrected(nexus: Embedded, amount: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def announced(nexus: Embedded, text: str) -> None:
+    until_day = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
+    done = nexus.command("allocator", "announce", "add", "--level", "warning", "--until", until_day, text)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_card_shows_the_balance_and_stops_the_server_by_keyboard(
     nexus: Embedded, astronomer: Visitor, page: Page
 ) -> None:
@@ -90,7 +97,9 @@ def test_the_card_shows_the_balance_and_stops_the_server_by_keyboard(
 def test_a_used_up_award_warns_in_the_lab_and_in_the_portal_and_then_stops_the_server(
     nexus: Embedded, astronomer: Visitor, page: Page
 ) -> None:
+    announced(nexus, "The archive is slow today.")
     in_lab(nexus, astronomer, page)
+    expect(page.get_by_role("alert").filter(has_text="The archive is slow today.")).to_be_visible()
     corrected(nexus, "-25")
     banner = page.get_by_role("alert").filter(has_text="credits of this account are used up")
     expect(banner).to_be_visible(timeout=30_000)
@@ -107,6 +116,9 @@ def test_a_used_up_award_warns_in_the_lab_and_in_the_portal_and_then_stops_the_s
     hold = nexus.settled_hold(1)
     assert (hold["stop_reason"], hold["stop_actor"]) == ("quota", "nexus")
     page.goto(f"{nexus.url}/hub/spawn")
+    expect(
+        page.get_by_role("note").filter(has_text="Please note: The archive is slow today.")
+    ).to_be_visible()
     expect(page.get_by_text("The account ran out of credits.")).to_be_visible()
     press(page, page.get_by_role("link", name="My allocations").first)
     expect(page.get_by_text("The account ran out of credits.").first).to_be_visible()

@@ -155,6 +155,21 @@ def test_a_sign_in_ended_at_the_provider_refuses_a_launch_without_counting_as_fa
     assert "Who are you?" in visitor.get("/hub/oauth_login").text, "signing in anew is possible at once"
 
 
+def test_who_is_called_otherwise_now_signs_in_again_and_is_somebody_else_to_the_hub(
+    hub: HubUnderTest,
+) -> None:
+    visitor = hub.sign_in("teammate")
+    hub.control(renamed={"teammate": "tomoko"})
+    try:
+        page = visitor.launch_by_form(SMALL)
+        assert (page.status_code, "Sign in again, then launch." in page.text) == (403, True)
+        again = hub.sign_in("teammate")
+        assert 'href="/hub/home"' in again.get("/hub/home").text
+        assert hub.as_parent("GET", "/users/tomoko").status_code == 200
+    finally:
+        hub.control(renamed={})
+
+
 def test_an_outage_of_the_provider_signs_nobody_out(hub: HubUnderTest) -> None:
     visitor = hub.sign_in()
     time.sleep(EXPIRED_S)

@@ -16,7 +16,9 @@ from tests.support.portal import (
     portal_over,
     with_a_busy_month,
     with_a_panel,
+    with_a_question,
     with_a_shared_team,
+    with_an_announcement,
     with_an_event,
 )
 
@@ -80,6 +82,9 @@ OF_THE_ADMINISTRATOR = {
     "admin-identity": "admin/people/teammate/identity",
     "admin-log": "admin/log",
     "admin-log-none": "admin/log?q=no-such-words",
+    "admin-what-if": "admin/what-if",
+    "admin-question": "admin/what-if/{question}",
+    "admin-announcements": "admin/announcements",
     "admin-events": "admin/events",
     "admin-event": "admin/events/{event}",
     "join-event": "events/join",
@@ -115,6 +120,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         with_a_busy_month(portal)
         portal.person("newcomer", "Nia Newcomer")
         words = {"group": str(with_a_shared_team(portal)), "event": str(with_an_event(portal))}
+        with_an_announcement(portal)
+        words["question"] = str(with_a_question(portal))
         with portal.database.reading_scope() as session:
             words["request"] = str(portal_lists.waiting_requests(session)[0].id)
         words |= with_a_panel(portal)

@@ -12,7 +12,16 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.routing import Mount
-from tests.support.portal import PREFIX, TEAM, VAULT, PortalUnderTest, Visitor, with_an_event
+from tests.support.portal import (
+    PREFIX,
+    TEAM,
+    VAULT,
+    PortalUnderTest,
+    Visitor,
+    with_a_question,
+    with_an_announcement,
+    with_an_event,
+)
 from tests.support.routes import Named, routes_of
 
 from nexus_allocator.domain import rights
@@ -122,6 +131,14 @@ ROWS = (
     Row("POST", "/admin/panel/requests/{case}/take-back", form={"reason": "A slip"}),
     Row("POST", "/admin/panel/requests/{request_id}/refer", form={"referral": "Very large"}),
     Row("POST", "/admin/panel/requests/{case}/place", form={"round_id": "{round_id}"}),
+    Row("GET", "/admin/announcements"),
+    Row("POST", "/admin/announcements"),
+    Row("POST", "/admin/announcements/{announcement_id}/withdraw"),
+    Row("GET", "/admin/what-if"),
+    Row("POST", "/admin/what-if", form={"people": "0"}),
+    Row("GET", "/admin/what-if/{question_id}"),
+    Row("GET", "/admin/what-if/{question_id}/answer.csv"),
+    *(Row("GET", f"/admin/exports/{name}.csv") for name in ("people", "accounts", "servers", "requests")),
     Row("GET", "/preferences"),
     Row("POST", "/preferences", form={"teams": "never"}),
     Row("POST", "/admin/outbox/retry"),
@@ -227,7 +244,8 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
     request, case = portal.ask("astronomer", "research"), portal.ask("guest", "team", team_label="Guests")
     for name in PEOPLE.values():
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
-    event = with_an_event(portal)
+    event, announcement = with_an_event(portal), with_an_announcement(portal)
+    question = with_a_question(portal)
     portal.database.dispose()
     file = Path(shutil.copy(str(portal.database.url.database), tmp_path / "scene.sqlite"))
     words = {
@@ -236,7 +254,7 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         "to_stranger": str(to_stranger), "notice_id": str(notice),
         "case": str(case), "round_id": str(made.id), "rae": "rae",
         "row_id": str(row.id), "endpoint_id": str(endpoint),
-        "event_id": str(event),
+        "event_id": str(event), "announcement_id": str(announcement), "question_id": str(question),
     }  # fmt: skip
     prefix = PREFIX.rstrip("/")
     deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}

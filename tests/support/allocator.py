@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -288,6 +288,9 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     stops: list[tuple[str, str]] = field(default_factory=list)
+    # Tokens of people; one of a sign-in, "a2+a3", takes others with it as JupyterHub's do.
+    people_tokens: dict[str, list[str]] = field(default_factory=dict)
+    while_stopping: Callable[[], None] | None = None
 
     page_limit: int = 50
 
@@ -359,6 +362,10 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 broken = hub.broken_page is not None and offset >= hub.broken_page * hub.page_limit
                 stopped_too = query.get("include_stopped_servers") == "1"
                 self.answer(500 if broken else 200, hub.page(offset, limit, stopped_too=stopped_too))
+            elif parts.path.endswith("/tokens"):
+                name = unquote(parts.path.split("/")[-2])
+                tokens = [{"id": token} for token in hub.people_tokens.get(name, [])]
+                self.answer(200 if name in hub.people_tokens else 404, {"api_tokens": tokens})
             else:
                 name = unquote(parts.path.removeprefix("/hub/api/users/"))
                 known = name in {owner for owner, _ in hub.servers}
@@ -366,7 +373,14 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
 
         def do_DELETE(self) -> None:
             words = [unquote(word) for word in self.path.removeprefix("/hub/api/users/").split("/")]
+            if words[1] == "tokens":
+                had = hub.people_tokens[words[0]]
+                hub.people_tokens[words[0]] = [token for token in had if token not in words[2].split("+")]
+                self.answer(204 if words[2] in had else 404, None)
+                return
             hub.stops.append((words[0], words[2] if words[1] == "servers" else ""))
+            if hub.while_stopping is not None:
+                hub.while_stopping()
             self.answer(hub.status if hub.status != 200 else 202, None)
 
         def answer(self, status: int, body: Any) -> None:

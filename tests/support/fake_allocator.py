@@ -52,6 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "memory_bytes": 4 * 2**30,
     "offers": True,
     "read_only": False,
+    "renamed": {},
     "suspended": [],
     "teams": {},
 }
@@ -115,7 +116,7 @@ async def health() -> dict[str, str]:
 
 @api.put("/people", dependencies=hub_only)
 async def put_person(body: dict[str, Any]) -> dict[str, Any]:
-    name = body["preferred_username"]
+    name = state.settings["renamed"].get(body["preferred_username"], body["preferred_username"])
     state.people[name] = body
     return {
         "person_id": name,

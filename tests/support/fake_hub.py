@@ -63,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
             self.authorize(query)
         elif self.hub.is_down:
             self.answer(503, {"message": "starting"})
+        elif path.startswith("/hub/api/users/") and path.endswith("/tokens"):
+            self.answer(200, {"api_tokens": []})
         elif path == "/hub/api/user":
             self.who()
         elif path == "/hub/logout":

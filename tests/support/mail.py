@@ -153,6 +153,10 @@ def start_deliverer(world: World, office: PostOffice, *, lease_s: float) -> subp
         NEXUS_MAIL_HOST="127.0.0.1", NEXUS_MAIL_PORT=str(office.port), NEXUS_MAIL_SECURITY="none",
         NEXUS_MAIL_FROM=SENDER, NEXUS_DELIVERY_LEASE_S=str(lease_s),
     )  # fmt: skip
+    return deliver_command(environment)
+
+
+def deliver_command(environment: dict[str, str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from nexus_allocator.cli import main; main()", "deliver"]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

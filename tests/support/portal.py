@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.panel import Opinion, Window
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
@@ -31,6 +32,7 @@ from nexus_allocator.domain.webhooks import Reach
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import (
     admission,
+    announcements,
     decisions,
     events,
     holds,
@@ -39,12 +41,14 @@ from nexus_allocator.services import (
     offers,
     panels,
     people,
+    questions,
     requests,
     reviews,
     shares,
     stops,
     teams,
 )
+from nexus_allocator.services.rights import person_called
 from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
@@ -356,6 +360,29 @@ def with_an_event(portal: PortalUnderTest) -> UUID:
         made = events.make(session, plan, policy=portal.policy, actor="admin", rng=rng, now=now)
         events.join(session, code=made.code, hub_name="teammate", now=now)
     return made.id
+
+
+def with_an_announcement(portal: PortalUnderTest) -> UUID:
+    now = portal.clock()
+    with portal.database.session_scope() as session:
+        return announcements.announce(
+            session, level=Level.WARNING, text="The archive is slow today: large mosaics take longer.",
+            starts_at=now, ends_at=now + timedelta(days=1), actor="admin", now=now,
+        )  # fmt: skip
+
+
+def with_a_question(portal: PortalUnderTest, *, people: int = 60) -> UUID:
+    """An administrator's what-if question with its answer, of a small population."""
+    changes = ["tiers.entry.credits=x0.5"]
+    with portal.database.session_scope() as session:
+        asked = questions.ask(
+            session, administrator_id=person_called(session, "admin").id, changes=changes, tiers_file=None,
+            now=portal.clock(),
+        )  # fmt: skip
+    questions.answer_in_background(
+        portal.database.session_scope, asked, changes, tiers_file=None, people=people, clock=portal.clock
+    ).join(60)
+    return asked
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

@@ -10,6 +10,7 @@ from nexus_allocator.api.models import (
     AdmissionModel,
     AgreementBody,
     AgreementModel,
+    AnnouncementModel,
     BrakeModel,
     GroupsModel,
     HoursModel,
@@ -183,6 +184,7 @@ def _launch_model(here: Context, page: launches.LaunchPage, offline: leases.Offl
         brake=_brake(page, policy),
         offline=OfflineModel(offer=offline.offer, collected=offline.collected),
         launches_held=page.held.message if page.held else None,
+        announcements=[AnnouncementModel.of(each) for each in page.announced],
     )
 
 

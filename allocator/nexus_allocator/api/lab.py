@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
 from nexus_allocator.api.context import Bearer, Here
-from nexus_allocator.api.models import RefusalModel
+from nexus_allocator.api.models import AnnouncementModel, RefusalModel
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.lab_tokens import hold_of_token
@@ -53,6 +53,7 @@ class LabCardModel(BaseModel):
     until: datetime
     stopping: bool
     notice: LabNoticeModel | None
+    announcements: list[AnnouncementModel] = []
 
     @classmethod
     def of(cls, card: lab_reading.LabCard) -> "LabCardModel":
@@ -68,6 +69,7 @@ class LabCardModel(BaseModel):
             until=card.until,
             stopping=card.stopping,
             notice=_notice(card),
+            announcements=[AnnouncementModel.of(each) for each in card.announced],
         )
 
 

@@ -6,10 +6,12 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.leases import Offer
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.domain.wording import spend_sentence, stop_sentence
 from nexus_allocator.services.admission import Admission
+from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.launches import AccountChoice, LastStop
 
 
@@ -255,6 +257,15 @@ class OfflineModel(BaseModel):
     collected: list[UUID]
 
 
+class AnnouncementModel(BaseModel):
+    level: Level
+    text: str
+
+    @classmethod
+    def of(cls, announced: Announced) -> "AnnouncementModel":
+        return cls(level=announced.level, text=announced.text)
+
+
 class LaunchModel(BaseModel):
     agreement: AgreementModel
     accounts: list[AccountModel]
@@ -267,6 +278,7 @@ class LaunchModel(BaseModel):
     brake: BrakeModel | None
     offline: OfflineModel
     launches_held: str | None = None
+    announcements: list[AnnouncementModel] = []
 
 
 class RefusalModel(BaseModel):

@@ -103,6 +103,16 @@ class HubClient:
         )
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
+    def revoke_tokens(self, hub_name: str) -> None:
+        """Revoke every token of a person, those of servers and browsers too. Raises HubUnavailable."""
+        path = f"users/{quote(hub_name, safe='')}/tokens"
+        answer = self._ask("GET", path, fine=(OK, NOT_FOUND))
+        if answer.status_code == NOT_FOUND:
+            return
+        for token_id in _token_ids(_body(answer)):
+            # One token of a sign-in takes the others with it, so some are gone by then.
+            self._ask("DELETE", f"{path}/{quote(token_id, safe='')}", fine=(NO_CONTENT, NOT_FOUND))
+
     def owner_of_token(self, token: str) -> TokenOwner | None:
         """Return the person whose token it is and what it may, None for what is no person's token.
 
@@ -156,6 +166,13 @@ def _body(answer: httpx.Response) -> Any:
         return answer.json()
     except ValueError as error:
         raise HubUnavailable(problem="the answer is not JSON") from error
+
+
+def _token_ids(body: Any) -> list[str]:
+    try:
+        return [str(token["id"]) for token in body["api_tokens"]]
+    except (KeyError, TypeError) as error:
+        raise HubUnavailable(problem=f"the tokens can't be read: {error!r}") from error
 
 
 def _sightings(user: dict[str, Any]) -> Iterator[Sighting]:

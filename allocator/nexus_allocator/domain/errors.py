@@ -74,6 +74,22 @@ class UnknownInvitation(AllocatorError):
     slug, status = "unknown_invitation", 404
 
 
+class UnknownAnnouncement(AllocatorError):
+    slug, status = "unknown_announcement", 404
+
+
+class UnknownQuestion(AllocatorError):
+    slug, status = "unknown_question", 404
+
+
+class QuestionRunning(AllocatorError):
+    slug, status = "question_running", 409
+
+
+class BadChanges(AllocatorError):
+    slug, status = "bad_changes", 422
+
+
 class UnknownOutgoing(AllocatorError):
     slug, status = "unknown_outgoing", 404
 

@@ -83,6 +83,8 @@ class Action(StrEnum):
     OUTBOX_RETRY = "outbox.retry"
     WEBHOOK_KEEP = "webhook.keep"
     LOG_SEE = "log.see"
+    ANNOUNCE = "announce"
+    WHAT_IF = "what-if"
     EVENT_SEE = "event.see"
     EVENT_MAKE = "event.make"
     EVENT_END = "event.end"
@@ -163,6 +165,8 @@ TABLE: Mapping[Action, Cells] = {
     Action.OUTBOX_RETRY: ADMINISTERED,
     Action.WEBHOOK_KEEP: OVERSEEN,
     Action.LOG_SEE: OVERSEEN,
+    Action.ANNOUNCE: OVERSEEN,
+    Action.WHAT_IF: OVERSEEN,
     Action.EVENT_SEE: OVERSEEN,
     Action.EVENT_MAKE: OVERSEEN,
     Action.EVENT_END: OVERSEEN,

@@ -14,13 +14,14 @@ from nexus_allocator.hub.service import AllocationService
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# What the allocation service may do: see every server and its state, and stop one.
+# What the allocation service may do: see every server and its state, stop one, and revoke people's tokens.
 SERVICE_SCOPES = [
     "list:users",
     "read:users:activity",
     "read:servers",
     "admin:server_state",
     "delete:servers",
+    "tokens",
     "read:hub",
 ]
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]

@@ -48,7 +48,10 @@ def _place(document: Any, way: Sequence[str], text: str) -> Any:
 
 def _value(before: Any, value: str, text: str) -> Any:
     if not value.startswith("x"):
-        return yaml.safe_load(value)
+        try:
+            return yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadChange(f"{text!r}: its value can't be read") from error
     try:
         return str(Decimal(str(before)) * Decimal(value[1:]))
     except InvalidOperation as error:

@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID, uuid4
@@ -78,12 +78,13 @@ class Outcome:
 
 @dataclass
 class Delivered:
-    """What one run did; ``failed`` will be tried again, ``dead`` was given up."""
+    """What one run did; ``failed`` will be tried again, ``dead`` was given up; ``problem`` was the last."""
 
     sent: int = 0
     dropped: int = 0
     failed: int = 0
     dead: int = 0
+    problem: str | None = field(default=None, compare=False)
 
 
 def deliver(
@@ -95,8 +96,12 @@ def deliver(
     only: Collection[UUID] | None = None,
     lease: timedelta = CLAIM_LASTS,
     is_ending: Callable[[], bool] = lambda: False,
+    is_patient: bool = True,
 ) -> Delivered:
-    """Send what is due by these channels, one after the other, until nothing is; ``only`` these rows."""
+    """Send what is due by these channels, one after the other, until nothing is; ``only`` these rows.
+
+    Who is not patient leaves the rest to the next run once an attempt fails.
+    """
     done, before = Delivered(), clock()
     try:
         while not is_ending():
@@ -106,6 +111,9 @@ def deliver(
             outcome = _attempt(scopes, carriers[row.channel], row, clock=clock)
             kept = _keep(scopes, carriers[row.channel], row, outcome, clock=clock, rng=rng)
             _count(done, kept)
+            done.problem = outcome.problem or done.problem
+            if kept is OutgoingState.WAITING and not is_patient:
+                break
     finally:
         for carrier in carriers.values():
             carrier.rest()

@@ -58,7 +58,7 @@ class DeliveryLoop:
             self._keep_house()
         return deliver(
             self.database, {channel: self.carriers[channel]}, clock=self.clock, rng=self.rng,
-            lease=self.lease, is_ending=self._ending.is_set,
+            lease=self.lease, is_ending=self._ending.is_set, is_patient=channel is not Channel.HUB,
         )  # fmt: skip
 
     def _keep_house(self) -> None:

@@ -1,6 +1,6 @@
 """Enforcement while servers run: people are told as an award is used up, and after a grace servers stop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.clusters import CLUSTER
-from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.records import NEXUS, Act
@@ -16,6 +15,7 @@ from nexus_allocator.domain.spending import WHOLE, Spending
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox, stops
+from nexus_allocator.services.hub_calls import ask_at_once, order_stop
 from nexus_allocator.services.notices import owners
 from nexus_allocator.services.records import record
 from nexus_allocator.services.stops import ToStop
@@ -56,13 +56,9 @@ def enforce(database: Database, hub: HubClient, *, terms: Enforcement, now: date
         with database.session_scope() as session:
             result.noticed += _notice(session, allocation_id, terms=terms, now=now)
             due.extend(_intend_stops(session, allocation_id, terms=terms, now=now))
-    try:
-        for server in due:
-            stops.ask_hub(hub, server)
-            result.stopped += 1
-    except HubUnavailable as error:
-        # What is recorded stays; the next round asks again.
-        result.trouble = error.facts["problem"]
+    asked = ask_at_once(database, hub, due, now=now)
+    # What is recorded stays; the next round asks again.
+    result.stopped, result.trouble = asked.sent, asked.problem if asked.failed else None
     return result
 
 
@@ -129,4 +125,8 @@ def _intend_stops(
     running = [hold for hold in holds.open_of_allocation(session, allocation_id) if hold.process_started_at]
     intended = {hold.id: stops.intend(session, hold, StopReason.QUOTA, now=now) for hold in running}
     # A cluster's gateway is told when it reports next.
-    return [intended[hold.id] for hold in running if hold.size != CLUSTER]
+    return [
+        replace(intended[hold.id], outgoing_id=order_stop(session, hold, now=now))
+        for hold in running
+        if hold.size != CLUSTER
+    ]

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import UnknownHold
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.states import LIVE
-from nexus_allocator.services import enforcement, launches, stops
+from nexus_allocator.services import announcements, enforcement, launches, stops
 from nexus_allocator.services import holds as lifecycle
+from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import holds, spend_notices
 from nexus_allocator.store.tables import Hold
@@ -29,6 +30,7 @@ class LabCard:
     until: datetime
     stopping: bool
     notice: enforcement.Standing | None
+    announced: tuple[Announced, ...] = ()
 
 
 def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) -> LabCard:
@@ -46,6 +48,7 @@ def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) 
         until=hold.until,
         stopping=intent is not None,
         notice=enforcement.standing(notice, terms) if notice else None,
+        announced=tuple(announcements.standing(session, now=now)),
     )
 
 

@@ -11,7 +11,8 @@ from nexus_allocator.domain.forecast import PACE_DAYS, Burn, burn
 from nexus_allocator.domain.policy import Policy, Size
 from nexus_allocator.domain.pool import PoolState
 from nexus_allocator.domain.states import AccountKind, TierSlug
-from nexus_allocator.services import endings, enforcement, maintenance, pool, shares
+from nexus_allocator.services import announcements, endings, enforcement, maintenance, pool, shares
+from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.maintenance import Held
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, holds, ledger, people, requests, spend_notices
@@ -62,6 +63,7 @@ class LaunchPage:
     can_request: bool
     brake: PoolState | None
     held: Held | None = None
+    announced: tuple[Announced, ...] = ()
 
 
 def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetime) -> LaunchPage:
@@ -79,6 +81,7 @@ def launch_page(session: Session, *, policy: Policy, hub_name: str, now: datetim
         ],
         last_stop=last_stop(session, person.id),
         held=maintenance.standing(session, now=now),
+        announced=tuple(announcements.standing(session, now=now)),
         can_request=any(_can_request(session, policy, account) for account in chargeable),
         brake=pool.braking(session, policy.pool, now=now),
     )

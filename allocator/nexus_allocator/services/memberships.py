@@ -1,23 +1,22 @@
 """Who is in a team and as what: roles, the lead handed over, leaving and being removed.
 
-Who leaves keeps nothing running on the team's credits: the reason is stored with each such server, in the
-same transaction, and the hub is asked to stop it afterwards; `stop_leavers` repeats that until it is done.
+Who leaves keeps nothing running on the team's credits: the reason is stored with each such server and its
+stop put into the outbox, in the same transaction; `stop_leavers` orders it again until it is done.
 """
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
-from nexus_allocator.domain.errors import HubUnavailable, LeadStays, NotAllowed, UnknownMember
+from nexus_allocator.domain.errors import LeadStays, NotAllowed, UnknownMember
 from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamMoveKind
-from nexus_allocator.services import stops
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.holds import INTENT_LASTS
+from nexus_allocator.services.hub_calls import ask_at_once, order_stop
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import (
@@ -131,15 +130,6 @@ def remove(
     return servers
 
 
-def stop_servers(hub: HubClient, servers: Sequence[ToStop]) -> None:
-    """Ask the hub to stop them; what it can't now, `stop_leavers` asks again."""
-    for server in servers:
-        try:
-            stops.ask_hub(hub, server)
-        except HubUnavailable as error:
-            log.warning("a leaver's server is stopped later: %s", error.facts["problem"])
-
-
 def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
     """Stop what still runs on a team's credits for people who are not in it, and what the suspended run."""
     with database.reading_scope() as session:
@@ -152,7 +142,7 @@ def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[T
         for hold, person in teams.live_of_suspended(session):
             reason = person.suspension_reason
             servers.append(_to_stop(session, hold, person, StopReason.SUSPENDED, note=reason, now=now))
-    stop_servers(hub, servers)
+    ask_at_once(database, hub, servers, now=now)
     return servers
 
 
@@ -164,7 +154,7 @@ def _to_stop(
         holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
         record(session, Act.STOP_INTENDED, hold.id, by=PLATFORM, person_id=person.id, after={"why": reason},
                now=now)  # fmt: skip
-    return ToStop(person.hub_name, hold.server_name)
+    return ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now))
 
 
 def _member(session: Session, team: Team, hub_name: str) -> tuple[Person, Membership]:
@@ -189,7 +179,7 @@ def _part(
     servers = []
     for hold in teams.live_holds(session, account.allocation.id, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=actor[:64], note=note, now=now)
-        servers.append(ToStop(person.hub_name, hold.server_name))
+        servers.append(ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now)))
     return servers
 
 

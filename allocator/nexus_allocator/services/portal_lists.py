@@ -168,9 +168,15 @@ def accounts(session: Session, *, query: str, number: int, now: datetime) -> Lis
     )
 
 
-def servers(session: Session, *, now: datetime) -> tuple[ServerReading, ...]:
-    """Return every live server, the longest running first."""
-    return server_readings(session, holds.every_open(session), viewer=None, now=now)
+def servers(session: Session, *, now: datetime, query: str = "") -> tuple[ServerReading, ...]:
+    """Return the live servers of people or accounts that contain ``query``, the longest running first."""
+    wanted = query.casefold()
+    found = server_readings(session, holds.every_open(session), viewer=None, now=now)
+    return tuple(
+        each
+        for each in found
+        if any(wanted in text.casefold() for text in (each.hub_name, each.person_label, each.account_label))
+    )
 
 
 def own_requests(session: Session, *, hub_name: str) -> tuple[RequestRow, ...]:
@@ -182,6 +188,12 @@ def own_requests(session: Session, *, hub_name: str) -> tuple[RequestRow, ...]:
 def waiting_requests(session: Session) -> tuple[RequestRow, ...]:
     """Return the requests nobody has decided, the longest waiting first."""
     rows = requests.in_states(session, WAITING, limit=200)
+    return request_rows(session, rows, viewer=None)
+
+
+def every_request(session: Session, *, query: str, number: int) -> tuple[RequestRow, ...]:
+    """Return one page of the requests whose person, account or title contains ``query``, the latest first."""
+    rows = portal_reading.search_requests(session, query, limit=PAGE, offset=(number - 1) * PAGE)
     return request_rows(session, rows, viewer=None)
 
 

@@ -1,6 +1,6 @@
 """Stopping a server: who and why is recorded first, because the hub never tells its spawner who asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -22,10 +22,11 @@ LONGEST = 64
 
 @dataclass(frozen=True)
 class ToStop:
-    """A server whose stop is recorded and may now be asked of the hub."""
+    """A server whose stop is recorded and may now be asked of the hub; by the outbox where it has a row."""
 
     hub_name: str
     server_name: str
+    outgoing_id: UUID | None = field(default=None, compare=False)
 
 
 def record_intent(

@@ -1,4 +1,4 @@
-"""Suspension, at once: sign-in and launches are refused with the reason, servers stop, files are kept."""
+"""Suspension, at once: sign-in and launches refused with the reason, servers and tokens ended, files kept."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,6 +14,7 @@ from nexus_allocator.domain.states import StopReason
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.hub_calls import order_revocation, order_stop
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called
 from nexus_allocator.services.stops import ToStop
@@ -41,7 +42,9 @@ def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: da
     servers = []
     for hold in holds.open_of_person(session, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.SUSPENDED, actor=actor[:64], note=text, now=now)
-        servers.append(ToStop(person.hub_name, hold.server_name))
+        row_id = order_stop(session, hold, now=now)
+        servers.append(ToStop(person.hub_name, hold.server_name, row_id))
+    order_revocation(session, person, now=now)
     record(session, Act.PERSON_SUSPENDED, person.id, by=actor, reason=text, after={"servers": len(servers)},
            now=now)  # fmt: skip
     return servers

@@ -137,6 +137,18 @@ def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
     return session.scalars(query.order_by(TierRequest.decided_at.desc()).limit(limit)).all()
 
 
+def search_requests(session: Session, text: str, *, limit: int, offset: int) -> Sequence[TierRequest]:
+    """Return one page of the requests whose person, account or title matches, the latest first."""
+    people = select(Person.id).where(containing(text, Person.display_name, Person.hub_name))
+    accounts = select(Account.id).where(containing(text, Account.slug, Account.label))
+    wanted = or_(
+        TierRequest.person_id.in_(people), TierRequest.account_id.in_(accounts),
+        TierRequest.title.icontains(text, autoescape=True),
+    )  # fmt: skip
+    query = _requests().where(wanted).order_by(TierRequest.submitted_at.desc(), TierRequest.id)
+    return session.scalars(query.limit(limit).offset(offset)).all()
+
+
 def _requests() -> Select[TierRequest]:
     account = joinedload(TierRequest.account).joinedload(Account.allocation)
     return select(TierRequest).options(account, joinedload(TierRequest.person))

@@ -21,8 +21,10 @@ from nexus_allocator.web.routes import (
     accounts,
     administration,
     agreement,
+    announcements,
     care,
     events,
+    exports,
     identities,
     mail,
     offers,
@@ -30,6 +32,7 @@ from nexus_allocator.web.routes import (
     panel_decisions,
     panel_rounds,
     pool,
+    questions,
     records,
     requests,
     servers,
@@ -66,6 +69,9 @@ def portal_app(portal: Portal) -> ASGIApp:
         records,
         events,
         identities,
+        announcements,
+        questions,
+        exports,
     ):
         app.include_router(module.router)
     for module in (offers, panel, panel_decisions, panel_rounds):

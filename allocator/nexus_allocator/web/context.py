@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -32,6 +33,7 @@ class Portal:
     secure_cookies: bool
     clock: Callable[[], datetime]
     vault: Vault
+    tiers_file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,8 @@ NOTICES: dict[str, Notice] = {
     "identity-changed": Notice("good", "Changed. The person signs in again."),
     "merged": Notice("good", "The two are one person now."),
     "erased": Notice("good", "Erased: a pseudonym stands in the place of the person."),
+    "announced": Notice("good", "Announced: everybody reads it from the moment that you gave."),
+    "announcement-withdrawn": Notice("good", "Withdrawn: nobody reads it any more."),
     "joined-event": Notice(
         "good", "You are in. The event's credits can pay for your next server: choose it there."
     ),

@@ -8,6 +8,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nexus_allocator.services import announcements
+from nexus_allocator.services.announcements import Announced
 from nexus_allocator.web import formats
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import take_notice
@@ -61,9 +63,17 @@ def page(
     """Render template ``name``; a notice left by the request before is shown once."""
     environment: Environment = request.app.state.templates
     notice, forget = take_notice(request)
+    told = _announced(request) if visitor else []
     body = environment.get_template(name).render(
-        {**(values or {}), "visitor": visitor, "here": here, "notice": notice}
+        {**(values or {}), "visitor": visitor, "here": here, "notice": notice, "announced": told}
     )
     response = HTMLResponse(body, status)
     forget(response)
     return response
+
+
+def _announced(request: Request) -> list[Announced]:
+    """Return what is announced now; for who is signed in: an error's page may have no database."""
+    portal: Portal = request.app.state.portal
+    with portal.reading_scope() as session:
+        return announcements.standing(session, now=portal.clock())

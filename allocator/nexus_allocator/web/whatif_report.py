@@ -16,7 +16,7 @@ HEAD = ("", "now", "changed", "difference")
 
 def as_text(found: Comparison, what: str) -> str:
     """Return the comparison as a table in plain text, with what it assumes below."""
-    rows = [[name, *cells] for name, cells in map(_cells, (*found.figures, *found.tiers))]
+    rows = [[name, *cells] for name, cells in map(cells, (*found.figures, *found.tiers))]
     widths = [max(len(row[column]) for row in [list(HEAD), *rows]) for column in range(len(HEAD))]
     break_at = len(found.figures) + 1
 
@@ -40,7 +40,8 @@ def as_csv(found: Comparison) -> str:
     return text.getvalue()
 
 
-def _cells(figure: Figure) -> tuple[str, list[str]]:
+def cells(figure: Figure) -> tuple[str, list[str]]:
+    """Return the figure's name with its unit, and now, changed and difference as people read them."""
     name = f"{figure.name} ({figure.unit})" if figure.unit else figure.name
     difference = f"{figure.difference:+,.0f}"
     if figure.now and round(figure.difference):

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 
-import numpy as np
-
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.products.model import ExposureMeta, RateImage, ScienceImage
@@ -89,5 +87,5 @@ class Inputs:
                 raise InputError(f"{name}: of the same exposure and detector as {other.name}")
         if image.wcs is None:
             raise InputError(f"{name}: has no WCS (was assign_wcs left out?)")
-        if not np.any(flux.usable(image.dq)):
+        if not flux.any_usable(image.dq):
             raise InputError(f"{name}: has no pixel that may be used")

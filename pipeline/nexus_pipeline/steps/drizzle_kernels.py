@@ -36,7 +36,7 @@ def add_image(
     ``nodes_x``, ``nodes_y``; ``sky`` (3): level, and slopes along the mosaic's x and y, taken off.
     """
     rows, columns = sums.shape[0], sums.shape[1]
-    half = pixfrac / 2
+    half, over_drop = pixfrac / 2, 1 / (pixfrac * pixfrac)
     size = window_size(nodes_x, nodes_y, half)
     window = np.zeros((size, size + 1))
     linear, square = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
@@ -49,15 +49,16 @@ def add_image(
             cell(nodes_x, nodes_y, j, i, slopes)
             for v in range(min(STEP, data.shape[0] - j * STEP)):
                 row = j * STEP + v
-                px, py = half * (slopes[2] + slopes[6] * v), half * (slopes[3] + slopes[7] * v)
+                along_x, along_y = slopes[2] + slopes[6] * v, slopes[3] + slopes[7] * v
+                px, py = half * along_x, half * along_y
                 for u in range(min(STEP, data.shape[1] - i * STEP)):
                     column = i * STEP + u
                     w = weight[row, column]
                     if w == 0:
                         continue
                     qx, qy = half * (slopes[4] + slopes[6] * u), half * (slopes[5] + slopes[7] * u)
-                    cx = slopes[0] + px / half * u + slopes[4] * v
-                    cy = slopes[1] + py / half * u + slopes[5] * v
+                    cx = slopes[0] + along_x * u + slopes[4] * v
+                    cy = slopes[1] + along_y * u + slopes[5] * v
                     # In the frame where pixel k of the rows is from k to k + 1.
                     at_x, at_y = cx + 0.5, cy + 0.5 - first
                     reach_x, reach_y = abs(px) + abs(qx), abs(py) + abs(qy)
@@ -68,13 +69,12 @@ def add_image(
                     area = 4 * abs(px * qy - py * qx)
                     value = data[row, column] - (sky[0] + sky[1] * cx + sky[2] * cy)
                     linear[WEIGHT], linear[DATA] = w, w * value
-                    linear[TIME] = time_s * area / (pixfrac * pixfrac)
+                    linear[TIME] = time_s * area * over_drop
                     square[VAR_RNOISE] = w * w * var_rnoise[row, column]
                     square[VAR_POISSON] = w * w * var_poisson[row, column]
                     square[VAR_FLAT] = w * w * var_flat[row, column]
                     if turbo:
-                        side = sqrt(area) / 2
-                        spread(at_x, at_y, side, 0.0, 0.0, side, window, linear, square, sums, context, mark)
+                        spread_square(at_x, at_y, sqrt(area), linear, square, sums, context, mark)
                     else:
                         spread(at_x, at_y, px, py, qx, qy, window, linear, square, sums, context, mark)
 
@@ -113,6 +113,25 @@ def spread(
                     sums[row, column, k] += one * linear[k] + two * square[k]
                 context[row, column] |= mark
         window[b, wide] = 0.0
+
+
+@compiled
+def spread_square(
+    x: float, y: float, side: float, linear: Single, square: Single, sums: Single,
+    context: NDArray[np.uint32], mark: Any,
+) -> None:  # fmt: skip
+    """Add a drop about (x, y), a square along the axes, to ``sums``."""
+    left, right, low, high = x - side / 2, x + side / 2, y - side / 2, y + side / 2
+    over_area = 1 / (side * side)
+    for row in range(max(floor(low), 0), min(ceil(high), sums.shape[0])):
+        down = (min(high, row + 1.0) - max(low, row)) * over_area
+        for column in range(max(floor(left), 0), min(ceil(right), sums.shape[1])):
+            share = (min(right, column + 1.0) - max(left, column)) * down
+            if share > _NOTHING:
+                one, two = np.float32(share), np.float32(share * share)
+                for k in range(LANES):
+                    sums[row, column, k] += one * linear[k] + two * square[k]
+                context[row, column] |= mark
 
 
 @compiled

@@ -53,7 +53,7 @@ class Stack:
             self._sums[rows] = 0
             drizzle_kernels.add_image(
                 place.x, place.y, piece.data, weight, piece.var_rnoise, piece.var_poisson, piece.var_flat,
-                1.0, resample.LEVEL, 1.0, False, first, self._sums[rows], self._context[rows], 0,
+                1.0, resample.LEVEL, 1.0, True, first, self._sums[rows], self._context[rows], 0,
             )  # fmt: skip
             outlier_kernels.mean_of(self._sums[rows], _LEAST_COVERED, plane[rows])
 

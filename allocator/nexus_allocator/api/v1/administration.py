@@ -34,13 +34,13 @@ from nexus_allocator.services import (
     forecasts,
     listings,
     maintenance,
-    memberships,
     pool,
     portal_lists,
     stops,
     suspensions,
 )
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.services.portal_reading import ServerReading
 from nexus_allocator.services.stops import ToStop
 
@@ -86,7 +86,7 @@ def suspend(hub_name: Word, body: ReasonBody, asked: Changing) -> PersonRowModel
         return _person(session, asked, hub_name)
 
     made = asked.once(PersonRowModel, act)
-    memberships.stop_servers(asked.hub, servers)
+    ask_at_once(asked.database, asked.hub, servers, now=asked.now)
     return made
 
 

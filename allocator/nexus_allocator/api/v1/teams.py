@@ -22,6 +22,7 @@ from nexus_allocator.api.v1.models import (
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.states import Role
 from nexus_allocator.services import invitations, memberships, portal_reading, shares, team_reading
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.services.shares import Holder
 from nexus_allocator.services.stops import ToStop
 
@@ -158,7 +159,7 @@ def remove(slug: Word, hub_name: Word, body: ReasonBody, asked: Changing) -> Tea
         )
 
     made = changed(asked, slug, change)
-    memberships.stop_servers(asked.hub, servers)
+    ask_at_once(asked.database, asked.hub, servers, now=asked.now)
     return made
 
 
@@ -207,7 +208,7 @@ def leave(slug: Word, asked: Changing) -> DoneModel:
         return DoneModel()
 
     made = asked.once(DoneModel, act)
-    memberships.stop_servers(asked.hub, servers)
+    ask_at_once(asked.database, asked.hub, servers, now=asked.now)
     return made
 
 

@@ -106,6 +106,10 @@ def walk(root: int, *, skip: frozenset[Parts] = frozenset()) -> Iterator[tuple[i
         pending.extend(reversed(inner))
 
 
+def is_folder(found: Found) -> bool:
+    return stat.S_ISDIR(found.status.st_mode)
+
+
 def _enters(found: Found, device: int) -> bool:
     return stat.S_ISDIR(found.status.st_mode) and found.status.st_dev == device
 

@@ -125,12 +125,17 @@ FIGURES_OF_FILES: tuple[tuple[str, str, Callable[[_Seen], float]], ...] = (
 )
 
 
-def compare(demand: Demand, *, policy: Policy, changed: Policy) -> Comparison:
-    """Return what ``changed`` would do that ``policy`` does not."""
-    now, then = _seen(demand, policy, in_force=policy), _seen(demand, changed, in_force=policy)
+def compare(
+    demand: Demand, *, policy: Policy, changed: Policy, told: Callable[[float], None] = lambda _: None
+) -> Comparison:
+    """Return what ``changed`` would do that ``policy`` does not; ``told`` hears which share is done."""
+    now = _seen(demand, policy, in_force=policy)
+    told(0.5)
+    then = _seen(demand, changed, in_force=policy)
+    told(1.0)
     told_of = FIGURES + (FIGURES_OF_FILES if demand.files else ())
     return Comparison(
-        figures=tuple(Figure(name, unit, told(now), told(then)) for name, unit, told in told_of),
+        figures=tuple(Figure(name, unit, seen(now), seen(then)) for name, unit, seen in told_of),
         tiers=_by_tier(now, then),
         months=_by_month(now, then),
         assumptions=demand.assumptions,

@@ -197,10 +197,11 @@ def all_accounts(
 
 @router.get("/servers", response_class=HTMLResponse)
 @does(Action.SERVER_SEE, over=Reach.ANY)
-def all_servers(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
+def all_servers(request: Request, portal: PortalHere, visitor: Administrator, q: Search = "") -> HTMLResponse:
     with portal.reading_scope() as session:
-        servers = portal_lists.servers(session, now=portal.clock())
+        servers = portal_lists.servers(session, now=portal.clock(), query=q.strip())
     values = {
+        "query": q.strip(),
         "servers": [views.server_view(server, portal.policy, own=False) for server in servers],
         "rate_micro_per_hour": sum(server.rate_micro_per_hour for server in servers),
     }

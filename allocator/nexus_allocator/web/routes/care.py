@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse, Response
 
 from nexus_allocator.domain.errors import UnknownPerson
 from nexus_allocator.domain.rights import Action, Reach, does
-from nexus_allocator.services import maintenance, memberships, portal_lists, suspensions
+from nexus_allocator.services import maintenance, portal_lists, suspensions
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
@@ -45,7 +46,7 @@ def suspend(
             reason=text,
             now=portal.clock(),
         )
-    memberships.stop_servers(portal.hub, servers)
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, f"admin/people/{hub_name}", "suspended")
 
 

@@ -1,23 +1,22 @@
 """The log of decisions and changes, for administrators: searched by address, and exported as it streams."""
 
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
-from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import BadDate
 from nexus_allocator.domain.records import About, Act, ActorKind
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import record_reading
 from nexus_allocator.store.records import Wanted
-from nexus_allocator.web.context import Portal
 from nexus_allocator.web.forms import Errors
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.routes.administration import PageNumber
+from nexus_allocator.web.routes.exports import streamed
 from nexus_allocator.web.sessions import Administrator, PortalHere
 
 router = APIRouter(prefix="/admin/log")
@@ -62,6 +61,12 @@ class Filter:
             self.errors[name] = "Give a day as year-month-day, such as 2027-03-01."
             return None
 
+    def readable(self) -> Wanted:
+        """Return what to look for. Raises BadDate for a day that is none: an export must not hold more."""
+        for day in self.errors:
+            raise BadDate(date=self.values[day][:40], must_be="a day such as 2027-03-01")
+        return self.wanted
+
     def address(self, **more: object) -> str:
         """Return the filter as the end of an address."""
         return urlencode({name: value for name, value in (self.values | more).items() if value})
@@ -98,31 +103,11 @@ def log(
 @router.get("/log.csv")
 @does(Action.LOG_SEE)
 def log_csv(portal: PortalHere, wanted: Filtered) -> StreamingResponse:
-    return _streamed(portal, wanted, record_reading.as_csv, media_type="text/csv", name="log.csv")
+    return streamed(portal, partial(record_reading.as_csv, wanted=wanted.readable()), name="log.csv")
 
 
 @router.get("/log.jsonl")
 @does(Action.LOG_SEE)
 def log_lines(portal: PortalHere, wanted: Filtered) -> StreamingResponse:
-    return _streamed(
-        portal, wanted, record_reading.as_json_lines, media_type="application/jsonl", name="log.jsonl"
-    )
-
-
-def _streamed(
-    portal: Portal,
-    wanted: Filter,
-    make: Callable[[Session, Wanted], Iterator[str]],
-    *,
-    media_type: str,
-    name: str,
-) -> StreamingResponse:
-    for day in wanted.errors:
-        raise BadDate(date=wanted.values[day][:40], must_be="a day such as 2027-03-01")
-
-    def chunks() -> Iterator[str]:
-        with portal.reading_scope() as session:
-            yield from make(session, wanted.wanted)
-
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
-    return StreamingResponse(chunks(), media_type=media_type, headers=headers)
+    make = partial(record_reading.as_json_lines, wanted=wanted.readable())
+    return streamed(portal, make, name="log.jsonl", media_type="application/jsonl")

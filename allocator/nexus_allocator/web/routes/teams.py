@@ -22,6 +22,7 @@ from nexus_allocator.domain.errors import (
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.domain.states import Role, ShareKind
 from nexus_allocator.services import invitations, memberships, notices, portal_reading, shares, team_reading
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.services.shares import Holder
 from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.team_reading import TeamPage
@@ -234,7 +235,7 @@ def remove(
         return member_answer(
             request, portal, visitor, slug=slug, hub_name=hub_name, form=None, reason=text, errors=errors
         )
-    memberships.stop_servers(portal.hub, servers)
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, f"teams/{slug}", "removed")
 
 
@@ -254,7 +255,7 @@ def leave_form(*, request: Request, slug: str, portal: PortalHere, visitor: Sign
 def leave(slug: str, portal: PortalHere, visitor: SignedIn) -> RedirectResponse:
     with portal.session_scope() as session:
         servers = memberships.leave(session, team=slug, hub_name=visitor.hub_name, now=portal.clock())
-    memberships.stop_servers(portal.hub, servers)
+    ask_at_once(portal, portal.hub, servers, now=portal.clock())
     return redirect(portal, "teams", "left-team")
 
 

@@ -27,6 +27,10 @@ document.querySelectorAll("textarea[data-counter]").forEach(count);
 document.querySelectorAll("form[method=post]").forEach(pressOnce);
 document.querySelector("[data-focus]")?.focus();
 
+// A page that waits for something looks again by itself.
+const waiting = document.querySelector("[data-reload]");
+if (waiting) setTimeout(() => location.reload(), Number(waiting.dataset.reload));
+
 // Pages that come back by the Back button must be pressable again.
 window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) {

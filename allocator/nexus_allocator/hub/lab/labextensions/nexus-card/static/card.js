@@ -29,6 +29,12 @@
     return card.notice ? { urgent: false, text: card.notice.sentence } : null;
   }
 
+  // What administrators announce, the loudest first; it stands below the warning of this server's own.
+  function news(card) {
+    const told = card.announcements ?? [];
+    return { urgent: told.some((each) => each.level === "urgent"), text: told.map((each) => each.text).join("\n") };
+  }
+
   function describe(card) {
     return `${card.left} credits left, until ${at(card.planned_until)}`;
   }
@@ -55,7 +61,8 @@
     // Always there, so that a screen reader hears what is put into it.
     const live = element("div", "nexus-banner");
     live.setAttribute("role", "alert");
-    live.append(sentence);
+    const announced = element("p", "nexus-banner__sentence nexus-banner__news");
+    live.append(sentence, announced);
     const banner = new Widget({ node: live });
     banner.id = "nexus-banner";
     banner.hide();
@@ -65,8 +72,10 @@
       figures.textContent = describe(card);
       figures.title = `${card.account}: ${card.left} credits left. Planned until ${at(card.planned_until)}, stopped at ${at(card.until)} at the latest.`;
       const told = warning(card);
-      banner.setHidden(!told);
-      live.classList.toggle("nexus-banner--urgent", Boolean(told?.urgent));
+      const latest = news(card);
+      banner.setHidden(!told && !latest.text);
+      live.classList.toggle("nexus-banner--urgent", Boolean(told?.urgent) || latest.urgent);
+      if (announced.textContent !== latest.text) announced.textContent = latest.text;
       if (sentence.textContent !== (told?.text ?? "")) sentence.textContent = told?.text ?? "";
     }
 
