@@ -21,6 +21,7 @@ from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
+from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
@@ -72,6 +73,7 @@ app.command()(simulate)
 app.command()(deliver)
 app.add_typer(webhook_app, name="webhook")
 app.command()(log)
+app.add_typer(storage_app, name="storage")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]

@@ -143,4 +143,5 @@ def _context(
         confinement=settings.confinement,
         clock=clock,
         metering=_terms(settings),
+        vault=vault_of(settings),
     )

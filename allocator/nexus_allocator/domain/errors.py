@@ -362,6 +362,18 @@ class PlaceBusy(AllocatorError):
     slug, status = "place_busy", 409
 
 
+class UnknownPurgeRule(AllocatorError):
+    slug, status = "unknown_purge_rule", 404
+
+
+class PurgeRuleOff(AllocatorError):
+    slug, status = "purge_rule_off", 409
+
+
+class UnknownExemption(AllocatorError):
+    slug, status = "unknown_exemption", 404
+
+
 class PurgeTooSoon(AllocatorError):
     slug, status = "purge_too_soon", 409
 

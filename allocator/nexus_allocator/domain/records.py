@@ -83,6 +83,8 @@ class Act(StrEnum):
     EVENT_JOINED = "event_joined"
     EVENT_ENDED = "event_ended"
     EVENT_CLOSED = "event_closed"
+    FILES_EXEMPTED = "files_exempted"
+    EXEMPTION_ENDED = "exemption_ended"
     GRANTS_IMPORTED = "grants_imported"
     LAUNCHES_HELD = "launches_held"
     LAUNCHES_LET_THROUGH = "launches_let_through"

@@ -85,6 +85,8 @@ class NoticeKind(StrEnum):
     OFFER_ANSWERED = "offer-answered"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
+    PURGE_PLANNED = "purge-planned"
+    FILES_IN_QUARANTINE = "files-in-quarantine"
 
 
 class EntryKind(StrEnum):

@@ -246,6 +246,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "unknown_place": lambda f: f"There is no place {f['place']} on this volume.",
     "not_held_here": lambda f: f"A volume of kind {f['driver']} can't {f['act']}.",
     "place_busy": lambda f: f"{f['place']} can't be touched now: {f['problem']}.",
+    "unknown_purge_rule": lambda f: (
+        f"There is no purge rule {f['rule']}; there are: {', '.join(f['known']) or 'none'}."
+    ),
+    "purge_rule_off": lambda f: f"The purge rule {f['rule']} is not switched on: see purges in tiers.yaml.",
+    "unknown_exemption": lambda f: f"There is no exemption {f['exemption']} in force.",
     "purge_too_soon": lambda f: (
         f"It is too soon: {_days(f['passed'])} of {_days(f['needed'])} days were seen to pass."
     ),

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.panel import Criterion, Panel
+from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.policy import (
     Agreement,
     Enforcement,
@@ -19,12 +20,14 @@ from nexus_allocator.domain.policy import (
     Image,
     OfflineLeases,
     Policy,
+    PurgeRule,
     RateCard,
     Science,
     Size,
     Tier,
 )
 from nexus_allocator.domain.pool import Pool
+from nexus_allocator.domain.purges import Terms
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 Amount = Decimal
@@ -129,6 +132,15 @@ class TierDocument(Document):
         return self
 
 
+class PurgeDocument(Document):
+    slug: str = Field(pattern="^[a-z][a-z0-9-]*$")
+    places: PlaceKind
+    unused_days: int = Field(ge=7)
+    grace_days: int = Field(ge=1, le=365)
+    window_days: int = Field(ge=1, le=365)
+    enabled: bool = False
+
+
 class ImageDocument(Document):
     slug: str
     label: str
@@ -163,6 +175,7 @@ class PolicyDocument(Document):
     images: list[ImageDocument] = Field(min_length=1)
     hours: HoursDocument
     agreement: AgreementDocument
+    purges: list[PurgeDocument] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def name_each_thing_once(self) -> Self:
@@ -171,6 +184,7 @@ class PolicyDocument(Document):
             ("tiers", self.tiers),
             ("images", self.images),
             ("criteria", self.panel.criteria),
+            ("purges", self.purges),
         )
         for what, things in named:
             slugs = [str(thing.slug) for thing in things]
@@ -219,6 +233,7 @@ class PolicyDocument(Document):
             images=tuple(Image(**image.model_dump()) for image in self.images),
             hours=_hours(self.hours),
             agreement=Agreement(self.agreement.version, self.agreement.title, agreement_html),
+            purges=tuple(_purge(rule) for rule in self.purges),
         )
 
 
@@ -271,6 +286,11 @@ def _tier(tier: TierDocument) -> Tier:
 
 def _enforcement(document: EnforcementDocument) -> Enforcement:
     return Enforcement(tuple(document.warn_at_percent), timedelta(minutes=document.save_minutes_at_zero))
+
+
+def _purge(rule: PurgeDocument) -> PurgeRule:
+    terms = Terms(timedelta(days=rule.grace_days), timedelta(days=rule.window_days))
+    return PurgeRule(rule.slug, rule.places, rule.unused_days, terms, rule.enabled)
 
 
 def _pool(pool: PoolDocument) -> Pool:

@@ -9,6 +9,7 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     outbox_tables,
     panel_tables,
     record_tables,
+    storage_tables,
     tables,
     webhook_tables,
 )
