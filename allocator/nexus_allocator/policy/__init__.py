@@ -183,8 +183,8 @@ class PolicyDocument(Document):
             ("sizes", self.sizes),
             ("tiers", self.tiers),
             ("images", self.images),
-            ("criteria", self.panel.criteria),
             ("purges", self.purges),
+            ("criteria", self.panel.criteria),
         )
         for what, things in named:
             slugs = [str(thing.slug) for thing in things]
