@@ -18,8 +18,10 @@ from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, webhook_app
+from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
+from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
@@ -63,6 +65,7 @@ from nexus_allocator.store.session import Database
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
+app.add_typer(panel_app, name="panel")
 app.add_typer(event_app, name="event")
 app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")
@@ -70,6 +73,7 @@ app.command()(simulate)
 app.command()(deliver)
 app.add_typer(webhook_app, name="webhook")
 app.command()(log)
+app.add_typer(storage_app, name="storage")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]

@@ -13,7 +13,9 @@ from nexus_allocator.domain.webhooks import Reach
 
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
-OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"})
+OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
+    f"NEXUS_STORAGE_{name}" for name in ("ROOT", "DRIVER", "RECORDS", "KEY_FILE")
+}
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -170,6 +172,27 @@ class DatabaseSettings(BaseSettings):
     tiers_file: Path | None = None
     issuer: str | None = None
     metering_interval_s: float = Field(default=60, gt=0)
+
+
+class StorageSettings(BaseSettings):
+    """What `nexus-allocator storage` needs beside the database."""
+
+    model_config = SettingsConfigDict(env_prefix=f"{PREFIX}STORAGE_", extra="ignore", frozen=True)
+
+    root: Path
+    """The mounted volume that holds homes, teams and scratch."""
+
+    driver: Literal["directory", "btrfs"] = "directory"
+
+    records: Path
+    """Where plans and their signed logs are kept: root's alone, best on another disk."""
+
+    key_file: Path
+    """The key that signs the logs, 32 bytes or more."""
+
+
+def read_storage_settings() -> StorageSettings:
+    return StorageSettings()
 
 
 def read_settings() -> Settings:

@@ -20,6 +20,11 @@ def _was(count: int) -> str:
 FILES = "What you put into its folder stays with the team; your home is yours as before."
 
 
+def _files(facts: Facts) -> str:
+    count = facts["files"]
+    return f"{count:,} file{'' if count == 1 else 's'} ({facts['gb']:.1f} GB)"
+
+
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
@@ -56,9 +61,35 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
         f"The {f['tier']} allocation of {f['account']} has lapsed with what was left of its credits. "
         + ("Its members have their own accounts." if f["team"] else "You have an Entry allocation again.")
     ),
+    NoticeKind.REVIEWER_APPOINTED: lambda f: (
+        "You are a reviewer of the panel now. The page Panel lists what waits for your review."
+    ),
+    NoticeKind.REVIEWER_ENDED: lambda f: (
+        "You are no longer a reviewer of the panel. Thank you for your work."
+    ),
+    NoticeKind.REVIEW_ASKED: lambda f: (
+        f"“{f['title']}” came into the round {f['round']}: please review it by {f['due_on']}, "
+        "or declare a conflict of interest."
+    ),
+    NoticeKind.OFFER_MADE: lambda f: (
+        f"You are offered {f['credits']} credits of the {f['tier']} tier until {f['ends_on']} in place of "
+        "what you asked for. The page Ask for more has the offer, to accept or to decline."
+    ),
+    NoticeKind.OFFER_ANSWERED: lambda f: (
+        f"{f['person']} {f['answer']} your offer of {f['credits']} credits for “{f['title']}”."
+    ),
     NoticeKind.WEBHOOK_DISABLED: lambda f: (
         f"The webhook to {f['url']} was switched off after {f['failures']} failures in a row: {f['why']} "
         "Administration, Webhooks switches it on again."
+    ),
+    NoticeKind.PURGE_PLANNED: lambda f: (
+        f"{_files(f)} in {f['place']}, {f['rule']}, will be moved out of sight in {f['grace_days']} days at "
+        f"the earliest, and deleted {f['window_days']} days later. A file that you change until then stays. "
+        f"To keep others, ask for an exemption and name the plan {f['plan']}."
+    ),
+    NoticeKind.FILES_IN_QUARANTINE: lambda f: (
+        f"{_files(f)} of {f['place']} wait in quarantine. They can be had back for {f['window_days']} days, "
+        f"then they are deleted. Ask for them and name the plan {f['plan']}."
     ),
     NoticeKind.EVENT_ENDED: lambda f: (
         f"{f['event']} is over. A server that still runs on its credits goes on to its planned end; "

@@ -4,8 +4,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nexus_allocator.domain.errors import UnknownImage, UnknownSize
+from nexus_allocator.domain.errors import UnknownImage, UnknownPurgeRule, UnknownSize
+from nexus_allocator.domain.panel import Panel
+from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.pool import Pool
+from nexus_allocator.domain.purges import Terms
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 GIB = 1024**3
@@ -109,6 +112,20 @@ class OfflineLeases:
 
 
 @dataclass(frozen=True)
+class PurgeRule:
+    """Which files of a kind of place may be purged; nothing is planned by a rule that is not ``enabled``."""
+
+    slug: str
+    kind: PlaceKind
+    unused_days: int
+    terms: Terms
+    enabled: bool
+
+    def __str__(self) -> str:
+        return f"unused for {self.unused_days} days"
+
+
+@dataclass(frozen=True)
 class Image:
     slug: str
     label: str
@@ -139,12 +156,21 @@ class Policy:
     science: Science
     enforcement: Enforcement
     pool: Pool
+    panel: Panel
     offline_leases: OfflineLeases
     sizes: Mapping[str, Size]
     tiers: Mapping[TierSlug, Tier]
     images: tuple[Image, ...]
     hours: HoursRange
     agreement: Agreement
+    purges: tuple[PurgeRule, ...] = ()
+
+    def purge_rule(self, slug: str) -> PurgeRule:
+        """Return the rule called ``slug``. Raises UnknownPurgeRule with the rules there are."""
+        for rule in self.purges:
+            if rule.slug == slug:
+                return rule
+        raise UnknownPurgeRule(rule=slug, known=[rule.slug for rule in self.purges])
 
     def size(self, slug: str) -> Size:
         """Return the size called ``slug``. Raises UnknownSize with the sizes there are."""

@@ -11,6 +11,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nexus_allocator.domain.credits import MICRO
+from nexus_allocator.domain.panel import Criterion, Panel
+from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.policy import (
     Agreement,
     Enforcement,
@@ -18,12 +20,14 @@ from nexus_allocator.domain.policy import (
     Image,
     OfflineLeases,
     Policy,
+    PurgeRule,
     RateCard,
     Science,
     Size,
     Tier,
 )
 from nexus_allocator.domain.pool import Pool
+from nexus_allocator.domain.purges import Terms
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 Amount = Decimal
@@ -69,6 +73,17 @@ class PoolDocument(Document):
     brake_at_percent: int = Field(ge=100, le=10_000)
     head_start_days: int = Field(ge=0)
     waiting_sizes: list[str]
+
+
+class CriterionDocument(Document):
+    slug: str = Field(pattern="^[a-z][a-z-]{0,39}$")
+    label: str = Field(min_length=1, max_length=80)
+    question: str = Field(min_length=1, max_length=400)
+
+
+class PanelDocument(Document):
+    least_reviews: int = Field(ge=1, le=20)
+    criteria: list[CriterionDocument] = Field(min_length=1, max_length=12)
 
 
 class OfflineLeasesDocument(Document):
@@ -117,6 +132,15 @@ class TierDocument(Document):
         return self
 
 
+class PurgeDocument(Document):
+    slug: str = Field(pattern="^[a-z][a-z0-9-]*$")
+    places: PlaceKind
+    unused_days: int = Field(ge=7)
+    grace_days: int = Field(ge=1, le=365)
+    window_days: int = Field(ge=1, le=365)
+    enabled: bool = False
+
+
 class ImageDocument(Document):
     slug: str
     label: str
@@ -144,16 +168,25 @@ class PolicyDocument(Document):
     science: ScienceDocument
     enforcement: EnforcementDocument
     pool: PoolDocument
+    panel: PanelDocument
     offline_leases: OfflineLeasesDocument
     sizes: list[SizeDocument] = Field(min_length=1)
     tiers: list[TierDocument]
     images: list[ImageDocument] = Field(min_length=1)
     hours: HoursDocument
     agreement: AgreementDocument
+    purges: list[PurgeDocument] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def name_each_thing_once(self) -> Self:
-        for what, things in (("sizes", self.sizes), ("tiers", self.tiers), ("images", self.images)):
+        named = (
+            ("sizes", self.sizes),
+            ("tiers", self.tiers),
+            ("images", self.images),
+            ("purges", self.purges),
+            ("criteria", self.panel.criteria),
+        )
+        for what, things in named:
             slugs = [str(thing.slug) for thing in things]
             if twice := sorted({slug for slug in slugs if slugs.count(slug) > 1}):
                 raise ValueError(f"{what} {twice} are given twice")
@@ -193,12 +226,14 @@ class PolicyDocument(Document):
             science=Science(**self.science.model_dump()),
             enforcement=_enforcement(self.enforcement),
             pool=_pool(self.pool),
+            panel=_panel(self.panel),
             offline_leases=_offline_leases(self.offline_leases),
             sizes={size.slug: Size(**size.model_dump()) for size in self.sizes},
             tiers={tier.slug: _tier(tier) for tier in self.tiers},
             images=tuple(Image(**image.model_dump()) for image in self.images),
             hours=_hours(self.hours),
             agreement=Agreement(self.agreement.version, self.agreement.title, agreement_html),
+            purges=tuple(_purge(rule) for rule in self.purges),
         )
 
 
@@ -253,6 +288,11 @@ def _enforcement(document: EnforcementDocument) -> Enforcement:
     return Enforcement(tuple(document.warn_at_percent), timedelta(minutes=document.save_minutes_at_zero))
 
 
+def _purge(rule: PurgeDocument) -> PurgeRule:
+    terms = Terms(timedelta(days=rule.grace_days), timedelta(days=rule.window_days))
+    return PurgeRule(rule.slug, rule.places, rule.unused_days, terms, rule.enabled)
+
+
 def _pool(pool: PoolDocument) -> Pool:
     return Pool(
         credits_micro=_micro(pool.credits),
@@ -262,6 +302,11 @@ def _pool(pool: PoolDocument) -> Pool:
         head_start=timedelta(days=pool.head_start_days),
         waiting_sizes=tuple(pool.waiting_sizes),
     )
+
+
+def _panel(panel: PanelDocument) -> Panel:
+    criteria = tuple(Criterion(**criterion.model_dump()) for criterion in panel.criteria)
+    return Panel(panel.least_reviews, criteria)
 
 
 def _offline_leases(leases: OfflineLeasesDocument) -> OfflineLeases:

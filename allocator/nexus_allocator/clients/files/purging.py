@@ -13,14 +13,14 @@ deleted: at deletion the change time, which nobody can set, is asked again.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from nexus_allocator.clients.files import deleting, handles, plans, quarantine, taking
 from nexus_allocator.clients.files.handles import Parts
-from nexus_allocator.clients.files.plans import Head, Listing, identity_of, rights_of
+from nexus_allocator.clients.files.plans import Head, Listing, PlannedFile, identity_of, rights_of
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome, covered, opened
-from nexus_allocator.clients.files.purge_state import Standing, fold
+from nexus_allocator.clients.files.purge_state import Standing, State, fold
 from nexus_allocator.clients.files.signed_log import SignedLog, sync_folder
 from nexus_allocator.domain.purges import Identity, Phase, is_kept_apart
 
@@ -43,25 +43,46 @@ def draft(
     """
     records = ground.records / head.plan_id
     records.mkdir(mode=0o700, parents=True)
-
-    def wanted(found: handles.Found) -> bool:
-        identity = identity_of(found.status)
-        apart = is_kept_apart(identity, owners) or covered(exempt, found.path, now)
-        return not apart and choose(found.path, identity)
-
-    def listed(handle: int, folder: Parts, entries: list[handles.Found]) -> Listing:
-        chosen = [(each.name, identity_of(each.status)) for each in entries if wanted(each)]
-        return Listing(folder, rights_of(os.fstat(handle)), chosen)
-
     with handles.opened(ground.place) as place:
-        walk = handles.walk(place, skip=quarantine.all_at(place))
-        listings = (listed(*each) for each in walk)
+        listings = _listings(place, choose=choose, owners=owners, exempt=exempt, now=now)
         written = plans.write(records / PLAN, head, listings)
     log = SignedLog(records / LOG, ground.key)
     facts = {"count": written.files, "size_bytes": written.size_bytes, "digest": written.digest}
     event = log.append("planned", now, plan=head.plan_id, place=head.place, policy=head.policy, **facts)
     sync_folder(records)
     return fold([event])
+
+
+def rehearse(
+    ground: Ground, *, choose: Choice, owners: frozenset[int] | None, exempt: Exemptions, now: datetime
+) -> tuple[int, int]:
+    """Return how many files and bytes `draft` would plan; nothing is written."""
+    files, size_bytes = 0, 0
+    with handles.opened(ground.place) as place:
+        for listing in _listings(place, choose=choose, owners=owners, exempt=exempt, now=now):
+            files += len(listing.chosen)
+            size_bytes += sum(identity.size_bytes for _, identity in listing.chosen)
+    return files, size_bytes
+
+
+def _listings(
+    place: int, *, choose: Choice, owners: frozenset[int] | None, exempt: Exemptions, now: datetime
+) -> Iterator[Listing]:
+    for handle, folder, entries in handles.walk(place, skip=quarantine.all_at(place)):
+        chosen = []
+        for found in entries:
+            identity = identity_of(found.status)
+            apart = is_kept_apart(identity, owners) or covered(exempt, found.path, now)
+            if not apart and choose(found.path, identity):
+                chosen.append((found.name, identity))
+        yield Listing(folder, rights_of(os.fstat(handle)), chosen)
+
+
+def listed(ground: Ground, plan_id: str) -> Iterator[tuple[PlannedFile, State]]:
+    """Yield the plan's files and what became of each. Raises UnknownPlan, LogBroken."""
+    with opened(ground, plan_id) as run:
+        for file in run.plan.files():
+            yield file, State(run.standing.states[file.number])
 
 
 def standing(ground: Ground, plan_id: str) -> Standing:

@@ -1,0 +1,249 @@
+"""Storage on the side of the service and of the command line: whose a place is, exemptions, a whole purge."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.support.allocator import World
+
+from nexus_allocator import cli, cli_storage
+from nexus_allocator.clients.files.directory import DirectoryVolume
+from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
+from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind
+from nexus_allocator.domain.purges import Parts
+from nexus_allocator.services import storage
+from nexus_allocator.store.session import Database
+from nexus_allocator.store.storage import in_force
+
+HOME, SCRATCH = Place(PlaceKind.HOME, "astronomer"), Place(PlaceKind.SCRATCH, "astronomer")
+STARS = Place(PlaceKind.TEAM, "stars")
+Run = Callable[..., str]
+
+
+def exempted(world: World, place: Place, path: Parts, *, days: int = 30, reason: str = "a thesis") -> None:
+    until = world.clock() + timedelta(days=days)
+    with world.database.session_scope() as session:
+        storage.exempt(
+            session, place, path, until=until, reason=reason, by="operator test", now=world.clock()
+        )
+
+
+def exempt(world: World, place: Place) -> list[tuple[Parts, str]]:
+    with world.database.reading_scope() as session:
+        found = storage.exemptions(session, place, now=world.clock())
+    return [(each.path, each.reason) for _, each in found]
+
+
+def test_an_exemption_holds_for_its_place_until_its_day(world: World) -> None:
+    world.astronomer()
+    exempted(world, HOME, (b"thesis", b"not-utf8-\xff", b"a/b"))
+    exempted(world, SCRATCH, ())
+    assert exempt(world, HOME) == [((b"thesis", b"not-utf8-\xff", b"a/b"), "a thesis")]
+    assert exempt(world, SCRATCH) == [((), "a thesis")]
+    world.clock.forward(days=30)
+    assert exempt(world, HOME) == []
+
+
+def test_an_exemption_is_ended_once_and_leaves_records(world: World) -> None:
+    world.astronomer()
+    exempted(world, HOME, (b"thesis",))
+    with world.database.reading_scope() as session:
+        ((number, _),) = storage.exemptions(session, HOME, now=world.clock())
+    with world.database.session_scope() as session:
+        storage.end_exemption(session, number, by="operator test", now=world.clock())
+    assert exempt(world, HOME) == []
+    with world.database.session_scope() as session, pytest.raises(UnknownExemption):
+        storage.end_exemption(session, number, by="operator test", now=world.clock())
+
+
+def test_exemptions_need_a_place_a_reason_and_a_day_to_come(world: World) -> None:
+    world.astronomer()
+    with pytest.raises(BadDate):
+        exempted(world, HOME, (), days=0)
+    for reason in ("", "  ", "x" * 501):
+        with pytest.raises(BadReason):
+            exempted(world, HOME, (), reason=reason)
+    for place in (STARS, Place(PlaceKind.SCRATCH, "nobody"), Place(PlaceKind.HOME, "stars")):
+        with pytest.raises(UnknownPlace):
+            exempted(world, place, ())
+
+
+def test_a_place_is_busy_while_somebody_who_may_write_there_has_a_server(world: World) -> None:
+    for name in ("astronomer", "teammate", "stranger"):
+        world.astronomer(name)
+    world.team("stars", "astronomer", "teammate")
+
+    def busy() -> list[bool]:
+        with world.database.reading_scope() as session:
+            return [storage.is_busy(session, place) for place in (HOME, SCRATCH, STARS)]
+
+    world.launch("stranger")
+    assert busy() == [False, False, False]
+    world.launch("teammate")
+    assert busy() == [False, False, True]
+    world.launch("astronomer")
+    assert busy() == [True, True, True]
+
+
+def test_of_a_teams_folder_those_who_lead_it_are_told(world: World) -> None:
+    lead = world.astronomer("astronomer")
+    world.astronomer("teammate")
+    world.team("stars", "astronomer", "teammate")
+    with world.database.reading_scope() as session:
+        assert list(storage.answerable(session, STARS)) == [lead]
+
+
+class Nexus:
+    """The command line over a volume of its own, with a clock."""
+
+    def __init__(self, folder: Path, world: World) -> None:
+        self.folder, self.world = folder, world
+        self.now = datetime.now(UTC) + timedelta(days=100)
+        (folder / "volume").mkdir()
+        volume = DirectoryVolume(folder / "volume")
+        volume.prepare()
+        owner = Owner(os.geteuid(), os.getegid(), 0o750)
+        self.place = volume.create(SCRATCH, owner)
+        (folder / "key").write_text("k" * 64)
+        self.tiers = folder / "tiers.yaml"
+        source = Path(cli.__file__).parent / "policy"
+        (folder / "agreement.html").write_text((source / "agreement.html").read_text())
+        self.document = yaml.safe_load((source / "tiers.yaml").read_text())
+        self.switched(on=False)
+
+    def switched(self, *, on: bool) -> None:
+        self.document["purges"][0]["enabled"] = on
+        self.tiers.write_text(yaml.safe_dump(self.document))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "NEXUS_DATABASE_URL": self.world.database.url.render_as_string(hide_password=False),
+            "NEXUS_TIERS_FILE": str(self.tiers),
+            "NEXUS_STORAGE_ROOT": str(self.folder / "volume"),
+            "NEXUS_STORAGE_RECORDS": str(self.folder / "records"),
+            "NEXUS_STORAGE_KEY_FILE": str(self.folder / "key"),
+        }
+
+    def files(self) -> set[str]:
+        found = (path.relative_to(self.place) for path in self.place.rglob("*") if path.is_file())
+        return {path.as_posix() for path in found if path.parts[0] != QUARANTINE}
+
+
+@pytest.fixture
+def nexus(tmp_path: Path, world: World) -> Nexus:
+    world.astronomer()
+    return Nexus(tmp_path, world)
+
+
+@pytest.fixture
+def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `storage WORDS` and return what it says; ``ends`` is the exit code that is expected."""
+    for name, value in nexus.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cli_storage, "_now", lambda: nexus.now)
+
+    def run(*words: str, ends: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["nexus-allocator", "storage", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert int(ended.value.code or 0) == ends, said
+        return said.out + said.err
+
+    return run
+
+
+def days_pass(nexus: Nexus, run: Run, days: int) -> None:
+    for _ in range(days):
+        nexus.now += timedelta(days=1)
+        run("look")
+
+
+def test_a_purge_is_off_until_switched_on_and_shows_first_what_it_would_do(nexus: Nexus, run: Run) -> None:
+    for name in ("a/old", "a/other", "thesis/data"):
+        path = nexus.place / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    said = run("plan", "scratch", "scratch/astronomer")
+    assert "3 files" in said
+    assert "not switched on" in said
+    assert "not switched on" in run("plan", "scratch", "scratch/astronomer", "--yes", ends=1)
+    assert run("plans") == ""
+
+    nexus.switched(on=True)
+    until = f"{nexus.now + timedelta(days=300):%Y-%m-%d}"
+    run("exempt", "scratch/astronomer", "thesis", "--until", until, "--reason", "Being written")
+    assert "Being written" in run("exemptions", "scratch/astronomer")
+    plan = run("plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    assert "told: astronomer" in run("notice", plan)
+    (told,) = nexus.world.told("astronomer")
+    assert "2 files" in told
+    assert "14 days" in told
+    assert "too soon" in run("take", plan, "--yes", ends=1)
+    days_pass(nexus, run, 14)
+    assert "a/old" in run("take", plan)
+    assert nexus.files() == {"a/old", "a/other", "thesis/data"}
+
+    assert "2 files" in run("take", plan, "--yes")
+    assert nexus.files() == {"thesis/data"}
+    assert len(nexus.world.told("astronomer")) == 2
+    assert "1 files" in run("restore", plan, "a/other")
+    assert nexus.files() == {"a/other", "thesis/data"}
+    days_pass(nexus, run, 14)
+    assert "1 files would be deleted for good" in run("delete", plan)
+    assert "quarantined" in run("plans")
+    run("delete", plan, "--yes")
+    assert "finished" in run("plans")
+    assert "deleted 1 files" in run("log", plan)
+    assert nexus.files() == {"a/other", "thesis/data"}
+
+
+def test_a_purge_waits_while_its_person_works(nexus: Nexus, run: Run) -> None:
+    (nexus.place / "file").write_bytes(b"x")
+    nexus.switched(on=True)
+    plan = run("plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    run("notice", plan)
+    days_pass(nexus, run, 14)
+    nexus.world.launch("astronomer")
+    assert "0 files" in run("take", plan, "--yes")
+    assert nexus.files() == {"file"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("usage", "homes/nobody"), "no place homes/nobody"),
+        (("usage", "elsewhere/astronomer"), "can't be a name"),
+        (("usage", "scratch/../homes"), "can't be a name"),
+        (("plan", "all", "scratch/astronomer"), "no purge rule all"),
+        (("plan", "scratch", "homes/astronomer"), "scratch/"),
+        (("take", "../../etc", "--yes"), "no purge plan"),
+        (("delete", "0" * 32, "--yes"), "no purge plan"),
+        (("log", "nothing"), "no purge plan"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_a_sentence(run: Run, words: tuple[str, ...], message: str) -> None:
+    assert message in run(*words, ends=1)
+
+
+def test_usage_quota_and_scan_are_printed(nexus: Nexus, run: Run) -> None:
+    (nexus.place / "heavy").mkdir()
+    (nexus.place / "heavy" / "file").write_bytes(b"x" * 5_000_000)
+    run("quota", "scratch/astronomer", "1")
+    assert "no limit" in run("usage", "scratch/astronomer")
+    run("quota", "scratch/astronomer", "0.01", "--yes")
+    said = run("usage", "scratch/astronomer")
+    assert "0.005 GB" in said
+    assert "50 % used" in said
+    said = run("scan", str(nexus.place), str(nexus.folder / "index"))
+    assert "1 files in 3 folders" in said
+    assert "0.005 GB\theavy" in said
+
+
+def test_every_database_has_the_table(database: Database) -> None:
+    with database.reading_scope() as session:
+        assert in_force(session, HOME, datetime.now(UTC)) == []
