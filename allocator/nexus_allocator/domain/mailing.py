@@ -52,6 +52,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.ALLOCATION_RENEWED: MailKind.ENDINGS,
     NoticeKind.ALLOCATION_LAPSED: MailKind.ENDINGS,
     NoticeKind.EVENT_ENDED: MailKind.ENDINGS,
+    NoticeKind.PLACE_FILLS: MailKind.ENDINGS,
     NoticeKind.PURGE_PLANNED: MailKind.ENDINGS,
     NoticeKind.FILES_IN_QUARANTINE: MailKind.ENDINGS,
     NoticeKind.LEFT_TEAM: MailKind.TEAMS,

@@ -80,6 +80,7 @@ class NoticeKind(StrEnum):
     ALLOCATION_LAPSED = "allocation-lapsed"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
+    PLACE_FILLS = "place-fills"
     PURGE_PLANNED = "purge-planned"
     FILES_IN_QUARANTINE = "files-in-quarantine"
 
