@@ -18,6 +18,7 @@ from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, webhook_app
+from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.cli_storage import storage_app
@@ -64,6 +65,7 @@ from nexus_allocator.store.session import Database
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
+app.add_typer(panel_app, name="panel")
 app.add_typer(event_app, name="event")
 app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")

@@ -26,7 +26,7 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.services import agreements, rates
 from nexus_allocator.services.delivery_loop import DeliveryLoop
 from nexus_allocator.services.meter_loop import MeterLoop
-from nexus_allocator.services.metering import Terms
+from nexus_allocator.services.metering import Clock, Terms
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
 from nexus_allocator.web.context import Portal
@@ -46,20 +46,20 @@ def app_factory() -> FastAPI:
     return create_app(settings, load_policy(settings.tiers_file))
 
 
-def create_app(settings: Settings, policy: Policy) -> FastAPI:
+def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) -> FastAPI:
     """Return the service for these settings; the database must have been migrated."""
     database = Database(settings.database_url, threads=settings.worker_threads)
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
-    portal = _portal(settings, policy, database, hub)
-    meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=utc_now)
-    deliverer = _deliverer(settings, database, hub)
+    portal = _portal(settings, policy, database, hub, clock=clock)
+    meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=clock)
+    deliverer = _deliverer(settings, database, hub, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         current_default_thread_limiter().total_tokens = settings.worker_threads
         with database.session_scope() as session:
-            rates.keep(session, policy.rate_card, now=utc_now())
-            agreements.keep(session, policy.agreement, now=utc_now())
+            rates.keep(session, policy.rate_card, now=clock())
+            agreements.keep(session, policy.agreement, now=clock())
         meter.start()
         deliverer.start()
         try:
@@ -77,7 +77,7 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
         description=v1.DESCRIPTION, openapi_url=f"{settings.service_prefix}api/openapi.json",
     )  # fmt: skip
     app.state.portal = portal
-    app.state.context = _context(settings, policy, database, hub)
+    app.state.context = _context(settings, policy, database, hub, clock=clock)
     app.add_exception_handler(AllocatorError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_path)
@@ -91,14 +91,16 @@ def create_app(settings: Settings, policy: Policy) -> FastAPI:
     return app
 
 
-def _deliverer(settings: Settings, database: Database, hub: HubClient) -> DeliveryLoop:
+def _deliverer(settings: Settings, database: Database, hub: HubClient, *, clock: Clock) -> DeliveryLoop:
     rng = random.Random()  # noqa: S311 - spreads attempts, hides nothing
     return DeliveryLoop(
-        database, carriers_of(settings, hub), clock=utc_now, rng=rng, lease=settings.delivery_lease
+        database, carriers_of(settings, hub), clock=clock, rng=rng, lease=settings.delivery_lease
     )
 
 
-def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClient) -> Portal:
+def _portal(
+    settings: Settings, policy: Policy, database: Database, hub: HubClient, *, clock: Clock
+) -> Portal:
     return Portal(
         session_scope=database.session_scope,
         reading_scope=database.reading_scope,
@@ -114,7 +116,7 @@ def _portal(settings: Settings, policy: Policy, database: Database, hub: HubClie
         prefix=settings.service_prefix,
         hub_public_url=settings.hub_public_url,
         secure_cookies=settings.public_url.startswith("https://"),
-        clock=utc_now,
+        clock=clock,
         tiers_file=settings.tiers_file,
         vault=vault_of(settings),
     )
@@ -128,7 +130,9 @@ def _terms(settings: Settings) -> Terms:
     )
 
 
-def _context(settings: Settings, policy: Policy, database: Database, hub: HubClient) -> Context:
+def _context(
+    settings: Settings, policy: Policy, database: Database, hub: HubClient, *, clock: Clock
+) -> Context:
     return Context(
         database=database,
         hub=hub,
@@ -137,6 +141,7 @@ def _context(settings: Settings, policy: Policy, database: Database, hub: HubCli
         administrators=settings.issuer_admins,
         grace_minutes=settings.save_grace_minutes,
         confinement=settings.confinement,
-        clock=utc_now,
+        clock=clock,
         metering=_terms(settings),
+        vault=vault_of(settings),
     )

@@ -221,3 +221,23 @@ def test_an_operator_announces_and_withdraws(run: Run, url: str) -> None:
     assert run(url, "announce", "withdraw", made.strip())[:2] == (0, "withdrawn\n")
     assert run(url, "announce", "add", "New disks.", "--until", "2020-01-01")[0] == 1
     assert run(url, "announce", "add", "New disks.", "--until", "2099-01-01")[0] == 1
+
+
+def test_an_operator_keeps_the_panel_s_rounds_and_reviewers(run: Run, url: str, world: World) -> None:
+    world.astronomer("rae")
+    days = ("--from", "2026-03-01", "--to", "2026-03-31", "--due", "2026-04-15")
+    code, made, _ = run(url, "panel", "open", "Spring", *days, "--budget", "20000")
+    assert (code, made.split("\t")[1]) == (0, "Spring\n")
+    round_id = made.split("\t")[0]
+    assert run(url, "panel", "change", round_id, "Spring 2026", *days)[0] == 0
+    assert run(url, "panel", "rounds")[1] == (
+        f"{round_id}\tSpring 2026\t2026-03-01 2026-03-31 2026-04-15\t0 requests\tno budget\n"
+    )
+    assert run(url, "panel", "appoint", "rae")[:2] == (0, "rae is a reviewer\n")
+    assert "0 requests reviewed" in run(url, "panel", "reviewers")[1]
+    assert run(url, "panel", "appoint", "rae")[2] == "rae is a reviewer already.\n"
+    assert run(url, "panel", "dismiss", "rae")[0] == 0
+    assert run(url, "panel", "reviewers")[1] == ""
+    late = ("--from", "2026-03-01", "--to", "2026-02-01", "--due", "2026-04-15")
+    assert "opened before it closes" in run(url, "panel", "open", "Spring", *late)[2]
+    assert "a number of credits" in run(url, "panel", "open", "Spring", *days, "--budget", "much")[2]

@@ -273,6 +273,8 @@ def test_who_was_merged_into_the_person_is_erased_with_them(world: World) -> Non
     for name in ("zebedee", "zebedeeold"):
         world.astronomer(name)
     done(world, identities.merge, keep="zebedee", gone="zebedeeold")
+    with pytest.raises(UnknownPerson):
+        erased(world, "zebedeeold")
     erased(world, "zebedee")
     assert holding(world, "zebedee") == {"taken_name"}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,14 @@ def rows(world: World, **wanted: object) -> list[Row]:
         return list(record_reading.page(session, Wanted(**wanted)).rows)  # type: ignore[arg-type]
 
 
+@cache
+def read() -> dict[str, Function]:
+    """The package's functions, read once."""
+    return package_functions(Path(nexus_allocator.__file__).parent)
+
+
 def test_every_function_that_changes_something_records_it() -> None:
-    functions = package_functions(Path(nexus_allocator.__file__).parent)
+    functions = read()
     assert len(functions) > 300
     assert unrecorded(functions) == set(UNRECORDED)
 
@@ -73,8 +80,7 @@ def test_a_change_that_is_not_recorded_would_be_found(body: str, is_found: bool)
         "def planted(session, person, now):\n" + body + "def _kept(session):\n    record(session)\n"
     )
     name = "nexus_allocator.services.new"
-    functions: dict[str, Function] = package_functions(Path(nexus_allocator.__file__).parent)
-    functions |= {each.name: each for each in functions_of(name, source)}
+    functions = read() | {each.name: each for each in functions_of(name, source)}
     assert ("new.planted" in unrecorded(functions)) is is_found
 
 

@@ -54,6 +54,41 @@ def test_a_setting_that_makes_no_sense_is_refused(
         read_settings()
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"HOST": "mail.test"},
+        {"HOST": "mail.test", "FROM": "not an address"},
+        {"HOST": "mail.test", "FROM": "a@b.test", "USER": "nexus"},
+        {"HOST": "mail.test", "FROM": "a@b.test", "SECURITY": "none", "USER": "nexus", "PASSWORD": "p"},
+        {"HOST": "mail.test", "FROM": "a@b.test", "PORT": "0"},
+        {"SECURITY": "plain"},
+    ],
+)
+def test_settings_of_mail_are_whole_and_send_no_password_in_the_open(
+    environment: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    for name, value in given.items():
+        environment.setenv(f"NEXUS_MAIL_{name}", value)
+    with pytest.raises(ValidationError):
+        read_settings()
+
+
+def test_a_mail_server_and_who_may_be_called_are_settings(environment: pytest.MonkeyPatch) -> None:
+    assert read_settings().webhook_reach == "public"
+    wanted = {"MAIL_HOST": "mail.test", "MAIL_FROM": "a@b.test", "MAIL_USER": "u", "MAIL_PASSWORD": "hidden"}
+    for name, value in {**wanted, "WEBHOOK_REACH": "loopback"}.items():
+        environment.setenv(f"NEXUS_{name}", value)
+    settings = read_settings()
+    assert (settings.mail_port, settings.mail_security, settings.webhook_reach) == (
+        587,
+        "starttls",
+        "loopback",
+    )
+    assert settings.portal_url == "http://127.0.0.1:8000/services/nexus/"
+    assert "hidden" not in repr(settings)
+
+
 DOCUMENT = yaml.safe_load(TIERS.read_text())
 SCIENCE: dict[str, Any] = DOCUMENT["science"]
 ENFORCEMENT: dict[str, Any] = DOCUMENT["enforcement"]

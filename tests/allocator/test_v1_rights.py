@@ -97,6 +97,16 @@ ROWS = (
     Row("POST", "/admin/servers/{mia}/-/stop", body=REASON),
     Row("PUT", "/admin/maintenance", body={"message": "The file system is being moved"}),
     Row("DELETE", "/admin/maintenance"),
+    Row("GET", "/me/mail"),
+    Row("PUT", "/me/mail", body={"timings": {"teams": "never"}}),
+    Row("GET", "/admin/outbox"),
+    Row("POST", "/admin/outbox/retry"),
+    Row("POST", "/admin/outbox/{row_id}/retry"),
+    Row("GET", "/admin/webhooks"),
+    Row("POST", "/admin/webhooks", body={"url": "https://other.example", "events": ["request.moved"]}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
+    Row("PUT", "/admin/webhooks/{endpoint_id}/switch", body={"on": False}),
+    Row("DELETE", "/admin/webhooks/{endpoint_id}"),
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{to_sam}": "{invitation_id}", "{grism}": "{slug}", "{mia}": "{hub_name}", "{second}": "{hub_name}",

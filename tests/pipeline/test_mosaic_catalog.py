@@ -38,6 +38,11 @@ def field(references: ReferenceStore) -> tuple[Mosaic, Table]:
     table = scene.star_table(
         RA + east / np.cos(np.deg2rad(DEC)), DEC + north, rng.uniform(20.0, 23.0, x.size)
     )
+    return simulated(references, table)
+
+
+def simulated(references: ReferenceStore, table: Table) -> tuple[Mosaic, Table]:
+    """Return what four exposures show of ``table``, and the truth."""
     aim = exposure.aim(references, build.DETECTOR, build.FILTER, ra_deg=RA, dec_deg=DEC)
     meta = exposure.exposure_meta(build.DETECTOR, build.FILTER, pointing=aim)
     stack = mosaic.Stack(MosaicGrid(RA, DEC, SIZE), 4)
@@ -68,6 +73,33 @@ def test_stars_of_a_mosaic_come_back_with_their_flux_and_their_place(
     ra, dec = np.asarray(found["ra_psf"] - wanted["ra"]), np.asarray(found["dec_psf"] - wanted["dec"])
     assert np.abs([np.median(ra), np.median(dec)]).max() * 3.6e6 < 2
     assert not found["is_extended"].any()
+
+
+@pytest.mark.parametrize(("index", "within"), [(1.0, 0.03), (4.0, 0.08)])
+def test_the_light_beyond_kron_s_ellipse_is_told_for_discs_and_for_bulges(
+    references: ReferenceStore, index: float, within: float
+) -> None:
+    rng = np.random.default_rng(42)
+    x, y = scene.grid_of_stars(9, SIZE / 9, jitter=5.0, rng=rng)
+    east, north = (x - SIZE / 2) * 0.055 / 3600, (y - SIZE / 2) * 0.055 / 3600
+    table = Table({"ra": RA + east / np.cos(np.deg2rad(DEC)), "dec": DEC + north, "type": ["SER"] * x.size})
+    table["n"], table["half_light_radius"] = index, rng.uniform(0.15, 0.4, x.size)
+    table["ba"], table["pa"] = rng.uniform(0.4, 1, x.size), rng.uniform(0, 180, x.size)
+    table[f"mag_{build.FILTER}"] = rng.uniform(20.5, 22, x.size)
+    image, truth = simulated(references, table)
+    made = mosaic_catalog(image, references).table
+    at = np.column_stack([truth["x"], truth["y"]])
+    distance, which = cKDTree(np.column_stack([made["x_centroid"], made["y_centroid"]])).query(at)
+    found, wanted = made[which[distance < 3]], truth[distance < 3]
+    assert len(found) >= 75
+    signal = np.asarray(found["kron_flux"] / found["kron_flux_err"], dtype=float)
+    kron, whole = (
+        median_and_error(np.asarray(found[name] / wanted["flux_njy"], dtype=float)[signal > 30])
+        for name in ("kron_flux", "kron_total_flux")
+    )
+    print(f"n = {index}: Kron {kron[0]:.3f}, whole {whole[0]:.3f} ± {whole[1]:.3f}")
+    assert kron[0] < whole[0] - 0.01
+    assert whole[0] == pytest.approx(1, abs=within + 3 * whole[1])
 
 
 def test_wfi_catalog_takes_a_mosaic_and_writes_the_mission_s_products(

@@ -132,6 +132,23 @@ def test_close_neighbours_are_taken_off_each_other() -> None:
     np.testing.assert_allclose(found.flux, flux, rtol=1e-3)
 
 
+def test_the_extent_is_the_variance_beyond_a_star_s() -> None:
+    psf, rng = scene.grid(), np.random.default_rng(6)
+    x, y = scene.grid_of_stars(7, 34.0, jitter=6.0, rng=rng)
+    flux = np.full(x.size, 100.0)
+    blurred = scene.grid(sigma=float(np.sqrt(scene.SIGMA**2 + 0.02)))
+    for grid, expected in ((psf, 0.0), (blurred, 0.02)):
+        noisy = image_of(grid, x, y, flux) + rng.normal(0, 0.01, (SIZE, SIZE)).astype(np.float32)
+        found = fitted(noisy, psf, x, y)
+        pull = (found.extent - expected) / found.extent_err
+        print(f"{expected}: {found.extent.mean():.4f}, error {found.extent_err.mean():.5f}")
+        # First order in the extent: to a tenth of it. 49 stars tell their mean to a seventh of their error.
+        tolerance = 3 * found.extent_err.mean() / 7 + 0.1 * expected
+        assert found.extent.mean() == pytest.approx(expected, abs=tolerance)
+        # Their width to a tenth.
+        assert pull.std() == pytest.approx(1, abs=0.3)
+
+
 def test_unusable_pixels_do_not_count_and_a_source_without_pixels_is_reported() -> None:
     psf = scene.grid()
     x, y, flux = np.array([60.3, 150.0]), np.array([60.1, 150.0]), np.array([50.0, 50.0])

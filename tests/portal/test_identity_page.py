@@ -62,6 +62,12 @@ def test_an_erasure_shows_its_plan_and_waits_for_the_name(
     assert "Tomo" not in page.text
     assert "Erased" in text_of(page.text)
     assert "Tomo" not in administrator.open("teams/wide-field-demo").text
+    name = page.text.split("admin/people/erased-")[1].split('"')[0]
+    gone = f"admin/people/erased-{name}"
+    assert "The personal data of this person were erased." in administrator.open(f"{gone}/identity").text
+    again = administrator.post(f"{gone}/erase", name=f"erased-{name}", erase_reason="Asked for.")
+    assert again.status_code == 422
+    assert 'action="/services/nexus/admin/people' not in administrator.open(gone).text
 
 
 def test_running_servers_hold_it_up(administrator: Visitor, populated: PortalUnderTest) -> None:

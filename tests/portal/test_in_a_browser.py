@@ -15,6 +15,7 @@ from tests.support.portal import (
     database_file,
     portal_over,
     with_a_busy_month,
+    with_a_panel,
     with_a_question,
     with_a_shared_team,
     with_an_announcement,
@@ -53,6 +54,9 @@ OF_THE_ASTRONOMER = {
     "not-found": "nowhere",
     "forbidden": "admin/people",
 }
+OF_THE_REVIEWER = {"panel": "panel", "panel-case": "panel/{case}"}
+OF_THE_COLLEAGUE = {"panel-reviewed": "panel", "panel-case-reviewed": "panel/{case}"}
+OF_WHO_HAS_AN_OFFER = {"requests-offered": "requests"}
 OF_THE_NEWCOMER = {"my-allocations-empty": "", "requests-empty": "requests", "teams-invited": "teams"}
 OF_THE_ADMINISTRATOR = {
     "no-usage": "",
@@ -60,6 +64,10 @@ OF_THE_ADMINISTRATOR = {
     "ask": "requests",
     "admin-requests": "admin/requests",
     "admin-request": "admin/requests/{request}",
+    "admin-panel": "admin/panel",
+    "admin-round": "admin/panel/rounds/{round}",
+    "admin-request-panel": "admin/requests/{case}",
+    "admin-request-offered": "admin/requests/{offered}",
     "admin-people": "admin/people",
     "admin-person": "admin/people/teammate",
     "admin-maintenance": "admin/maintenance",
@@ -90,10 +98,7 @@ class Site:
     browser: Browser
     root: str
     pictures: Path
-    request: str
-    group: str
-    event: str
-    question: str
+    words: dict[str, str]
 
     def page(self, hub_name: str, *, scheme: str = "light", width: int = 1280) -> Page:
         """Return a page of a fresh browser in which ``hub_name`` has signed in."""
@@ -114,23 +119,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with running_hub() as hub, portal_over(database_file(folder), hub) as portal:
         with_a_busy_month(portal)
         portal.person("newcomer", "Nia Newcomer")
-        group = with_a_shared_team(portal)
-        event = with_an_event(portal)
+        words = {"group": str(with_a_shared_team(portal)), "event": str(with_an_event(portal))}
         with_an_announcement(portal)
-        question = with_a_question(portal)
+        words["question"] = str(with_a_question(portal))
         with portal.database.reading_scope() as session:
-            waiting = portal_lists.waiting_requests(session)[0]
+            words["request"] = str(portal_lists.waiting_requests(session)[0].id)
+        words |= with_a_panel(portal)
         with portal.served() as address, chromium() as browser:
-            yield Site(
-                portal,
-                browser,
-                address + PREFIX,
-                folder / "pictures",
-                str(waiting.id),
-                str(group),
-                str(event),
-                str(question),
-            )
+            yield Site(portal, browser, address + PREFIX, folder / "pictures", words)
 
 
 def require_steady_and_whole(page: Page, site: Site, name: str, *, width: int) -> None:
@@ -151,7 +147,14 @@ def require_accessible(page: Page, name: str) -> None:
 @pytest.mark.parametrize(("scheme", "width"), LOOKS)
 @pytest.mark.parametrize(
     ("hub_name", "pages"),
-    [("astronomer", OF_THE_ASTRONOMER), ("newcomer", OF_THE_NEWCOMER), ("admin", OF_THE_ADMINISTRATOR)],
+    [
+        ("astronomer", OF_THE_ASTRONOMER),
+        ("newcomer", OF_THE_NEWCOMER),
+        ("reviewer", OF_THE_REVIEWER),
+        ("colleague", OF_THE_COLLEAGUE),
+        ("duo", OF_WHO_HAS_AN_OFFER),
+        ("admin", OF_THE_ADMINISTRATOR),
+    ],
 )
 def test_every_page_is_accessible_steady_and_whole(
     *, site: Site, hub_name: str, pages: dict[str, str], scheme: str, width: int
@@ -159,12 +162,7 @@ def test_every_page_is_accessible_steady_and_whole(
     page = site.page(hub_name, scheme=scheme, width=width)
     try:
         for name, path in pages.items():
-            page.goto(
-                site.root
-                + path.format(
-                    request=site.request, group=site.group, event=site.event, question=site.question
-                )
-            )
+            page.goto(site.root + path.format(**site.words))
             require_steady_and_whole(page, site, f"{name}-{scheme}-{width}", width=width)
             if (scheme, width) in AXE_LOOKS:
                 require_accessible(page, name)
@@ -185,7 +183,7 @@ def test_a_wrong_form_comes_back_accessible_with_the_focus_on_what_is_wrong(
         expect(page.get_by_label("What is it for?")).to_have_value("too short")
         require_steady_and_whole(page, site, f"ask-wrong-{scheme}-{width}", width=width)
         require_accessible(page, "ask-wrong")
-        page.goto(f"{site.root}admin/requests/{site.request}")
+        page.goto(f"{site.root}admin/requests/{site.words['request']}")
         page.get_by_label("Credits to grant").fill("-3")
         page.get_by_role("button", name="Approve").click()
         expect(page.get_by_role("alert")).to_be_focused()

@@ -6,6 +6,7 @@ thing is asked for. A route without a row fails, and one that names no deed is o
 
 import shutil
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -24,14 +25,17 @@ from tests.support.portal import (
 from tests.support.routes import Named, routes_of
 
 from nexus_allocator.domain import rights
+from nexus_allocator.domain.panel import Window
 from nexus_allocator.domain.rights import Action, Capacity, Deed, Reach, does
 from nexus_allocator.domain.states import NoticeKind, Role
-from nexus_allocator.services import invitations, notices, people, shares, webhooks
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services import invitations, notices, panels, people, shares, webhooks
 from nexus_allocator.store import outbox
 
-# Ada leads the team, Mia manages it, Tomo is a member; Sam is in no team, Alex administers, nobody signed in.
+# Ada leads the team, Mia manages it, Tomo is a member; Sam is in no team, Rae reviews for the panel, Alex
+# administers, nobody signed in.
 PEOPLE = {"lead": "astronomer", "manager": "manager", "member": "teammate", "stranger": "stranger",
-          "administrator": "admin"}  # fmt: skip
+          "reviewer": "rae", "administrator": "admin"}  # fmt: skip
 ROLES = {"lead": Role.LEAD, "manager": Role.MANAGER, "member": Role.MEMBER}
 EVERYBODY = ("nobody", *PEOPLE)
 # Whose thing a row asks for, beside what belongs to one of PEOPLE.
@@ -50,6 +54,8 @@ class Row:
 
 
 AWARD = {"amount": "5", "ends_on": "2027-12-01"}
+ROUND = {"label": "R", "opens_on": "2027-03-01", "closes_on": "2027-03-31", "due_on": "2027-04-15"}
+REVIEW = {f"score-{each.slug}": "3" for each in load_policy().panel.criteria}
 ROWS = (
     Row("GET", "/sign-in"),
     Row("GET", "/oauth_callback"),
@@ -117,6 +123,22 @@ ROWS = (
     Row("GET", "/admin/what-if/{question_id}"),
     Row("GET", "/admin/what-if/{question_id}/answer.csv"),
     *(Row("GET", f"/admin/exports/{name}.csv") for name in ("people", "accounts", "servers", "requests")),
+    Row("POST", "/requests/{request_id}/offer/accept", "lead", {"number": "1"}),
+    Row("POST", "/requests/{request_id}/offer/decline", "lead", {"number": "1", "reason": "Too little"}),
+    Row("GET", "/panel"),
+    Row("GET", "/panel/{case}"),
+    Row("POST", "/panel/{case}/review", form=REVIEW),
+    Row("POST", "/panel/{case}/conflict", form={"reason": "My student"}),
+    Row("GET", "/admin/panel"),
+    Row("POST", "/admin/panel/rounds", form=ROUND),
+    Row("GET", "/admin/panel/rounds/{round_id}"),
+    Row("POST", "/admin/panel/rounds/{round_id}", form=ROUND),
+    Row("POST", "/admin/panel/reviewers", form={"hub_name": "guest"}),
+    Row("POST", "/admin/panel/reviewers/{rae}/end"),
+    Row("POST", "/admin/panel/requests/{case}/offer", form=AWARD),
+    Row("POST", "/admin/panel/requests/{case}/take-back", form={"reason": "A slip"}),
+    Row("POST", "/admin/panel/requests/{request_id}/refer", form={"referral": "Very large"}),
+    Row("POST", "/admin/panel/requests/{case}/place", form={"round_id": "{round_id}"}),
     Row("GET", "/preferences"),
     Row("POST", "/preferences", form={"teams": "never"}),
     Row("POST", "/admin/outbox/retry"),
@@ -135,7 +157,8 @@ ROWS = (
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
-         "{second}": "{hub_name}", "-/keep-alive": "{path_name:path}/keep-alive", "/deny": "/{decision}",
+         "{second}": "{hub_name}", "{rae}": "{hub_name}",
+         "{case}": "{request_id}", "-/keep-alive": "{path_name:path}/keep-alive", "/deny": "/{decision}",
          "/return": "/{decision}"}  # fmt: skip
 
 
@@ -150,7 +173,8 @@ def is_right(who: str, row: Row, deed: Deed) -> bool:
     """Whether the table lets ``who`` do it: at the route's door, and with the thing that the row asks for."""
     is_administrator = who == "administrator"
     known = who in PEOPLE
-    door = rights.somewhere(is_administrator=is_administrator) if known else rights.NOBODY_KNOWN
+    door = rights.somewhere(is_administrator=is_administrator, is_reviewer=who == "reviewer")
+    door = door if known else rights.NOBODY_KNOWN
     if row.of == NO_THING or not rights.lets(door, deed):
         return rights.lets(door, deed)
     role = ROLES.get(who) if row.of == THE_TEAMS else None
@@ -188,7 +212,7 @@ def routes(standing: tuple[PortalUnderTest, str]) -> list[Named]:
 @pytest.fixture
 def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list[Named]) -> Scene:
     portal, now = populated, populated.clock
-    for name in ("manager", "second", "stranger", "guest"):
+    for name in ("manager", "second", "stranger", "guest", "rae"):
         portal.person(name, name.title())
         portal.accept(name)
     common = {"by": "astronomer", "now": now()}
@@ -211,8 +235,13 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         notices.tell(session, ada.id, NoticeKind.LEADS_TEAM, key="leads", facts={"team": "x"}, now=now())
     with portal.database.reading_scope() as session:
         notice = notices.unread(session, hub_name="astronomer")[0].id
+    window = Window(now() - timedelta(days=1), now() + timedelta(days=1), now() + timedelta(days=2))
+    with portal.database.session_scope() as session:
+        made = panels.make_round(session, panels.RoundPlan("Spring", window), by=None, now=now())
+        panels.appoint(session, "rae", by=None, now=now())
+    with portal.database.reading_scope() as session:
         row, _ = outbox.page(session, states=None, channel=None, limit=1, offset=0)[0]
-    request = portal.ask("astronomer", "research")
+    request, case = portal.ask("astronomer", "research"), portal.ask("guest", "team", team_label="Guests")
     for name in PEOPLE.values():
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
     event, announcement = with_an_event(portal), with_an_announcement(portal)
@@ -223,6 +252,7 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         "own": "astronomer", "slug": TEAM, "request_id": str(request), "hub_name": "teammate",
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
         "to_stranger": str(to_stranger), "notice_id": str(notice),
+        "case": str(case), "round_id": str(made.id), "rae": "rae",
         "row_id": str(row.id), "endpoint_id": str(endpoint),
         "event_id": str(event), "announcement_id": str(announcement), "question_id": str(question),
     }  # fmt: skip
@@ -242,7 +272,8 @@ def sent(scene: Scene, visitor: Visitor, row: Row, *, signed_in: bool) -> httpx.
     path = row.route.lstrip("/").format(**scene.words)
     if row.method == "GET":
         return visitor.open(path)
-    return visitor.post(path, csrf=None if signed_in else "none", **row.form)
+    form = {name: value.format(**scene.words) for name, value in row.form.items()}
+    return visitor.post(path, csrf=None if signed_in else "none", **form)
 
 
 @pytest.mark.parametrize("who", EVERYBODY)

@@ -196,7 +196,7 @@ def test_a_person_asks_for_a_new_team_and_leads_it_once_it_is_awarded(
             policy=populated.policy,
             request_id=row.id,
             administrator_id=people.person_called(session, "admin").id,
-            award=decisions.Award(),
+            award=decisions.Award(bypass="for the test"),
             now=populated.clock(),
         )
     said = text_of(astronomer.open("teams").text)

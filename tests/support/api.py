@@ -18,7 +18,8 @@ from nexus_allocator.domain.scopes import SCOPES
 from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import notices, people, requests
+from nexus_allocator.services import notices, people, requests, webhooks
+from nexus_allocator.store import outbox
 from nexus_allocator.store.session import Database
 
 V1 = "/services/nexus/api/v1"
@@ -108,6 +109,8 @@ def with_people(api: Api) -> None:
         "to_sam": str(world.invite("deep", "sam", by="alex")),
         "request_id": str(asked(world)),
         "notice_id": str(told(world)),
+        "row_id": str(outgoing(world)),
+        "endpoint_id": str(endpoint(api)),
     }
     for name in ("ada", "max", "mia", "sam", "alex"):
         world.started(world.launch(name, account="grism" if name == "mia" else name).hold_id)
@@ -126,3 +129,17 @@ def told(world: World) -> UUID:
             session, ada.id, NoticeKind.LEADS_TEAM, key="leads", facts={"team": "x"}, now=world.clock()
         )
         return notices.unread(session, hub_name="ada")[0].id
+
+
+def outgoing(world: World) -> UUID:
+    """Return a row of the outbox."""
+    with world.database.reading_scope() as session:
+        return outbox.page(session, states=None, channel=None, limit=1, offset=0)[0][0].id
+
+
+def endpoint(api: Api) -> UUID:
+    with api.world.database.session_scope() as session:
+        return webhooks.register(
+            session, url="https://hooks.example", events=["request.moved"], by=None, now=api.world.clock(),
+            vault=api.app.state.context.vault,
+        )[0].id  # fmt: skip

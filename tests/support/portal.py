@@ -24,6 +24,7 @@ from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.care import Level
+from nexus_allocator.domain.panel import Opinion, Window
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
@@ -37,9 +38,12 @@ from nexus_allocator.services import (
     holds,
     invitations,
     notices,
+    offers,
+    panels,
     people,
     questions,
     requests,
+    reviews,
     shares,
     stops,
     teams,
@@ -223,9 +227,11 @@ class PortalUnderTest:
         self.stopped(hold_id, Evidence(stopped_at=self.clock(), alive_at_stop=True))
         return hold_id
 
-    def ask(self, hub_name: str, tier: str, *, account: str | None = None) -> UUID:
+    def ask(
+        self, hub_name: str, tier: str, *, account: str | None = None, team_label: str | None = None
+    ) -> UUID:
         with self.database.session_scope() as session:
-            asked = requests.Ask(account or hub_name, tier, JUSTIFICATION)
+            asked = requests.Ask(account or hub_name, tier, JUSTIFICATION, team_label=team_label)
             return requests.submit(session, asked, policy=self.policy, hub_name=hub_name, now=self.clock()).id
 
 
@@ -311,6 +317,35 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,
         )  # fmt: skip
     return group
+
+
+def with_a_panel(portal: PortalUnderTest) -> dict[str, str]:
+    """A round with a request reviewed once and one offered other terms; return the ids that pages name."""
+    now, policy = portal.clock(), portal.policy
+    for name in ("reviewer", "colleague", "solo", "duo"):
+        portal.person(name, f"{name.title()} Person")
+        portal.accept(name)
+    window = Window(now - timedelta(days=9), now + timedelta(days=20), now + timedelta(days=40))
+    with portal.database.session_scope() as session:
+        by = people.person_called(session, "admin").id
+        made = panels.make_round(
+            session, panels.RoundPlan("Spring 2027", window, 20_000_000_000), by=by, now=now
+        )
+        for name in ("reviewer", "colleague"):
+            panels.appoint(session, name, by=by, now=now)
+    with portal.database.session_scope() as session:
+        ids = {}
+        for name, exposures in (("solo", 4_000), ("duo", 40_000)):
+            asked = requests.Ask(name, "team", JUSTIFICATION, f"Survey of {name}", exposures, team_label=name)
+            ids[name] = requests.submit(session, asked, policy=policy, hub_name=name, now=now).id
+            for reviewer, score in (("colleague", 4), ("reviewer", 2))[: 2 if name == "duo" else 1]:
+                said = Opinion(
+                    {each.slug: score for each in policy.panel.criteria}, "Well argued.", "Go deeper."
+                )
+                reviews.give(session, ids[name], said, hub_name=reviewer, policy=policy, now=now)
+        award = decisions.Award(900_000_000, note="One field first, please.")
+        offers.make(session, policy=policy, request_id=ids["duo"], administrator_id=by, award=award, now=now)
+    return {"case": str(ids["solo"]), "offered": str(ids["duo"]), "round": str(made.id)}
 
 
 def with_an_event(portal: PortalUnderTest) -> UUID:

@@ -18,6 +18,7 @@ from nexus_allocator.domain.rights import NOBODY_KNOWN, Capacity, deed_of, lets
 from nexus_allocator.domain.scopes import that_let
 from nexus_allocator.services.callers import caller_of
 from nexus_allocator.services.metering import Terms
+from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.session import Database
 
 READING = frozenset({"GET", "HEAD"})
@@ -34,6 +35,7 @@ class Context:
     confinement: str
     clock: Callable[[], datetime]
     metering: Terms
+    vault: Vault
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))

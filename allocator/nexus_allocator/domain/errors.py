@@ -296,6 +296,52 @@ class TierNotRequestable(AllocatorError):
     slug, status = "tier_not_requestable", 422
 
 
+class NotReviewer(AllocatorError):
+    slug, status = "not_reviewer", 403
+
+
+class Conflicted(AllocatorError):
+    """A conflict of interest, declared or plain to see."""
+
+    slug, status = "conflicted", 403
+
+
+class UnknownRound(AllocatorError):
+    slug, status = "unknown_round", 404
+
+
+class PanelNotHeard(AllocatorError):
+    slug, status = "panel_not_heard", 409
+
+
+class ReviewClosed(AllocatorError):
+    slug, status = "review_closed", 409
+
+
+class AlreadyReviewer(AllocatorError):
+    slug, status = "already_reviewer", 409
+
+
+class AlreadyWithPanel(AllocatorError):
+    slug, status = "already_with_panel", 409
+
+
+class OfferOver(AllocatorError):
+    slug, status = "offer_over", 409
+
+
+class BadRound(AllocatorError):
+    slug, status = "bad_round", 422
+
+
+class BadScores(AllocatorError):
+    slug, status = "bad_scores", 422
+
+
+class BadComment(AllocatorError):
+    slug, status = "bad_comment", 422
+
+
 class HubUnavailable(AllocatorError):
     """The hub did not answer, or not in full; nothing is concluded from that."""
 

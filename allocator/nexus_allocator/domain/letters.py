@@ -139,8 +139,20 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.FILES_IN_QUARANTINE: lambda f: f"Files of {f['place']} are in quarantine",
     NoticeKind.EVENT_ENDED: lambda f: f"{f['event']} is over",
     NoticeKind.WEBHOOK_DISABLED: lambda f: f"The webhook to {f['url']} was switched off",
+    NoticeKind.REVIEWER_APPOINTED: lambda f: "You are a reviewer of the panel now",
+    NoticeKind.REVIEWER_ENDED: lambda f: "You are no longer a reviewer of the panel",
+    NoticeKind.REVIEW_ASKED: lambda f: f"To review by {f['due_on']}: {f['title']}",
+    NoticeKind.OFFER_MADE: lambda f: f"You are offered {f['credits']} credits of the {f['tier']} tier",
+    NoticeKind.OFFER_ANSWERED: lambda f: f"{f['person']} {f['answer']} your offer: {f['title']}",
 }
-ASKING = (NoticeKind.ALLOCATION_ENDS, NoticeKind.ALLOCATION_ENDED)
+# Where to go from what a letter says, and how its link reads.
+PLACES: dict[str, tuple[str, str]] = {
+    NoticeKind.ALLOCATION_ENDS: ("requests", "Ask for its renewal"),
+    NoticeKind.ALLOCATION_ENDED: ("requests", "Ask for its renewal"),
+    NoticeKind.REVIEWER_APPOINTED: ("panel", "Open the panel"),
+    NoticeKind.REVIEW_ASKED: ("panel", "Open the panel"),
+    NoticeKind.OFFER_MADE: ("requests", "See the offer"),
+}
 
 
 def passage(kind: str, facts: Facts) -> Passage:
@@ -148,7 +160,7 @@ def passage(kind: str, facts: Facts) -> Passage:
     if made := PASSAGES.get(kind):
         return made(facts)
     heading = HEADINGS[kind](facts) if kind in HEADINGS else "News from the Roman Research Nexus"
-    page, label = ("requests", "Ask for its renewal") if kind in ASKING else ("", "Open the portal")
+    page, label = PLACES.get(kind, ("", "Open the portal"))
     return Passage(heading, (notice_sentence(kind, facts),), page, label)
 
 

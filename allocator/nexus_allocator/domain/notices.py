@@ -67,6 +67,23 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
         f"The {f['tier']} allocation of {f['account']} has lapsed with what was left of its credits. "
         + ("Its members have their own accounts." if f["team"] else "You have an Entry allocation again.")
     ),
+    NoticeKind.REVIEWER_APPOINTED: lambda f: (
+        "You are a reviewer of the panel now. The page Panel lists what waits for your review."
+    ),
+    NoticeKind.REVIEWER_ENDED: lambda f: (
+        "You are no longer a reviewer of the panel. Thank you for your work."
+    ),
+    NoticeKind.REVIEW_ASKED: lambda f: (
+        f"“{f['title']}” came into the round {f['round']}: please review it by {f['due_on']}, "
+        "or declare a conflict of interest."
+    ),
+    NoticeKind.OFFER_MADE: lambda f: (
+        f"You are offered {f['credits']} credits of the {f['tier']} tier until {f['ends_on']} in place of "
+        "what you asked for. The page Ask for more has the offer, to accept or to decline."
+    ),
+    NoticeKind.OFFER_ANSWERED: lambda f: (
+        f"{f['person']} {f['answer']} your offer of {f['credits']} credits for “{f['title']}”."
+    ),
     NoticeKind.WEBHOOK_DISABLED: lambda f: (
         f"The webhook to {f['url']} was switched off after {f['failures']} failures in a row: {f['why']} "
         "Administration, Webhooks switches it on again."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from nexus_allocator.domain.errors import UnknownImage, UnknownPurgeRule, UnknownSize
+from nexus_allocator.domain.panel import Panel
 from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.pool import Pool
 from nexus_allocator.domain.purges import Terms
@@ -155,6 +156,7 @@ class Policy:
     science: Science
     enforcement: Enforcement
     pool: Pool
+    panel: Panel
     offline_leases: OfflineLeases
     sizes: Mapping[str, Size]
     tiers: Mapping[TierSlug, Tier]

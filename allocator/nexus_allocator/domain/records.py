@@ -63,6 +63,17 @@ class Act(StrEnum):
     REQUEST_BEGUN = "request_begun"
     REQUEST_WRITTEN = "request_written"
     REQUEST_MOVED = "request_moved"
+    REQUEST_REFERRED = "request_referred"
+    REQUEST_PLACED = "request_placed"
+    REVIEW_GIVEN = "review_given"
+    CONFLICT_DECLARED = "conflict_declared"
+    PANEL_BYPASSED = "panel_bypassed"
+    OFFER_MADE = "offer_made"
+    OFFER_ANSWERED = "offer_answered"
+    REVIEWER_APPOINTED = "reviewer_appointed"
+    REVIEWER_ENDED = "reviewer_ended"
+    ROUND_MADE = "round_made"
+    ROUND_CHANGED = "round_changed"
     STOP_INTENDED = "stop_intended"
     KEPT_ALIVE = "kept_alive"
     ANNOUNCED = "announced"
@@ -100,6 +111,8 @@ _OF_PEOPLE = {
     Act.PEOPLE_MERGED,
     Act.PERSON_ERASED,
     Act.MAIL_CHOSEN,
+    Act.REVIEWER_APPOINTED,
+    Act.REVIEWER_ENDED,
 }
 _OF_ACCOUNTS = {
     Act.ACCOUNT_OPENED,
@@ -112,6 +125,18 @@ _OF_ACCOUNTS = {
     Act.ALLOCATION_LAPSED,
     Act.NOTICED,
     Act.NOTICE_CLEARED,
+}
+_OF_REQUESTS = {
+    Act.REQUEST_BEGUN,
+    Act.REQUEST_WRITTEN,
+    Act.REQUEST_MOVED,
+    Act.REQUEST_REFERRED,
+    Act.REQUEST_PLACED,
+    Act.REVIEW_GIVEN,
+    Act.CONFLICT_DECLARED,
+    Act.PANEL_BYPASSED,
+    Act.OFFER_MADE,
+    Act.OFFER_ANSWERED,
 }
 _OF_TEAMS = {
     Act.TEAM_CREATED,
@@ -139,7 +164,7 @@ ABOUT: dict[Act, About] = {
     **dict.fromkeys(_OF_PEOPLE, About.PERSON),
     **dict.fromkeys(_OF_ACCOUNTS, About.ACCOUNT),
     **dict.fromkeys(_OF_TEAMS, About.TEAM),
-    **dict.fromkeys((Act.REQUEST_BEGUN, Act.REQUEST_WRITTEN, Act.REQUEST_MOVED), About.REQUEST),
+    **dict.fromkeys(_OF_REQUESTS, About.REQUEST),
     **dict.fromkeys((Act.STOP_INTENDED, Act.KEPT_ALIVE), About.SERVER),
 }
 # How acts stand in the services that name their actor by a word.

@@ -10,11 +10,12 @@ from nexus_allocator.domain.states import Mover, RequestState
 
 S = RequestState
 APPLICANT = frozenset({Mover.APPLICANT})
+REVIEWER = frozenset({Mover.REVIEWER})
 ADMINISTRATOR = frozenset({Mover.ADMINISTRATOR})
 PLATFORM = frozenset({Mover.PLATFORM})
 
 # Nobody has decided yet; an account has one such request at most.
-OPEN = (S.DRAFT, S.SUBMITTED, S.IN_REVIEW, S.RETURNED)
+OPEN = (S.DRAFT, S.SUBMITTED, S.IN_REVIEW, S.RETURNED, S.OFFERED, S.ACCEPTED)
 WAITING = (S.SUBMITTED, S.IN_REVIEW)
 WITH_APPLICANT = (S.DRAFT, S.RETURNED)
 # Something was awarded, and no later award has taken its place.
@@ -24,8 +25,9 @@ RENEWABLE = (S.EXPIRING, S.GRACE, S.EXPIRED)
 MOVES: Mapping[RequestState, Mapping[RequestState, frozenset[Mover]]] = {
     S.DRAFT: {S.SUBMITTED: APPLICANT, S.WITHDRAWN: APPLICANT},
     S.SUBMITTED: {
-        S.IN_REVIEW: ADMINISTRATOR,
+        S.IN_REVIEW: ADMINISTRATOR | REVIEWER,
         S.RETURNED: ADMINISTRATOR,
+        S.OFFERED: ADMINISTRATOR,
         S.AWARDED: ADMINISTRATOR | PLATFORM,
         S.AWARDED_IN_PART: ADMINISTRATOR | PLATFORM,
         S.DENIED: ADMINISTRATOR,
@@ -33,12 +35,16 @@ MOVES: Mapping[RequestState, Mapping[RequestState, frozenset[Mover]]] = {
     },
     S.IN_REVIEW: {
         S.RETURNED: ADMINISTRATOR,
+        S.OFFERED: ADMINISTRATOR,
         S.AWARDED: ADMINISTRATOR,
         S.AWARDED_IN_PART: ADMINISTRATOR,
         S.DENIED: ADMINISTRATOR,
         S.WITHDRAWN: APPLICANT,
     },
     S.RETURNED: {S.SUBMITTED: APPLICANT, S.WITHDRAWN: APPLICANT},
+    # Other terms than asked for: declined or taken back, the request is decided again.
+    S.OFFERED: {S.ACCEPTED: APPLICANT, S.IN_REVIEW: APPLICANT | ADMINISTRATOR, S.WITHDRAWN: APPLICANT},
+    S.ACCEPTED: {S.AWARDED: PLATFORM, S.AWARDED_IN_PART: PLATFORM},
     S.AWARDED: {S.ACTIVE: PLATFORM, S.RENEWED: PLATFORM},
     S.AWARDED_IN_PART: {S.ACTIVE: PLATFORM, S.RENEWED: PLATFORM},
     S.ACTIVE: {S.EXPIRING: PLATFORM, S.RENEWED: PLATFORM},

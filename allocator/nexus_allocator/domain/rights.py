@@ -51,6 +51,11 @@ class Action(StrEnum):
     REQUEST_SEE = "request.see"
     REQUEST_WITHDRAW = "request.withdraw"
     REQUEST_DECIDE = "request.decide"
+    OFFER_ANSWER = "offer.answer"
+    REVIEW_SEE = "review.see"
+    REVIEW_GIVE = "review.give"
+    PANEL_SEE = "panel.see"
+    PANEL_RUN = "panel.run"
     NOTICE_SEE = "notice.see"
     NOTICE_PUT_AWAY = "notice.put-away"
     SERVER_SEE = "server.see"
@@ -108,6 +113,7 @@ LEADING: Cells = {**LED, Capacity.MANAGER: Reach.TEAM}
 SEATED: Cells = {**LEADING, Capacity.MEMBER: Reach.TEAM}
 ADMINISTERED: Cells = {Capacity.ADMINISTRATOR: Reach.ANY}
 OVERSEEN: Cells = {**ADMINISTERED, Capacity.OPERATOR: Reach.ANY}
+REVIEWED: Cells = {Capacity.REVIEWER: Reach.ANY}
 HUB: Cells = {Capacity.HUB: Reach.ANY}
 GATEWAY: Cells = {Capacity.GATEWAY: Reach.ANY}
 ITSELF: Cells = {Capacity.SERVER: Reach.OWN}
@@ -126,6 +132,12 @@ TABLE: Mapping[Action, Cells] = {
     Action.REQUEST_SEE: {**OWNER, **OVERSEEN},
     Action.REQUEST_WITHDRAW: OWNER,
     Action.REQUEST_DECIDE: ADMINISTERED,
+    Action.OFFER_ANSWER: {**OWNER, **LED},
+    # A conflict of interest with one request is no question of this table: `services/reviews.py` asks it.
+    Action.REVIEW_SEE: REVIEWED,
+    Action.REVIEW_GIVE: REVIEWED,
+    Action.PANEL_SEE: OVERSEEN,
+    Action.PANEL_RUN: OVERSEEN,
     Action.NOTICE_SEE: OWNER,
     Action.NOTICE_PUT_AWAY: OWNER,
     Action.SERVER_SEE: {**OWNER, **OVERSEEN},
@@ -193,9 +205,10 @@ def capacities(*, is_administrator: bool, role: Role | None = None) -> frozenset
     return frozenset(found)
 
 
-def somewhere(*, is_administrator: bool) -> frozenset[Capacity]:
+def somewhere(*, is_administrator: bool, is_reviewer: bool = False) -> frozenset[Capacity]:
     """Return as what a person may act on something that is not known yet: any team may be theirs."""
-    return capacities(is_administrator=is_administrator) | {*SEATS.values(), Capacity.REVIEWER}
+    found = capacities(is_administrator=is_administrator) | {*SEATS.values()}
+    return found | {Capacity.REVIEWER} if is_reviewer else found
 
 
 def may(acting_as: Collection[Capacity], action: Action, over: Reach) -> bool:
@@ -246,3 +259,9 @@ def lets(acting_as: Collection[Capacity], deed: Deed | None) -> bool:
     if deed.over is not None:
         return may(acting_as, deed.action, deed.over)
     return any(each in TABLE[deed.action] for each in acting_as)
+
+
+def whose(deed: Deed | None) -> str:
+    """Return for whom a page is that somebody signed in may not open."""
+    of_reviewers = deed is not None and Capacity.REVIEWER in TABLE[deed.action]
+    return "the reviewers of the panel" if of_reviewers else "administrators of the Nexus"

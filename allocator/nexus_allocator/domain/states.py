@@ -78,6 +78,11 @@ class NoticeKind(StrEnum):
     ALLOCATION_ENDED = "allocation-ended"
     ALLOCATION_RENEWED = "allocation-renewed"
     ALLOCATION_LAPSED = "allocation-lapsed"
+    REVIEWER_APPOINTED = "reviewer-appointed"
+    REVIEWER_ENDED = "reviewer-ended"
+    REVIEW_ASKED = "review-asked"
+    OFFER_MADE = "offer-made"
+    OFFER_ANSWERED = "offer-answered"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
     PLACE_FILLS = "place-fills"
@@ -118,6 +123,8 @@ class RequestState(StrEnum):
     SUBMITTED = "submitted"
     IN_REVIEW = "in-review"
     RETURNED = "returned"
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
     AWARDED = "awarded"
     AWARDED_IN_PART = "awarded-in-part"
     DENIED = "denied"
@@ -130,9 +137,13 @@ class RequestState(StrEnum):
 
 
 class Mover(StrEnum):
-    """As what somebody moves a request; the platform moves it by the clock or by the list of grants."""
+    """As what somebody moves a request.
+
+    The platform moves it by the clock, by the list of grants, or because its applicant accepted an offer.
+    """
 
     APPLICANT = "applicant"
+    REVIEWER = "reviewer"
     ADMINISTRATOR = "administrator"
     PLATFORM = "platform"
 

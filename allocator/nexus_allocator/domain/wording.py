@@ -82,6 +82,8 @@ STATES: dict[str, str] = {
     "submitted": "waiting for an administrator",
     "in-review": "in review",
     "returned": "returned to the person for revision",
+    "offered": "offered on other terms, which the person may accept",
+    "accepted": "accepted on other terms",
     "awarded": "awarded",
     "awarded-in-part": "awarded in part",
     "denied": "denied",
@@ -98,6 +100,15 @@ def _illegal_move(facts: Facts) -> str:
     may = ", ".join(STATES[state] for state in facts["may"])
     instead = f"from you it can only become {may}" if may else "nothing more can be done to it"
     return f"This request is {STATES[facts['state']]} and can't become {STATES[facts['wanted']]}; {instead}."
+
+
+# How a conflict of interest reads after "you".
+CONFLICTS: dict[str, str] = {
+    "applicant": "sent it yourself",
+    "in-team": "are a member of the team that asks",
+    "named": "are named in it as somebody who would join",
+    "declared": "declared a conflict of interest",
+}
 
 
 def _listed(facts: Facts, key: str) -> str:
@@ -213,6 +224,24 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "tier_not_requestable": lambda f: (
         f"{f['tier']} can't be requested for this account; it may ask for {_listed(f, 'requestable')}."
     ),
+    "not_reviewer": lambda f: "This is for the panel's reviewers.",
+    "conflicted": lambda f: (
+        f"You can't act on this request, because you {CONFLICTS[f['kind']]}. Somebody else has to."
+    ),
+    "unknown_round": lambda f: f"There is no round {f['round']}.",
+    "panel_not_heard": lambda f: (
+        f"The panel has not been heard: {f['reviews']} of {f['needed']} reviews without a conflict are in. "
+        "Wait for them, or state why this is decided without."
+    ),
+    "review_closed": lambda f: f"This request is {STATES[f['state']]}; there is nothing to review now.",
+    "already_reviewer": lambda f: f"{f['person']} is a reviewer already.",
+    "already_with_panel": lambda f: "This request is with the panel already.",
+    "offer_over": lambda f: "This offer no longer stands; open your requests to see what does.",
+    "bad_round": lambda f: f"A round must be {f['must_be']}.",
+    "bad_scores": lambda f: (
+        f"Give each of {_listed(f, 'criteria')} a whole score from {f['low']} to {f['high']}."
+    ),
+    "bad_comment": lambda f: f"A comment has at most {f['max']:,} characters.",
     "hub_unavailable": lambda f: f"The hub did not answer ({f['problem']}); please try again in a moment.",
     "unknown_place": lambda f: f"There is no place {f['place']} on this volume.",
     "not_held_here": lambda f: f"A volume of kind {f['driver']} can't {f['act']}.",

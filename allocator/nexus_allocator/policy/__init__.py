@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nexus_allocator.domain.credits import MICRO
+from nexus_allocator.domain.panel import Criterion, Panel
 from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.policy import (
     Agreement,
@@ -72,6 +73,17 @@ class PoolDocument(Document):
     brake_at_percent: int = Field(ge=100, le=10_000)
     head_start_days: int = Field(ge=0)
     waiting_sizes: list[str]
+
+
+class CriterionDocument(Document):
+    slug: str = Field(pattern="^[a-z][a-z-]{0,39}$")
+    label: str = Field(min_length=1, max_length=80)
+    question: str = Field(min_length=1, max_length=400)
+
+
+class PanelDocument(Document):
+    least_reviews: int = Field(ge=1, le=20)
+    criteria: list[CriterionDocument] = Field(min_length=1, max_length=12)
 
 
 class OfflineLeasesDocument(Document):
@@ -156,6 +168,7 @@ class PolicyDocument(Document):
     science: ScienceDocument
     enforcement: EnforcementDocument
     pool: PoolDocument
+    panel: PanelDocument
     offline_leases: OfflineLeasesDocument
     sizes: list[SizeDocument] = Field(min_length=1)
     tiers: list[TierDocument]
@@ -171,6 +184,7 @@ class PolicyDocument(Document):
             ("tiers", self.tiers),
             ("images", self.images),
             ("purges", self.purges),
+            ("criteria", self.panel.criteria),
         )
         for what, things in named:
             slugs = [str(thing.slug) for thing in things]
@@ -212,6 +226,7 @@ class PolicyDocument(Document):
             science=Science(**self.science.model_dump()),
             enforcement=_enforcement(self.enforcement),
             pool=_pool(self.pool),
+            panel=_panel(self.panel),
             offline_leases=_offline_leases(self.offline_leases),
             sizes={size.slug: Size(**size.model_dump()) for size in self.sizes},
             tiers={tier.slug: _tier(tier) for tier in self.tiers},
@@ -287,6 +302,11 @@ def _pool(pool: PoolDocument) -> Pool:
         head_start=timedelta(days=pool.head_start_days),
         waiting_sizes=tuple(pool.waiting_sizes),
     )
+
+
+def _panel(panel: PanelDocument) -> Panel:
+    criteria = tuple(Criterion(**criterion.model_dump()) for criterion in panel.criteria)
+    return Panel(panel.least_reviews, criteria)
 
 
 def _offline_leases(leases: OfflineLeasesDocument) -> OfflineLeases:

@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.errors import BadAmount, BadDate, UnknownRequest
-from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.policy import Policy, Tier
 from nexus_allocator.domain.records import Act
+from nexus_allocator.domain.requests import require_move
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, endings, founding, shares
+from nexus_allocator.services import allocations, endings, founding, reviews, shares
 from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move, renew
 from nexus_allocator.services.rights import overseer
@@ -25,17 +26,21 @@ PLATFORM = "nexus"
 
 @dataclass(frozen=True)
 class Award:
-    """What is given; None is as the tier asked for states it."""
+    """What is given; None is as the tier asked for states it.
+
+    ``bypass`` is why an administrator decides a panel's request without enough reviews.
+    """
 
     credits_micro: int | None = None
     tier: TierSlug | None = None
     expires_at: datetime | None = None
     note: str | None = None
+    bypass: str | None = None
 
 
 def review(session: Session, *, request_id: UUID, administrator_id: UUID, now: datetime) -> TierRequest:
     """Take a request into review. Raises NotAllowed, UnknownRequest, IllegalMove."""
-    request, admin = _asked(session, request_id, administrator_id)
+    request, admin = asked(session, request_id, administrator_id)
     move(session, request, RequestState.IN_REVIEW, mover=Mover.ADMINISTRATOR, actor_id=admin.id, now=now)
     return request
 
@@ -44,7 +49,7 @@ def send_back(
     session: Session, *, request_id: UUID, administrator_id: UUID, reason: str, now: datetime
 ) -> TierRequest:
     """Return a request to be revised. Raises NotAllowed, UnknownRequest, BadReason, IllegalMove."""
-    request, admin = _asked(session, request_id, administrator_id)
+    request, admin = asked(session, request_id, administrator_id)
     text = allocations.require_reason(reason)
     move(session, request, RequestState.RETURNED, mover=Mover.ADMINISTRATOR, actor_id=admin.id, reason=text,
          now=now)  # fmt: skip
@@ -55,7 +60,7 @@ def deny(
     session: Session, *, request_id: UUID, administrator_id: UUID, reason: str, now: datetime
 ) -> TierRequest:
     """Say no, with a reason. Raises NotAllowed, UnknownRequest, BadReason, IllegalMove."""
-    request, admin = _asked(session, request_id, administrator_id)
+    request, admin = asked(session, request_id, administrator_id)
     text = allocations.require_reason(reason)
     move(session, request, RequestState.DENIED, mover=Mover.ADMINISTRATOR, actor_id=admin.id, reason=text,
          now=now)  # fmt: skip
@@ -75,11 +80,20 @@ def award(
     """Say yes: the tier changes, its credits are granted and its length starts, all at the next launch.
 
     Less than the tier states makes a partial award, more a larger one.
-    Raises NotAllowed, UnknownRequest, IllegalMove, BadAmount, BadDate, BadReason.
+    Raises NotAllowed, UnknownRequest, Conflicted, PanelNotHeard, IllegalMove, BadAmount, BadDate, BadReason.
     """
-    request, admin = _asked(session, request_id, administrator_id)
+    request, admin = asked(session, request_id, administrator_id)
+    require_move(request.state, RequestState.AWARDED, Mover.ADMINISTRATOR)
+    reviews.require_panel(session, request, rules=policy.panel, admin=admin, bypass=award.bypass, now=now)
     _give(session, request, award, policy=policy, admin=admin, now=now)
     return request
+
+
+def award_as_offered(
+    session: Session, request: TierRequest, given: Award, *, policy: Policy, made_by: Person, now: datetime
+) -> None:
+    """Award the locked request on the terms its applicant accepted, as who offered. Raises as `award`."""
+    _give(session, request, given, policy=policy, admin=made_by, now=now, mover=Mover.PLATFORM)
 
 
 def award_by_grant(
@@ -104,11 +118,13 @@ def grant_key(number: str | None) -> str | None:
     return "".join((number or "").upper().split())[:64] or None
 
 
-def _asked(session: Session, request_id: UUID, administrator_id: UUID) -> tuple[TierRequest, Person]:
+def asked(session: Session, request_id: UUID, administrator_id: UUID) -> tuple[TierRequest, Person]:
+    """Return the locked request and who decides it. Raises NotAllowed, UnknownRequest, Conflicted."""
     admin = overseer(session, administrator_id, Action.REQUEST_DECIDE)
     request = requests.lock(session, request_id)
     if request is None:
         raise UnknownRequest(request_id=str(request_id))
+    reviews.require_unconflicted(session, request, admin)
     return request, admin
 
 
@@ -120,18 +136,17 @@ def _give(
     policy: Policy,
     admin: Person | None,
     now: datetime,
+    mover: Mover | None = None,
 ) -> None:
-    asked, terms = policy.tiers[request.tier], policy.tiers[given.tier or request.tier]
+    wished, terms = policy.tiers[request.tier], policy.tiers[given.tier or request.tier]
     actor = admin.hub_name if admin else PLATFORM
     found = founding.account_for(session, request, terms.slug, policy=policy, actor=actor, now=now)
     allocation = accounts.lock(session, [found.allocation.id])[found.allocation.id]
-    amount = _amount(terms.credits_micro if given.credits_micro is None else given.credits_micro)
-    ends = given.expires_at or max(allocation.expires_at, now + terms.length)
-    if not now < ends <= now + LONGEST:
-        raise BadDate(date=ends.date().isoformat(), must_be="in the future and within ten years")
-    enough = amount >= (asked.credits_micro or 0) and ends >= now + asked.length
+    amount = amount_of(given, terms)
+    ends = require_end(given.expires_at or max(allocation.expires_at, now + terms.length), now=now)
+    enough = amount >= (wished.credits_micro or 0) and ends >= now + wished.length
     whole = enough and terms.slug == request.tier
-    _decide(session, request, whole=whole, note=given.note, admin=admin, now=now)
+    _decide(session, request, whole=whole, note=given.note, admin=admin, mover=mover, now=now)
     record(session, Act.ALLOCATION_CHANGED, found.id, by=admin.id if admin else PLATFORM, now=now,
            before={"tier": allocation.tier, "expires_at": allocation.expires_at},
            after={"tier": terms.slug, "expires_at": ends, "request_id": request.id})  # fmt: skip
@@ -153,16 +168,28 @@ def _decide(
     whole: bool,
     note: str | None,
     admin: Person | None,
+    mover: Mover | None,
     now: datetime,
 ) -> None:
     after = RequestState.AWARDED if whole else RequestState.AWARDED_IN_PART
-    mover, actor_id = (Mover.ADMINISTRATOR, admin.id) if admin else (Mover.PLATFORM, None)
+    mover = mover or (Mover.ADMINISTRATOR if admin else Mover.PLATFORM)
+    decided_by = admin.id if admin else None
+    actor_id = decided_by if mover is Mover.ADMINISTRATOR else None
     reason = allocations.require_reason(note) if note else None
     move(session, request, after, mover=mover, actor_id=actor_id, reason=reason, now=now)
-    request.decided_at, request.decided_by, request.decision_reason = now, actor_id, reason
+    request.decided_at, request.decided_by, request.decision_reason = now, decided_by, reason
 
 
-def _amount(credits_micro: int | None) -> int:
-    if credits_micro is None or not 0 < credits_micro <= allocations.LARGEST_MICRO:
-        raise BadAmount(amount=(credits_micro or 0) / MICRO, must_be=allocations.GRANT_RANGE)
-    return credits_micro
+def amount_of(given: Award, terms: Tier) -> int:
+    """Return the credits of an award, the tier's where it names none. Raises BadAmount."""
+    micro = terms.credits_micro if given.credits_micro is None else given.credits_micro
+    if micro is None or not 0 < micro <= allocations.LARGEST_MICRO:
+        raise BadAmount(amount=(micro or 0) / MICRO, must_be=allocations.GRANT_RANGE)
+    return micro
+
+
+def require_end(ends_at: datetime, *, now: datetime) -> datetime:
+    """Return the end of an award. Raises BadDate."""
+    if not now < ends_at <= now + LONGEST:
+        raise BadDate(date=ends_at.date().isoformat(), must_be="in the future and within ten years")
+    return ends_at

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.care import pseudonym
-from nexus_allocator.domain.errors import LeadStays, NotConfirmed
+from nexus_allocator.domain.errors import LeadStays, NotConfirmed, UnknownPerson
 from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.requests import may_move_to
 from nexus_allocator.domain.states import EntryKind, Mover, RequestState, Role
@@ -48,7 +48,7 @@ class Plan:
 
 def plan(session: Session, *, hub_name: str) -> Plan:
     """Return what an erasure would do, and change nothing. Raises UnknownPerson."""
-    person = person_called(session, hub_name)
+    person = _erasable(session, hub_name)
     account, home = accounts.of_person(session, person.id), people.home(session, person.id)
     counted: dict[str, int] = {}
     kept: dict[str, int] = {}
@@ -87,7 +87,7 @@ def erase(
     Raises UnknownPerson, NotConfirmed unless ``typed`` is the hub name, LiveServers, LeadStays, BadReason.
     """
     text = require_reason(reason)
-    person = people.lock(session, person_called(session, hub_name).id)
+    person = people.lock(session, _erasable(session, hub_name).id)
     if typed.strip() != person.hub_name:
         raise NotConfirmed(person=person.hub_name)
     require_no_servers(session, person)
@@ -114,6 +114,14 @@ def erase(
            after={"rows": sum(count for _, count in planned.erased), "lapsed_micro": planned.left_micro,
                   "teams_left": len(planned.teams)})  # fmt: skip
     return planned
+
+
+def _erasable(session: Session, hub_name: str) -> Person:
+    """Return the person; who was merged goes with who they are, and who was erased is nobody."""
+    person = person_called(session, hub_name)
+    if person.merged_into_id is not None or person.erased_at is not None:
+        raise UnknownPerson(person=hub_name[:40])
+    return person
 
 
 def _everybody(session: Session, person: Person, name: str) -> list[Whose]:

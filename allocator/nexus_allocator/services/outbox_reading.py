@@ -1,6 +1,6 @@
 """The outbox as administrators look through it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -90,11 +90,28 @@ def page(session: Session, *, show: Show, channel: Channel | None, number: int) 
         channel=channel,
         number=number,
         total=outbox.count(session, states=states, channel=channel),
-        rows=tuple(
-            Row(row.id, row.channel, row.kind, name or _endpoint(session, row), row.state, row.created_at,
-                row.due_at, row.attempts, row.problem, row.over_at)
-            for row, name in found
-        ),
+        rows=_rows(session, found),
         dead=counts.get(OutgoingState.DEAD, 0),
         waiting=sum(counts.get(state, 0) for state in STATES[Show.WAITING] or ()),
+    )  # fmt: skip
+
+
+def after(
+    session: Session,
+    *,
+    show: Show,
+    channel: Channel | None,
+    last: tuple[datetime, UUID] | None,
+    limit: int,
+) -> tuple[Row, ...]:
+    """Return the rows that come after the moment and the id of another, the latest first."""
+    found = outbox.page_after(session, states=STATES[show], channel=channel, last=last, limit=limit)
+    return _rows(session, found)
+
+
+def _rows(session: Session, found: Sequence[tuple[Outgoing, str | None]]) -> tuple[Row, ...]:
+    return tuple(
+        Row(row.id, row.channel, row.kind, name or _endpoint(session, row), row.state, row.created_at,
+            row.due_at, row.attempts, row.problem, row.over_at)
+        for row, name in found
     )  # fmt: skip

@@ -25,11 +25,12 @@ from nexus_allocator.services.portal_reading import (
     server_readings,
 )
 from nexus_allocator.store import accounts as account_rows
-from nexus_allocator.store import holds, portal_reading, requests
+from nexus_allocator.store import holds, panel, portal_reading, requests
 from nexus_allocator.store.tables import Account, Person, RequestMove, TierRequest
 
 PAGE = 25
 DECISIONS = 20
+PANEL = "the panel"
 
 Row = TypeVar("Row")
 
@@ -222,7 +223,7 @@ def _ask_choice(session: Session, policy: Policy, account: Account) -> AskChoice
     tier = TierSlug(account.allocation.tier)
     above = asking.tiers_to_ask_for(session, policy, account)
     found = requests.open_of_account(session, account.id)
-    waiting = found is not None and found.state in WAITING
+    waiting = found is not None and found.state not in WITH_APPLICANT
     return AskChoice(account.slug, account.label, tier, tuple(above), waiting)
 
 
@@ -252,14 +253,37 @@ def account_row(account: Account, sums: AccountSums, owner: Person | None, now: 
     )
 
 
+def request_row(session: Session, row: TierRequest) -> RequestRow:
+    """Return one request as administrators and reviewers read it."""
+    return request_rows(session, [row], viewer=None)[0]
+
+
 def request_rows(
     session: Session, rows: Sequence[TierRequest], *, viewer: Person | None
 ) -> tuple[RequestRow, ...]:
     owners = portal_reading.owners(session, [row.account for row in rows])
     moves = requests.moves_of(session, [row.id for row in rows])
+    if viewer is not None:
+        moves = _without_reviewers(session, moves)
     return tuple(
         _request_row(row, owners.get(row.account.person_id), viewer, moves.get(row.id, [])) for row in rows
     )
+
+
+Moves = Mapping[UUID, list[tuple[RequestMove, str | None]]]
+
+
+def _without_reviewers(session: Session, moves: Moves) -> Moves:
+    """Return the moves as applicants read them: who took a request into review by a review is not named."""
+    said = panel.reviews(session, list(moves))
+    found = {}
+    for request_id, rows in moves.items():
+        reviewed_by = {row.person_id for row in said.get(request_id, [])}
+        found[request_id] = [
+            (move, PANEL if move.after == RequestState.IN_REVIEW and move.actor_id in reviewed_by else by)
+            for move, by in rows
+        ]
+    return found
 
 
 def _request_row(

@@ -22,7 +22,7 @@ from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import RENEWABLE, WITH_APPLICANT, results
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import AccountKind, Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, decisions, endings, founding
+from nexus_allocator.services import allocations, decisions, endings, founding, panels
 from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_for, in_good_standing, person_called, themselves
@@ -67,7 +67,8 @@ def submit(session: Session, ask: Ask, *, policy: Policy, hub_name: str, now: da
         results(ask.papers, ask.products, ask.dois)
     request.submitted_at = now
     move(session, request, RequestState.SUBMITTED, mover=Mover.APPLICANT, actor_id=person.id, now=now)
-    decisions.award_by_grant(session, request, person, policy=policy, now=now)
+    if not decisions.award_by_grant(session, request, person, policy=policy, now=now):
+        panels.enter(session, request, policy=policy, now=now)
     return request
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain import rights
 from nexus_allocator.domain.errors import (
     NotAllowed,
+    NotReviewer,
     Suspended,
     TeamRoleNeeded,
     UnknownAccount,
@@ -16,7 +17,7 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.rights import Action, Capacity, Reach
 from nexus_allocator.domain.states import Role
-from nexus_allocator.store import accounts, people
+from nexus_allocator.store import accounts, panel, people
 from nexus_allocator.store import teams as team_rows
 from nexus_allocator.store.tables import Account, Person, Team
 
@@ -60,6 +61,14 @@ def require(session: Session, person: Person, action: Action, over: Reach) -> No
     """Raise NotAllowed unless the person may do it with something of no team."""
     if not rights.may(_acting_as(session, person), action, over):
         raise NotAllowed()
+
+
+def require_reviewer(session: Session, person: Person, action: Action) -> None:
+    """Raise NotReviewer unless the person may do it as a reviewer of the panel."""
+    limits = session.info.get(LIMITS, {Capacity.REVIEWER})
+    acting_as = {Capacity.REVIEWER} & limits if panel.term_of(session, person.id) else frozenset()
+    if not rights.may(acting_as, action, Reach.ANY):
+        raise NotReviewer()
 
 
 def may_with(session: Session, person: Person, owner_id: UUID, action: Action) -> bool:

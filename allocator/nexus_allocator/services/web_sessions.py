@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import UnknownPerson
-from nexus_allocator.store import web_sessions
+from nexus_allocator.store import panel, web_sessions
 from nexus_allocator.store.tables import WebSession
 
 SESSION_AGE = timedelta(hours=12)
@@ -33,6 +33,7 @@ class OpenSession:
     is_administrator: bool
     csrf: str = field(repr=False)
     hub_token: str = field(repr=False)
+    is_reviewer: bool = False
 
 
 def open_session(session: Session, *, hub_name: str, hub_token: str, now: datetime) -> str:
@@ -68,6 +69,7 @@ def find_session(session: Session, session_id: str, *, now: datetime) -> OpenSes
         is_administrator=person.is_administrator and person.suspended_at is None,
         csrf=row.csrf_secret,
         hub_token=token,
+        is_reviewer=panel.term_of(session, person.id) is not None,
     )
 
 

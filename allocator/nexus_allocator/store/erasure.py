@@ -13,6 +13,7 @@ from nexus_allocator.domain.states import HoldState, InvitationState
 from nexus_allocator.store.api_tables import KeptAnswer
 from nexus_allocator.store.event_tables import JoinTry
 from nexus_allocator.store.outbox_tables import MailPreference, Outgoing
+from nexus_allocator.store.panel_tables import PanelBypass, PanelConflict, PanelReview, RequestOffer
 from nexus_allocator.store.record_tables import Record
 from nexus_allocator.store.tables import (
     ApprovedGrant,
@@ -154,6 +155,12 @@ def kept(session: Session, whose: Whose) -> Sequence[tuple[str, int]]:
          naming(Entry.reason) | (Entry.actor == whose.hub_name)),
         ("records of the log with the name in their reason", Record, naming(Record.reason)),
         ("moves of requests with the name in their reason", RequestMove, naming(RequestMove.reason)),
+        ("words of the panel with the name in them", PanelReview,
+         naming(PanelReview.for_panel, PanelReview.for_applicant)),
+        ("conflicts of interest with the name in their reason", PanelConflict, naming(PanelConflict.reason)),
+        ("reasons to decide without the panel with the name in them", PanelBypass,
+         naming(PanelBypass.reason)),
+        ("notes to offers with the name in them", RequestOffer, naming(RequestOffer.note)),
         ("moves of teams with the name in their facts", TeamMove, naming(TeamMove.facts)),
         ("teams named after them", Team, naming(Team.slug, Team.label)),
         ("others' requests with the name in their text", TierRequest,

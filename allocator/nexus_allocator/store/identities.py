@@ -40,6 +40,16 @@ LEFT = (
     "tier_request.decided_by",
     "webhook_endpoint.created_by",
     "kept_answer.person_id",
+    "panel_round.made_by",
+    "panel_term.person_id",
+    "panel_term.appointed_by",
+    "panel_term.ended_by",
+    "panel_case.referred_by",
+    "panel_case.placed_by",
+    "panel_conflict.person_id",
+    "panel_review.person_id",
+    "panel_bypass.person_id",
+    "request_offer.person_id",
 )
 
 

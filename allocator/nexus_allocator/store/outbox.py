@@ -117,6 +117,23 @@ def page(
     return [(row[0], row[1]) for row in rows]
 
 
+def page_after(
+    session: Session,
+    *,
+    states: Collection[OutgoingState] | None,
+    channel: Channel | None,
+    last: tuple[datetime, UUID] | None,
+    limit: int,
+) -> Sequence[tuple[Outgoing, str | None]]:
+    """Return rows as `page` does, from the one on that comes after another's moment and id."""
+    found = _wanted(states, channel)
+    if last is not None:
+        same_moment = and_(Outgoing.created_at == last[0], Outgoing.id > last[1])
+        found = found.where(or_(Outgoing.created_at < last[0], same_moment))
+    rows = session.execute(found.order_by(Outgoing.created_at.desc(), Outgoing.id).limit(limit))
+    return [(row[0], row[1]) for row in rows]
+
+
 def count(session: Session, *, states: Collection[OutgoingState] | None, channel: Channel | None) -> int:
     inner = _wanted(states, channel).with_only_columns(Outgoing.id).subquery()
     return session.scalar(select(func.count()).select_from(inner)) or 0

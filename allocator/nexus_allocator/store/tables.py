@@ -27,7 +27,7 @@ OPEN_HOLD = text("state IN ('placed', 'running')")
 STANDING_NOTICE = text("cleared_at IS NULL")
 LIVING_SUBGROUP = text("ended_at IS NULL")
 ONE_LEAD = text("role = 'lead'")
-OPEN_REQUEST = text("state IN ('draft', 'submitted', 'in-review', 'returned')")
+OPEN_REQUEST = text("state IN ('draft', 'submitted', 'in-review', 'returned', 'offered', 'accepted')")
 
 
 class Counter(Base):

@@ -27,6 +27,10 @@ from nexus_allocator.web.routes import (
     exports,
     identities,
     mail,
+    offers,
+    panel,
+    panel_decisions,
+    panel_rounds,
     pool,
     questions,
     records,
@@ -69,6 +73,8 @@ def portal_app(portal: Portal) -> ASGIApp:
         questions,
         exports,
     ):
+        app.include_router(module.router)
+    for module in (offers, panel, panel_decisions, panel_rounds):
         app.include_router(module.router)
     for router in (mail.router, mail.administration, webhooks.router):
         app.include_router(router)

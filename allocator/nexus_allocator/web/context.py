@@ -45,6 +45,7 @@ class Visitor:
     display_name: str
     is_administrator: bool
     csrf: str = field(repr=False)
+    is_reviewer: bool = False
 
 
 @dataclass(frozen=True)

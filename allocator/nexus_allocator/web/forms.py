@@ -119,6 +119,7 @@ class Award:
     amount: str
     ends_on: str
     note: str
+    bypass: str = ""
 
     def errors(self, *, now: datetime) -> Errors:
         errors: Errors = {}
@@ -136,6 +137,8 @@ class Award:
             errors["ends_on"] = f"The last day must lie after today and not after {last}."
         if len(self.note.strip()) not in {0, *range(REASON.min, REASON.max + 1)}:
             errors["note"] = f"Leave the note empty, or write {REASON.min} to {REASON.max} characters."
+        if len(self.bypass.strip()) not in {0, *range(REASON.min, REASON.max + 1)}:
+            errors["bypass"] = f"Leave it empty, or write {REASON.min} to {REASON.max} characters."
         return errors
 
     def amount_micro(self) -> int | None:

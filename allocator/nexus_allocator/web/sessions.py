@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Form, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from nexus_allocator.domain.rights import NOBODY_KNOWN, deed_of, lets, somewhere
+from nexus_allocator.domain.rights import NOBODY_KNOWN, deed_of, lets, somewhere, whose
 from nexus_allocator.services import web_sessions
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HUB_SESSION_COOKIE, HubUnreachableError
@@ -54,6 +54,7 @@ def _looked_up(request: Request, portal: Portal) -> Visitor:
         display_name=found.display_name,
         is_administrator=found.is_administrator,
         csrf=found.csrf,
+        is_reviewer=found.is_reviewer,
     )
 
 
@@ -82,8 +83,9 @@ async def allowed(request: Request, portal: PortalHere) -> None:
     if lets(NOBODY_KNOWN, deed):
         return
     visitor = await current_visitor(request, portal)
-    if not lets(somewhere(is_administrator=visitor.is_administrator), deed):
-        raise ForbiddenError("This page is for administrators of the Nexus.")
+    is_reviewer = visitor.is_reviewer
+    if not lets(somewhere(is_administrator=visitor.is_administrator, is_reviewer=is_reviewer), deed):
+        raise ForbiddenError(f"This page is for {whose(deed)}.")
 
 
 async def own_form(visitor: SignedIn, csrf: Annotated[str, Form()] = "") -> None:

@@ -342,6 +342,8 @@ MOVE_TEXTS = {
     RequestState.SUBMITTED: "Sent",
     RequestState.IN_REVIEW: "Taken into review",
     RequestState.RETURNED: "Returned for revision",
+    RequestState.OFFERED: "Other terms were offered",
+    RequestState.ACCEPTED: "The offer was accepted",
     RequestState.AWARDED: "Awarded",
     RequestState.AWARDED_IN_PART: "Awarded in part",
     RequestState.DENIED: "Denied",

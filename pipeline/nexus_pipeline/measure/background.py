@@ -51,7 +51,7 @@ def _sky_share(mask: NDArray[np.bool_], box: int) -> float:
 def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, *, mean: bool) -> Plane:
     """Return the spline through the boxes' levels, smoothed by the median of nine.
 
-    Boxes that hardly show any sky are filled from their neighbours; where all are, the emptiest count.
+    Boxes that hardly show any sky are filled from their neighbours; where all are, the emptier ones count.
     """
     ny, nx = (max(1, round(size / box)) for size in image.shape)
     rows, columns = (
@@ -59,7 +59,7 @@ def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, *, mean: bool) ->
     )
     level, share = np.empty((ny, nx)), np.empty((ny, nx))
     share_out(lambda j: level_boxes(image, mask, rows, columns, mean, j, j + 1, level, share), range(ny))
-    least = 0.99 * min(1 - _MOSTLY_MASKED, float(share.max()))
+    least = min(1 - _MOSTLY_MASKED, 0.25 * float(share.max()))
     smooth = median_filter(_filled(np.where(share >= least, level, np.nan)), size=3, mode="nearest")
     padded = np.pad(spline_filter(smooth, mode="reflect"), 2, mode="symmetric")
     out = np.empty(image.shape, np.float32)

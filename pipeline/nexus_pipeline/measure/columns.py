@@ -30,12 +30,28 @@ EXTENDED_OVER_STAR: Final = 1.1
 """A source is extended if its light within 0.4″ over that within 0.2″ exceeds a star's by this factor."""
 
 
+OUR_COLUMNS: Final = {
+    "kron_total_flux": (
+        "nJy",
+        "float32",
+        "Flux of the whole source: the Kron flux with what its ellipse leaves out",
+    ),
+    "kron_total_flux_err": ("nJy", "float32", "Uncertainty in kron_total_flux"),
+    "star_probability": ("none", "float32", "Probability of being a point source"),
+    "psf_extent": ("pix2", "float32", "Variance along an axis beyond that of a point source"),
+    "psf_extent_err": ("pix2", "float32", "Uncertainty in psf_extent"),
+}
+"""Columns that the mission's schema does not have: unit, type and description."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """What the columns are made of, in the order of the labels; fluxes are nJy, lengths pixels."""
 
     segments: Segments
     extents: Extents
+    kron_total: Floats
+    star_probability: Floats
     circles: Circles
     sharpness: Floats
     stars: "Stars"
@@ -55,13 +71,15 @@ class Stars:
     x_err: Floats
     y_err: Floats
     goodness: Floats
+    extent: Floats
+    extent_err: Floats
     converged: NDArray[np.bool_]
 
 
 def table(measured: Measured, *, star_ratio: float) -> Table:
     """Return the catalogue; ``star_ratio`` is a star's light within 0.4″ over that within 0.2″."""
     if not len(measured.stars.x):
-        return _typed({name: np.empty(0) for name in required_columns()})
+        return _typed({name: np.empty(0) for name in (*required_columns(), *OUR_COLUMNS)})
     columns = (
         _places(measured)
         | _shapes(measured)
@@ -94,6 +112,12 @@ def _typed(columns: Columns) -> Table:
     model = datamodels.ImageSourceCatalogModel.create_fake_data()
     result = Table()
     for name, values in columns.items():
+        if name in OUR_COLUMNS:
+            unit, kind, what = OUR_COLUMNS[name]
+            result[name] = Column(
+                np.asarray(values).astype(kind), unit=_NO_UNIT if unit == "none" else unit, description=what
+            )
+            continue
         rule = model.get_column_definition(name)
         result[name] = Column(
             np.asarray(values).astype(rule["datatype"]),
@@ -168,6 +192,8 @@ def _fluxes(measured: Measured) -> Columns:
         "segment_flux_err": measured.segments.flux_err,
         "kron_flux": kron,
         "kron_flux_err": kron_err,
+        "kron_total_flux": kron * measured.kron_total,
+        "kron_total_flux_err": kron_err * measured.kron_total,
         "kron_abmag": -2.5 * np.log10(positive * 1e-9 / AB_ZERO_JY),
         "kron_abmag_err": 2.5 / np.log(10) * kron_err / positive,
     }
@@ -201,6 +227,9 @@ def _star_columns(measured: Measured) -> Columns:
         "ra_psf": ra,
         "dec_psf": dec,
         "psf_gof": stars.goodness,
+        "psf_extent": stars.extent,
+        "psf_extent_err": stars.extent_err,
+        "star_probability": measured.star_probability,
         "psf_flags": (~stars.converged).astype(np.int32),
     } | _sky_errors(measured, "psf", stars)
 

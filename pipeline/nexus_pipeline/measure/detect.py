@@ -54,16 +54,6 @@ def detect(
     return _numbered(filtered, labels, found, peaks=every, least=peak)
 
 
-def noise_width(filtered: Plane) -> float:
-    """Return the width of the noise in a map of significance: 1 unless pixels' noise goes together.
-
-    From the values below the middle, which sources hardly touch.
-    """
-    thin = filtered[::7, ::7]
-    low, middle = np.quantile(thin[thin != 0], [0.1587, 0.5]) if np.any(thin) else (0.0, 1.0)
-    return float(middle - low)
-
-
 def _blended(
     filtered: Plane, found: Islands, wanted: NDArray[np.bool_], *, rule: Rule, labels: NDArray[np.int32]
 ) -> NDArray[np.int64]:

@@ -13,12 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_pipeline.bands import over_rows, share_out
+from nexus_pipeline.errors import InputError
 from nexus_pipeline.psf.fit_kernels import fit_block, variances, window_radius
 from nexus_pipeline.psf.grid import PsfGrid
 
 Floats = NDArray[np.float64]
 
-_COLUMNS: Final = ("flux", "x", "y", "flux_err", "x_err", "y_err", "chi2", "n_used", "converged")
+_COLUMNS: Final = (
+    "flux",
+    "x",
+    "y",
+    "flux_err",
+    "x_err",
+    "y_err",
+    "chi2",
+    "n_used",
+    "converged",
+    "extent",
+    "extent_err",
+)
 _UNSEEN_SIGMA: Final = 0.03
 _SOURCES: Final = 512
 """How many sources a thread fits before it takes the next lot."""
@@ -43,7 +56,10 @@ class NoiseCurve:
 
 @dataclass(frozen=True)
 class PsfFits:
-    """Fitted sources, one entry each (n,); ``chi2`` is reduced, ``converged`` False keeps the last try."""
+    """Fitted sources, one entry each (n,); ``chi2`` is reduced, ``converged`` False keeps the last try.
+
+    ``extent`` is the variance along an axis (pixels²) that a source has beyond a star's: 0 for stars.
+    """
 
     flux: Floats
     x: Floats
@@ -54,6 +70,8 @@ class PsfFits:
     chi2: Floats
     n_used: NDArray[np.int64]
     converged: NDArray[np.bool_]
+    extent: Floats
+    extent_err: Floats
 
 
 @dataclass(frozen=True)
@@ -92,12 +110,15 @@ def fit_sources(
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
     """
     task = _Task(background, extra_variance, usable, psf, noise, free, threads)
-    if after is None:
-        fits = _fit_all(task, image, np.column_stack([np.zeros_like(x), x, y]).astype(np.float64))
-    else:
-        fits = _fit_again(task, image, after)
-    for _ in range(passes - 1):
-        fits = _fit_again(task, image, fits)
+    fits = after
+    for left in range(passes, 0, -1):
+        if fits is None:
+            start = np.column_stack([np.zeros_like(x), x, y]).astype(np.float64)
+            fits = _fit_all(task, image, start, last=left == 1)
+        else:
+            fits = _fit_again(task, image, fits, last=left == 1)
+    if fits is None:
+        raise InputError("a PSF fit needs one pass at least")
     return fits
 
 
@@ -119,20 +140,20 @@ def faintest_light(noise: NoiseCurve, background: NDArray[np.float32]) -> float:
     return _UNSEEN_SIGMA * float(np.sqrt(variance))
 
 
-def _fit_again(task: _Task, image: NDArray[np.float32], fits: PsfFits) -> PsfFits:
+def _fit_again(task: _Task, image: NDArray[np.float32], fits: PsfFits, *, last: bool) -> PsfFits:
     start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
     least = faintest_light(task.noise, task.background)
-    return _fit_all(task, without(image, task.psf, fits, least=least), start)
+    return _fit_all(task, without(image, task.psf, fits, least=least), start, last=last)
 
 
-def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats) -> PsfFits:
+def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats, *, last: bool) -> PsfFits:
     psf, noise = task.psf, task.noise
 
     def run(part: slice) -> Floats:
         out = np.empty((start[part].shape[0], len(_COLUMNS)))
         fit_block(
             image, task.background, task.extra_variance, task.usable, psf.phases, psf.xs, psf.ys,
-            window_radius(psf.oversample), noise.level, noise.variance, start[part], task.free, out,
+            window_radius(psf.oversample), noise.level, noise.variance, start[part], task.free, last, out,
         )  # fmt: skip
         return out
 

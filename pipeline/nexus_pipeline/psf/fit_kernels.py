@@ -22,6 +22,7 @@ _WINDOW_NODES: Final = 16
 """Nodes of the ePSF about the source that are fitted: 81 of the detector's pixels, 90 % of the light."""
 MAX_STEPS: Final = 25
 MAX_SHIFT: Final = 1.5
+_BEND_PIXELS: Final = 0.5
 _NOTHING: Final = np.float32(1e30)
 """The variance of a pixel that does not count."""
 
@@ -45,14 +46,19 @@ def fit_block(
     variance: Floats,
     start: Floats,
     free: bool,
+    last: bool,
     out: Floats,
 ) -> None:
-    """Fit the sources of ``start`` (n, 3; flux, x, y) into ``out`` (n, 9; see ``fit``)."""
+    """Fit the sources of ``start`` (n, 3; flux, x, y) into ``out`` (n, 11; see ``fit``).
+
+    Their extents are measured in the ``last`` pass only.
+    """
     corners, blend_weights = np.empty(4, np.int64), np.empty(4)
     size = 2 * radius + 1
     data, sky = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
     extra, value = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
     dx, dy = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
+    wider = np.zeros((3, size, LANES), np.float32)
     oversample = phases.shape[2]
     block = np.empty(
         ((size + 2 * kernels.MARGIN) * oversample, oversample, LANES + 2 * kernels.MARGIN), np.float32
@@ -70,6 +76,9 @@ def fit_block(
                 for i in range(size):
                     data[j, i] += np.float32(flux) * value[j, i]
         _fit_one(data, sky, extra, block, level, variance, flux, x, y, n_used, free, value, dx, dy, out[k])
+        out[k, 9], out[k, 10] = np.nan, np.nan
+        if last and out[k, 8] > 0.0:
+            _extent(data, sky, extra, block, level, variance, value, dx, dy, wider, out[k])
         out[k, 1] += column
         out[k, 2] += row
         out[k, 7] = n_used
@@ -150,6 +159,65 @@ def _fit_one(
         out[3 + k] = sqrt(max(normal[k, k], 0.0)) if converged else np.nan
     out[6] = chi2 / max(n - (3 if free else 1), 1)
     out[8] = 1.0 if converged else 0.0
+
+
+@compiled
+def _extent(
+    data: Plane,
+    sky: Plane,
+    extra: Plane,
+    block: Plane,
+    level: Floats,
+    variance: Floats,
+    value: Plane,
+    dx: Plane,
+    dy: Plane,
+    wider: Plane,
+    out: Floats,
+) -> None:
+    """Write how much wider than a star the source is (pixels², its variance along an axis) and the error.
+
+    To first order a source of variance e looks like P + e/2 · ∇²P: a fourth column beside flux and position,
+    whose share in the others is taken off. For a star it is zero but for noise.
+    """
+    flux, x, y = out[0], out[1], out[2]
+    bent = wider[0]
+    bent[:] = 0.0
+    for side in (-_BEND_PIXELS, _BEND_PIXELS):
+        kernels.sample_window(block, x + side, y, value, wider[1], wider[2])
+        bent += value
+        kernels.sample_window(block, x, y + side, value, wider[1], wider[2])
+        bent += value
+    kernels.sample_window(block, x, y, value, dx, dy)
+    matrix, right, terms, near = np.zeros((4, 4)), np.zeros(4), np.empty(4), 1
+    for j in range(data.shape[0]):
+        for i in range(data.shape[0]):
+            light = flux * value[j, i]
+            expected = sky[j, i] + max(light, 0.0)
+            near = _segment(level, expected, near)
+            w = 1.0 / (_between(level, variance, expected, near) + extra[j, i])
+            terms[0], terms[1], terms[2] = value[j, i], flux * dx[j, i], flux * dy[j, i]
+            terms[3] = 0.5 * flux * (bent[j, i] - 4.0 * value[j, i]) / (_BEND_PIXELS * _BEND_PIXELS)
+            for a in range(4):
+                right[a] += w * terms[a] * (data[j, i] - light)
+                for b in range(4):
+                    matrix[a, b] += w * terms[a] * terms[b]
+    if _eliminated(matrix, right):
+        out[9], out[10] = right[3] / matrix[3, 3], 1.0 / sqrt(matrix[3, 3])
+
+
+@compiled
+def _eliminated(matrix: Floats, right: Floats) -> bool:
+    """Take what the first three of four columns explain off the last, in place; say whether any is left."""
+    for a in range(3):
+        if not matrix[a, a] > 0.0:
+            return False
+        for c in range(a + 1, 4):
+            share = matrix[c, a] / matrix[a, a]
+            right[c] -= share * right[a]
+            for b in range(a, 4):
+                matrix[c, b] -= share * matrix[a, b]
+    return bool(matrix[3, 3] > 0.0)
 
 
 @compiled

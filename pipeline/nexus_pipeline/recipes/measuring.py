@@ -15,10 +15,19 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.measure import background, columns, correlation, detect, sources
+from nexus_pipeline.measure import (
+    background,
+    columns,
+    correlation,
+    detect,
+    kron_total,
+    sources,
+    star_probability,
+)
 from nexus_pipeline.measure.deblend import Rule
 from nexus_pipeline.measure.matched_filter import significance
 from nexus_pipeline.psf import fit
+from nexus_pipeline.psf.fit_kernels import window_radius
 from nexus_pipeline.psf.grid import PsfGrid
 
 Plane = NDArray[np.float32]
@@ -69,7 +78,7 @@ class Picture:
 class Sky:
     """The image without its background (U), the background, its variance, and the noise curve.
 
-    ``covered`` are the pixels that sources were seen to cover.
+    ``covered`` are the pixels that sources were seen to cover; ``correlation`` is that of the others' noise.
     """
 
     image: Plane
@@ -78,6 +87,7 @@ class Sky:
     extra_variance: Plane
     noise: fit.NoiseCurve
     covered: NDArray[np.bool_]
+    correlation: correlation.Correlation
 
 
 def matched_filter(picture: Picture, psf: PsfGrid) -> Plane:
@@ -93,7 +103,9 @@ def measure(picture: Picture, psf: PsfGrid, told: Told, *, threads: int) -> tupl
         sky = sky_behind(picture, unusable, stamp)
     with told("detection"):
         usable = ~(unusable | picture.beside_jumps)
-        found = detect.detect(significance(sky.image, sky.variance, usable, stamp), rule=_rule(sky, stamp))
+        filtered = significance(sky.image, sky.variance, usable, stamp)
+        filtered /= np.float32(np.sqrt(sky.correlation.over_weights(stamp.astype(np.float64))))
+        found = detect.detect(filtered, rule=_rule(sky, stamp))
     with told("psf_photometry"):
         x, y = found.x.astype(np.float64), found.y.astype(np.float64)
         sky, fits = fitted(picture, sky, unusable, psf, x=x, y=y, threads=threads)
@@ -119,10 +131,20 @@ def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> S
     first = background.estimate(rate, unusable)
     filtered = significance(rate - first, curve.of_plane(first), ~unusable, stamp)
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
-    covered = np.abs(filtered) > _SOURCE_SIGMA * max(detect.noise_width(filtered), 1.0)
+    covered = np.abs(filtered) > _SOURCE_SIGMA
     second = background.estimate(rate, unusable, sources=covered)
     extra = _extra_variance(picture, curve)
-    return Sky(rate - second, second, curve.of_plane(second) + extra, extra, curve, covered)
+    image, behind = rate - second, curve.of_plane(second) + extra
+    shared = _correlation(image, behind, ~(unusable | covered))
+    return Sky(image, second, behind, extra, curve, covered, shared)
+
+
+def _correlation(image: Plane, variance: Plane, blank: NDArray[np.bool_]) -> correlation.Correlation:
+    """Return how the noise of the ``blank`` pixels in the middle of an image goes together."""
+    ny, nx = (max((size - _BLANK_PIXELS) // 2, 0) for size in image.shape)
+    middle = (slice(ny, image.shape[0] - ny), slice(nx, image.shape[1] - nx))
+    noise = image[middle] / np.sqrt(variance[middle])
+    return correlation.measured(noise.astype(np.float32), blank[middle])
 
 
 def fitted(
@@ -179,11 +201,6 @@ def _field(
     picture: Picture, sky: Sky, unusable: NDArray[np.bool_], found: detect.Detections
 ) -> sources.Field:
     """Return the image in nJy, its variance pixel by pixel, and how its noise goes together."""
-    middle = tuple(
-        slice(max((size - _BLANK_PIXELS) // 2, 0), (size + _BLANK_PIXELS) // 2) for size in sky.image.shape
-    )
-    blank = ~(unusable[middle] | sky.covered[middle] | (found.labels[middle] > 0))
-    noise = (sky.image[middle] / np.sqrt(sky.variance[middle])).astype(np.float32)
     variance = sky.noise.of_plane(picture.rate)
     variance += sky.extra_variance
     variance *= picture.to_njy**2
@@ -192,7 +209,7 @@ def _field(
         variance,
         unusable,
         found.labels,
-        correlation.measured(noise, blank),
+        sky.correlation,
     )
 
 
@@ -208,9 +225,15 @@ def _table(
     scale = picture.scale_arcsec
     inner, outer = (radius / scale for radius in columns.RING_ARCSEC)
     segments = sources.segments(field, found.x, found.y)
+    extents = sources.extents(field, segments, threads=threads)
+    whole = kron_total.learnt(_whole_star(psf), matched_filter(picture, psf))
     measured = columns.Measured(
         segments=segments,
-        extents=sources.extents(field, segments, threads=threads),
+        extents=extents,
+        kron_total=whole.factor(extents, segments),
+        star_probability=star_probability.probabilities(
+            fits.extent, fits.extent_err, fits.flux, core=_core(psf)
+        ),
         circles=sources.circles(
             field,
             fits.x,
@@ -220,7 +243,7 @@ def _table(
             threads=threads,
         ),
         sharpness=sources.sharp_and_round(field, fits.x, fits.y, fwhm=_STAR_FWHM_ARCSEC / scale),
-        stars=in_njy(fits, picture.to_njy),
+        stars=in_njy(fits, picture.to_njy, error_factor=_shared_error(field, psf)),
         image_flags=columns.flags_near(picture.dq, fits.x, fits.y),
         wcs=picture.wcs,
         scale_arcsec=scale,
@@ -228,21 +251,44 @@ def _table(
     return columns.table(measured, star_ratio=_star_ratio(psf, scale))
 
 
-def in_njy(fits: fit.PsfFits, to_njy: Plane) -> columns.Stars:
-    """Return the fits in nJy: each with the factor of the pixel it lies in."""
+def _shared_error(field: sources.Field, psf: PsfGrid) -> float:
+    """Return what noise that pixels share makes of the error of a PSF fit."""
+    x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
+    stamp = psf.stamp(x, y, radius=window_radius(psf.oversample))
+    return float(np.sqrt(field.correlation.over_weights(stamp)))
+
+
+def in_njy(fits: fit.PsfFits, to_njy: Plane, *, error_factor: float = 1.0) -> columns.Stars:
+    """Return the fits in nJy, each with the factor of its pixel, the errors times ``error_factor``."""
     rows = np.clip(np.rint(fits.y).astype(int), 0, to_njy.shape[0] - 1)
     cols = np.clip(np.rint(fits.x).astype(int), 0, to_njy.shape[1] - 1)
     local = to_njy[rows, cols].astype(np.float64)
     return columns.Stars(
         flux=fits.flux * local,
-        flux_err=fits.flux_err * local,
+        flux_err=fits.flux_err * local * error_factor,
         x=fits.x,
         y=fits.y,
-        x_err=fits.x_err,
-        y_err=fits.y_err,
+        x_err=fits.x_err * error_factor,
+        y_err=fits.y_err * error_factor,
         goodness=fits.chi2,
+        extent=fits.extent,
+        extent_err=fits.extent_err * error_factor,
         converged=fits.converged,
     )
+
+
+def _whole_star(psf: PsfGrid) -> Plane:
+    """Return a star in the middle of the grid as far out as the ePSF goes."""
+    x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
+    return psf.stamp(x, y, radius=psf.radius - 1).astype(np.float32)
+
+
+def _core(psf: PsfGrid) -> float:
+    """Return the variance (pixels²) of the Gaussian that is as sharp as the PSF."""
+    x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
+    stamp = psf.stamp(x, y, radius=window_radius(psf.oversample))
+    # The sum of squares of a Gaussian of unit light is 1 / (4 π σ²).
+    return float(stamp.sum() ** 2 / (4 * np.pi * (stamp**2).sum()))
 
 
 def _star_ratio(psf: PsfGrid, scale_arcsec: float) -> float:

@@ -18,8 +18,8 @@ from nexus_pipeline.sky.pixel_map import STEP
 Single = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-LANES: Final = 8
-"""Sums of each pixel of a mosaic: one register wide."""
+LANES: Final = 6
+"""Sums of each pixel of a mosaic, side by side."""
 WEIGHT, DATA, VAR_RNOISE, VAR_POISSON, VAR_FLAT, TIME = range(6)
 _NOTHING: Final = 1e-9
 
@@ -39,7 +39,6 @@ def add_image(
     half, over_drop = pixfrac / 2, 1 / (pixfrac * pixfrac)
     size = window_size(nodes_x, nodes_y, half)
     window = np.zeros((size, size + 1))
-    linear, square = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
     slopes = np.empty(8)
     mark = np.uint32(1) << np.uint32(bit)
     for j in range(nodes_x.shape[0] - 1):
@@ -68,15 +67,18 @@ def add_image(
                         continue
                     area = 4 * abs(px * qy - py * qx)
                     value = data[row, column] - (sky[0] + sky[1] * cx + sky[2] * cy)
-                    linear[WEIGHT], linear[DATA] = w, w * value
-                    linear[TIME] = time_s * area * over_drop
-                    square[VAR_RNOISE] = w * w * var_rnoise[row, column]
-                    square[VAR_POISSON] = w * w * var_poisson[row, column]
-                    square[VAR_FLAT] = w * w * var_flat[row, column]
+                    each = (
+                        np.float32(w),
+                        np.float32(w * value),
+                        np.float32(w * w * var_rnoise[row, column]),
+                        np.float32(w * w * var_poisson[row, column]),
+                        np.float32(w * w * var_flat[row, column]),
+                        np.float32(time_s * area * over_drop),
+                    )
                     if turbo:
-                        spread_square(at_x, at_y, sqrt(area), linear, square, sums, context, mark)
+                        spread_square(at_x, at_y, sqrt(area), each, sums, context, mark)
                     else:
-                        spread(at_x, at_y, px, py, qx, qy, window, linear, square, sums, context, mark)
+                        spread(at_x, at_y, px, py, qx, qy, window, each, sums, context, mark)
 
 
 @compiled
@@ -90,11 +92,23 @@ def cell(nodes_x: Floats, nodes_y: Floats, j: int, i: int, slopes: Floats) -> No
 
 
 @compiled
+def put(share: float, each: Any, row: int, column: int, sums: Single) -> None:
+    """Add a share of what a drop brings to a pixel's sums; variances go by its square."""
+    one, two = np.float32(share), np.float32(share * share)
+    sums[row, column, WEIGHT] += one * each[WEIGHT]
+    sums[row, column, DATA] += one * each[DATA]
+    sums[row, column, VAR_RNOISE] += two * each[VAR_RNOISE]
+    sums[row, column, VAR_POISSON] += two * each[VAR_POISSON]
+    sums[row, column, VAR_FLAT] += two * each[VAR_FLAT]
+    sums[row, column, TIME] += one * each[TIME]
+
+
+@compiled
 def spread(
-    x: float, y: float, px: float, py: float, qx: float, qy: float, window: Floats, linear: Single,
-    square: Single, sums: Single, context: NDArray[np.uint32], mark: Any,
+    x: float, y: float, px: float, py: float, qx: float, qy: float, window: Floats, each: Any, sums: Single,
+    context: NDArray[np.uint32], mark: Any,
 ) -> None:  # fmt: skip
-    """Add a drop about (x, y) with half sides p and q to ``sums``: each lane by its share, or its square."""
+    """Add a drop about (x, y) with half sides p and q to ``sums``: what it brings is ``each``, in lanes."""
     rows, columns = sums.shape[0], sums.shape[1]
     reach_x, reach_y = abs(px) + abs(qx), abs(py) + abs(qy)
     left, low = floor(x - reach_x), floor(y - reach_y)
@@ -108,17 +122,14 @@ def spread(
             window[b, a] = 0.0
             column, share = left + a, abs(total) * over_area
             if share > _NOTHING and 0 <= row < rows and 0 <= column < columns:
-                one, two = np.float32(share), np.float32(share * share)
-                for k in range(LANES):
-                    sums[row, column, k] += one * linear[k] + two * square[k]
+                put(share, each, row, column, sums)
                 context[row, column] |= mark
         window[b, wide] = 0.0
 
 
 @compiled
 def spread_square(
-    x: float, y: float, side: float, linear: Single, square: Single, sums: Single,
-    context: NDArray[np.uint32], mark: Any,
+    x: float, y: float, side: float, each: Any, sums: Single, context: NDArray[np.uint32], mark: Any
 ) -> None:  # fmt: skip
     """Add a drop about (x, y), a square along the axes, to ``sums``."""
     left, right, low, high = x - side / 2, x + side / 2, y - side / 2, y + side / 2
@@ -128,9 +139,7 @@ def spread_square(
         for column in range(max(floor(left), 0), min(ceil(right), sums.shape[1])):
             share = (min(right, column + 1.0) - max(left, column)) * down
             if share > _NOTHING:
-                one, two = np.float32(share), np.float32(share * share)
-                for k in range(LANES):
-                    sums[row, column, k] += one * linear[k] + two * square[k]
+                put(share, each, row, column, sums)
                 context[row, column] |= mark
 
 

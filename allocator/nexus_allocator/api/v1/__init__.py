@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from nexus_allocator.api.v1 import accounts, administration, own, teams
+from nexus_allocator.api.v1 import accounts, administration, outgoing, own, teams
 
 router = APIRouter(prefix="/api/v1")
-for module in (own, accounts, teams, administration):
+for module in (own, accounts, teams, administration, outgoing):
     router.include_router(module.router)
 
 TAGS = [

@@ -90,7 +90,7 @@ class Unsafe:
         self.asked, self.response, self.fingerprint, self.key = asked, response, fingerprint, key
         self.policy, self.hub_name, self.now = asked.policy, asked.hub_name, asked.now
         self.person_id, self.hub = asked.caller.person_id, asked.here.hub
-        self.database = asked.here.database
+        self.database, self.vault = asked.here.database, asked.here.vault
 
     def once(self, model: type[Model], act: Callable[[Session], Model]) -> Model:
         """Do it and return its answer; with a key that was used for this very request, the answer of then.

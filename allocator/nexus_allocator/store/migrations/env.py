@@ -7,6 +7,7 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     care_tables,
     event_tables,
     outbox_tables,
+    panel_tables,
     record_tables,
     storage_tables,
     tables,

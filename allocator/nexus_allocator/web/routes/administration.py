@@ -4,18 +4,30 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Path, Query, Request
+from fastapi import APIRouter, Depends, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from nexus_allocator.domain import wording
+from nexus_allocator.domain.errors import PanelNotHeard
+from nexus_allocator.domain.panel import median_wait
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action, Reach, does
-from nexus_allocator.services import decisions, forecasts, portal_lists, portal_reading, stops
+from nexus_allocator.services import (
+    decisions,
+    forecasts,
+    panel_lists,
+    portal_lists,
+    portal_reading,
+    stops,
+    workbench,
+)
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.formats import credits_field
 from nexus_allocator.web.forms import REASON, Award, Errors, plain_newlines, text_problem
+from nexus_allocator.web.panel_views import bench_view, wait_text
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.routes.servers import server_name
 from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
@@ -38,7 +50,10 @@ def all_requests(request: Request, portal: PortalHere, visitor: Administrator) -
     with portal.reading_scope() as session:
         waiting = portal_lists.waiting_requests(session)
         decided = portal_lists.decided_requests(session)
+        waits = panel_lists.waits(session, [row.id for row in waiting], now=portal.clock())
     values = {
+        "waits": {request_id: wait_text(wait) for request_id, wait in waits.items()},
+        "median_wait": wait_text(median_wait(waits.values())),
         "waiting": [views.request_view(row, portal.policy) for row in waiting],
         "decided": [views.request_view(row, portal.policy) for row in decided],
     }
@@ -53,6 +68,25 @@ def one_request(
     return request_page(request, portal, visitor, request_id=request_id, errors={}, award=None, reason="")
 
 
+def typed_award(
+    amount: Annotated[str, Form()] = "",
+    ends_on: Annotated[str, Form()] = "",
+    note: Annotated[str, Form()] = "",
+    bypass: Annotated[str, Form()] = "",
+) -> Award:
+    return Award(amount, ends_on, plain_newlines(note), plain_newlines(bypass))
+
+
+def given(award: Award) -> decisions.Award:
+    """Return what is awarded or offered. Only for a form without errors."""
+    return decisions.Award(
+        award.amount_micro(),
+        expires_at=award.expires_at(),
+        note=award.note.strip() or None,
+        bypass=award.bypass.strip() or None,
+    )
+
+
 @router.post("/requests/{request_id}/approve", dependencies=[OwnForm])
 @does(Action.REQUEST_DECIDE)
 def approve(
@@ -61,24 +95,25 @@ def approve(
     request_id: UUID,
     portal: PortalHere,
     visitor: Administrator,
-    amount: Annotated[str, Form()] = "",
-    ends_on: Annotated[str, Form()] = "",
-    note: Annotated[str, Form()] = "",
+    award: Annotated[Award, Depends(typed_award)],
 ) -> Response:
-    award, now = Award(amount, ends_on, plain_newlines(note)), portal.clock()
-    if errors := award.errors(now=now):
+    errors, now = award.errors(now=portal.clock()), portal.clock()
+    if not errors:
+        try:
+            with portal.session_scope() as session:
+                decisions.award(
+                    session,
+                    policy=portal.policy,
+                    request_id=request_id,
+                    administrator_id=visitor.person_id,
+                    award=given(award),
+                    now=now,
+                )
+        except PanelNotHeard as refusal:
+            errors = {"bypass": wording.sentence(refusal)}
+    if errors:
         return request_page(
             request, portal, visitor, request_id=request_id, errors=errors, award=award, reason=""
-        )
-    given = decisions.Award(award.amount_micro(), None, award.expires_at(), award.note.strip() or None)
-    with portal.session_scope() as session:
-        decisions.award(
-            session,
-            policy=portal.policy,
-            request_id=request_id,
-            administrator_id=visitor.person_id,
-            award=given,
-            now=now,
         )
     return redirect(portal, "admin/requests", "awarded")
 
@@ -234,10 +269,18 @@ def request_page(
     errors: Errors,
     award: Award | None,
     reason: str,
+    referral: str = "",
 ) -> HTMLResponse:
     with portal.reading_scope() as session:
         row, account = portal_lists.request(session, request_id=request_id, now=portal.clock())
+        bench = workbench.workbench(
+            session, request_id, viewer=visitor.person_id, policy=portal.policy, now=portal.clock()
+        )
+        rounds = panel_lists.rounds(session) if bench else []
     values = {
+        "panel": bench_view(bench, portal.policy) if bench else None,
+        "rounds": [found for found, _ in rounds],
+        "referral": referral,
         "request": views.request_view(row, portal.policy),
         "account": views.account_view(account, portal.policy),
         "award": award or usual_award(row, account, portal),

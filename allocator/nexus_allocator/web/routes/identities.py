@@ -162,7 +162,7 @@ def identity_page(
         rows = [row for row in found.rows if row.hub_name == hub_name]
         if not rows:
             raise UnknownPerson(person=hub_name[:40])
-        plan = erasure.plan(session, hub_name=hub_name)
+        plan = None if rows[0].is_erased else erasure.plan(session, hub_name=hub_name)
     values = {
         "person": rows[0],
         "is_self": hub_name == visitor.hub_name,

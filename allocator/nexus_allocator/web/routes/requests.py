@@ -11,7 +11,7 @@ from nexus_allocator.domain import science, wording
 from nexus_allocator.domain.errors import BadName, BadResults, RequestOpen, TierNotRequestable
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action, Reach, does
-from nexus_allocator.services import portal_lists, requests
+from nexus_allocator.services import panel_lists, portal_lists, requests
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
@@ -122,6 +122,7 @@ def requests_page(request: Request, portal: Portal, visitor: Visitor, shown: Sho
     with portal.reading_scope() as session:
         choices = portal_lists.ask_choices(session, policy=policy, hub_name=visitor.hub_name)
         mine = portal_lists.own_requests(session, hub_name=visitor.hub_name)
+        panel = panel_lists.for_applicants(session, [row.id for row in mine])
     above = {tier.slug for choice in choices for tier in choice.above}
     form, begun = continued(shown.form, mine, policy)
     values = {
@@ -131,6 +132,7 @@ def requests_page(request: Request, portal: Portal, visitor: Visitor, shown: Sho
         "tier_labels": {slug: tier.label for slug, tier in policy.tiers.items()},
         "tiers": views.tier_views([tier for tier in policy.tiers.values() if tier.slug in above], policy),
         "requests": [views.request_view(row, policy) for row in mine],
+        "panel": panel,
         "form": form,
         "begun": begun,
         "reckoned": reckoned(form, policy) if shown.reckon else None,

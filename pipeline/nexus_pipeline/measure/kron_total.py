@@ -1,0 +1,150 @@
+"""From the light in Kron's ellipse to all of a source's light.
+
+An ellipse of 2.5 first moments leaves out what lies beyond, and more of it the more of a source the noise
+hides. How much is learnt from galaxies drawn with the image's own PSF and no noise, cut at the same level
+over the noise and measured by the same code: a polynomial in what the measurement itself shows of a source.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
+from scipy.ndimage import label
+from scipy.optimize import nnls
+from scipy.special import gammainc, gammaincinv
+
+from nexus_pipeline.measure import correlation, sources
+
+Plane = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+_SIZE: Final = 192
+_INDICES: Final = (0.5, 1.0, 1.5, 2.5, 4.0)
+_RADII: Final = (0.5, 1.0, 1.7, 2.8, 4.5)
+"""Half-light radii of the galaxies drawn, in those of the PSF."""
+_AXIS_RATIOS: Final = (1.0, 0.5)
+_DEPTHS: Final = (12.0, 25.0, 60.0, 200.0, 1000.0, 8000.0)
+"""Significance of their peaks in the matched filter."""
+_FLOOR_SIGMA: Final = 3.0
+_GAUSSIANS: Final = np.geomspace(0.02, 12, 16)
+_MOST: Final = 0.7
+"""In ln(total / Kron): beyond a factor of two nothing is claimed."""
+
+
+@dataclass(frozen=True)
+class KronTotal:
+    """Coefficients of ln(total / Kron) and the range (3, 2) of what it was learnt on."""
+
+    coefficients: Floats
+    low: Floats
+    high: Floats
+
+    def factor(self, extents: sources.Extents, segments: sources.Segments) -> Floats:
+        """Return what the Kron flux of each source is to be multiplied by; NaN without one."""
+        shown = _shown(extents, segments)
+        terms = _terms(np.clip(shown, self.low, self.high))
+        return np.exp(np.clip(terms @ self.coefficients, 0, _MOST))
+
+
+def learnt(stamp: Plane, kernel: Plane) -> KronTotal:
+    """Return the correction for an image whose stars look like ``stamp`` (odd, square).
+
+    ``kernel`` is the matched filter's.
+    """
+    psf, norm = _modes(stamp), np.sqrt(np.sum(kernel.astype(np.float64) ** 2))
+    filtered, own = np.conj(_modes(kernel)) / norm, _half_light(stamp)
+    found = []
+    for profile in _profiles(own):
+        light, filtered_light = irfft2(psf * profile), irfft2(psf * profile * filtered)
+        for depth in _DEPTHS:
+            scale = depth / float(filtered_light.max())
+            found.append(_measured(light, filtered_light * scale, scale))
+    seen, wanted = (np.array(each) for each in zip(*(one for one in found if one is not None), strict=True))
+    coefficients = np.linalg.lstsq(_terms(seen), wanted, rcond=None)[0]
+    return KronTotal(coefficients, seen.min(axis=0), seen.max(axis=0))
+
+
+def _profiles(own: float) -> Iterator[Floats]:
+    """Yield the modes of a star, and of galaxies of all kinds beside a PSF of half-light radius ``own``."""
+    yield _profile(_gaussians(_INDICES[0]), 0.0, 1.0)
+    for index, ratio, axis_ratio in product(_INDICES, _RADII, _AXIS_RATIOS):
+        yield _profile(_gaussians(index), ratio * own, axis_ratio)
+
+
+def _measured(light: Floats, significance: Floats, scale: float) -> tuple[Floats, float] | None:
+    """Return what is shown of a galaxy of unit flux in the middle, and ln(total / Kron)."""
+    middle = _SIZE // 2
+    islands, _ = label(significance > _FLOOR_SIGMA, structure=np.ones((3, 3)))
+    labels = (islands == islands[middle, middle]).astype(np.int32)
+    if not islands[middle, middle]:
+        return None
+    variance = np.full(light.shape, 1 / scale**2, np.float32)
+    nothing = np.zeros(light.shape, np.bool_)
+    field = sources.Field(light.astype(np.float32), variance, nothing, labels, correlation.independent())
+    at = np.array([middle])
+    segments = sources.segments(field, at, at)
+    extents = sources.extents(field, segments, threads=1)
+    if not extents.flux[0] > 0 or not np.isfinite(extents.half_light[0]):
+        return None
+    return _shown(extents, segments)[0], -float(np.log(extents.flux[0]))
+
+
+def _shown(extents: sources.Extents, segments: sources.Segments) -> Floats:
+    """Return (n, 3): ln of half-light radius, of Kron's over it, and of the segment's over that."""
+    major, minor = segments.semiaxes
+    kron = extents.radius * np.sqrt(major * minor)
+    reach = np.sqrt(segments.area / np.pi)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(
+            np.column_stack([extents.half_light, kron / extents.half_light, reach / extents.half_light])
+        )
+
+
+def _terms(shown: Floats) -> Floats:
+    a, b, c = shown.T
+    return np.column_stack([np.ones_like(a), a, b, c, a * a, a * b, a * c, b * b, b * c, c * c])
+
+
+def _modes(stamp: Plane) -> NDArray[np.complex128]:
+    """Return rfft2 of a ``stamp`` about the origin."""
+    half = min(stamp.shape[0] // 2, _SIZE // 2 - 1)
+    middle = stamp.shape[0] // 2
+    field = np.zeros((_SIZE, _SIZE))
+    field[: 2 * half + 1, : 2 * half + 1] = stamp[
+        middle - half : middle + half + 1, middle - half : middle + half + 1
+    ]
+    return np.asarray(rfft2(np.roll(field, (-half, -half), axis=(0, 1))), dtype=np.complex128)
+
+
+def _half_light(stamp: Plane) -> float:
+    """Return the radius of the circle with half of a star's light, from its pixels."""
+    middle = stamp.shape[0] // 2
+    y, x = np.mgrid[-middle : middle + 1, -middle : middle + 1]
+    order = np.argsort(np.hypot(x, y), axis=None)
+    growth = np.cumsum(stamp.ravel()[order]) / stamp.sum()
+    return float(np.hypot(x, y).ravel()[order][np.searchsorted(growth, 0.5)])
+
+
+@cache
+def _gaussians(index: float) -> Floats:
+    """Return how much of a Sérsic profile's light (unit half-light radius) each of the Gaussians has."""
+    b = float(gammaincinv(2 * index, 0.5))
+    r = np.geomspace(0.005, 20, 200)
+    inside = gammainc(2 * index, b * r ** (1 / index))
+    growth = 1 - np.exp(-0.5 * (r[:, None] / _GAUSSIANS) ** 2)
+    weights, _ = nnls(growth, np.asarray(inside, dtype=np.float64), maxiter=2000)
+    return np.asarray(weights, dtype=np.float64)
+
+
+def _profile(weights: Floats, radius: float, axis_ratio: float) -> Floats:
+    """Return the modes of the profile in the middle of the field, its larger axis along x."""
+    ky, kx = 2 * np.pi * np.fft.fftfreq(_SIZE)[:, None], 2 * np.pi * np.fft.rfftfreq(_SIZE)[None, :]
+    wave = (kx**2 / axis_ratio + ky**2 * axis_ratio) * radius**2
+    modes = np.tensordot(weights, np.exp(-0.5 * wave * _GAUSSIANS[:, None, None] ** 2), axes=1)
+    sign = (-1.0) ** (np.arange(_SIZE)[:, None] + np.arange(_SIZE // 2 + 1)[None, :])
+    return np.asarray(modes * sign, dtype=np.float64)
