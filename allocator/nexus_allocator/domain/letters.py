@@ -134,6 +134,7 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.MEMBER_LEFT: lambda f: f"{f['person']} left {f['team']}",
     NoticeKind.INVITATION_DECLINED: lambda f: f"{f['person']} declined the invitation to {f['team']}",
     NoticeKind.LEADS_TEAM: lambda f: f"You lead {f['team']} now",
+    NoticeKind.PLACE_FILLS: lambda f: f"{f['place']} is {f['percent']} % full",
     NoticeKind.PURGE_PLANNED: lambda f: f"Files in {f['place']} will be purged",
     NoticeKind.FILES_IN_QUARANTINE: lambda f: f"Files of {f['place']} are in quarantine",
     NoticeKind.REVIEWER_APPOINTED: lambda _: "You are a reviewer now",
