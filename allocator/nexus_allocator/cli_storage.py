@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ from nexus_allocator.clients.files.purge_state import State
 from nexus_allocator.clients.files.signed_log import SignedLog
 from nexus_allocator.clients.files.volumes import Volume, with_room
 from nexus_allocator.config import StorageSettings, read_database_settings, read_storage_settings
-from nexus_allocator.domain.errors import BadName, PurgeRuleOff, UnknownPlan
+from nexus_allocator.domain.errors import BadName, PurgeRuleOff, UnknownPlace, UnknownPlan
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.policy import PurgeRule
 from nexus_allocator.domain.purges import Identity, Phase, is_unused
@@ -70,6 +70,23 @@ def quota(
     typer.echo(f"{place}: {_gb(used)} used, limit {_gb(limit)}; {holds}")
     if yes:
         volume.set_quota(_place(place), limit)
+
+
+@storage_app.command("warn")
+def warn() -> None:
+    """Tell the people of places that are 80, 90 or 100 % full, each mark once a month; run it daily."""
+    settings, volume = read_storage_settings(), _volume()
+    with _database() as database:
+        for place in _places(settings.root):
+            found = volume.usage(place)
+            try:
+                with database.session_scope() as session:
+                    mark = storage.warn(session, place, found, enforced=volume.holds.limit, now=_now())
+            except UnknownPlace:
+                typer.echo(f"{place}: nobody's")
+                continue
+            if mark:
+                typer.echo(f"{place}: {found.percent} % full")
 
 
 @storage_app.command("scan")
@@ -339,6 +356,16 @@ def _head(settings: StorageSettings, plan_id: str) -> plans.Head:
 
 def _key(settings: StorageSettings) -> bytes:
     return settings.key_file.read_bytes().strip()
+
+
+def _places(root: Path) -> list[Place]:
+    """Return the places on the volume; a folder whose name none may have is not one."""
+    found = []
+    for kind in PlaceKind:
+        for folder in sorted((root / kind).iterdir()):
+            with suppress(BadName):
+                found.append(Place(kind, folder.name))
+    return found
 
 
 def _place(text: str) -> Place:

@@ -340,6 +340,24 @@ def test_nothing_outside_and_nothing_precious_goes_whatever_the_owner_does_meanw
     assert not (purged.place / "z").exists()
 
 
+def test_what_was_swapped_in_the_instant_of_the_taking_is_back_at_once(purged: Purged) -> None:
+    purged.write("a/file", b"old")
+    purged.ready()
+    purged.step = _Once("take", lambda: emptied_and_filled_anew(purged))
+    assert reasons(purged.take()) == {(b"a", b"file"): Left.CHANGED}
+    assert (purged.place / "a" / "file").read_bytes() == b"precious"
+    assert purged.waiting() == 0
+
+
+def test_a_folder_moved_away_in_the_instant_of_the_taking_has_its_file_back_at_once(purged: Purged) -> None:
+    purged.write("a/file", b"old")
+    purged.ready()
+    purged.step = _Once("take", lambda: tree_moved_out(purged))
+    taken = purged.take()
+    assert reasons(taken) == {(b"a", b"file"): Left.MOVED}
+    assert (purged.folder / "moved out" / "file").read_bytes() == b"old"
+
+
 @pytest.mark.parametrize("attack", [replaced_by_a_link, tree_moved_out, removed_whole])
 def test_a_restore_writes_nowhere_outside_the_place(purged: Purged, attack: Callable[[Purged], None]) -> None:
     outside = purged.folder / "outside"

@@ -13,7 +13,7 @@ from tests.support.allocator import World
 from nexus_allocator import cli, cli_storage
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
-from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind
+from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind, Usage, mark_reached
 from nexus_allocator.domain.purges import Parts
 from nexus_allocator.services import storage
 from nexus_allocator.store.session import Database
@@ -242,6 +242,46 @@ def test_usage_quota_and_scan_are_printed(nexus: Nexus, run: Run) -> None:
     said = run("scan", str(nexus.place), str(nexus.folder / "index"))
     assert "1 files in 3 folders" in said
     assert "0.005 GB\theavy" in said
+
+
+def test_people_are_told_at_each_mark_that_their_place_fills_once_a_month(nexus: Nexus, run: Run) -> None:
+    run("quota", "scratch/astronomer", "0.01", "--yes")
+    assert run("warn") == ""
+    (nexus.place / "file").write_bytes(b"x" * 8_200_000)
+    assert run("warn") == run("warn") == "scratch/astronomer: 82 % full\n"
+    (told,) = nexus.world.told("astronomer")
+    assert told == "scratch/astronomer is 82 % full: 0.0 of 0.0 GB. Please make room."
+    (nexus.place / "more").write_bytes(b"x" * 2_000_000)
+    run("warn")
+    assert len(nexus.world.told("astronomer")) == 2
+    nexus.now += timedelta(days=31)
+    run("warn")
+    assert len(nexus.world.told("astronomer")) == 3
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "mark"),
+    [
+        (79, 100, None),
+        (80, 100, 80),
+        (99, 100, 90),
+        (100, 100, 100),
+        (150, 100, 100),
+        (5, None, None),
+        (0, 0, 100),
+    ],
+)
+def test_the_highest_mark_counts(used: int, limit: int | None, mark: int | None) -> None:
+    assert mark_reached(Usage(used, 0, 0, limit)) == mark
+
+
+def test_a_folder_that_is_nobodys_stops_no_other_warning(nexus: Nexus, run: Run) -> None:
+    (nexus.folder / "volume" / "homes" / "gone").mkdir()
+    run("quota", "homes/gone", "0", "--yes")
+    run("quota", "scratch/astronomer", "0", "--yes")
+    said = run("warn")
+    assert "homes/gone: nobody's" in said
+    assert "scratch/astronomer: 100 % full" in said
 
 
 def test_every_database_has_the_table(database: Database) -> None:

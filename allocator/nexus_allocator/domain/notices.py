@@ -25,6 +25,12 @@ def _files(facts: Facts) -> str:
     return f"{count:,} file{'' if count == 1 else 's'} ({facts['gb']:.1f} GB)"
 
 
+def _beyond(facts: Facts) -> str:
+    if not facts["enforced"]:
+        return "Please make room."
+    return "Nothing more can be written there." if facts["percent"] >= 100 else "At 100 % writing fails."
+
+
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
@@ -81,6 +87,9 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     NoticeKind.WEBHOOK_DISABLED: lambda f: (
         f"The webhook to {f['url']} was switched off after {f['failures']} failures in a row: {f['why']} "
         "Administration, Webhooks switches it on again."
+    ),
+    NoticeKind.PLACE_FILLS: lambda f: (
+        f"{f['place']} is {f['percent']} % full: {f['used_gb']:.1f} of {f['limit_gb']:.1f} GB. {_beyond(f)}"
     ),
     NoticeKind.PURGE_PLANNED: lambda f: (
         f"{_files(f)} in {f['place']}, {f['rule']}, will be moved out of sight in {f['grace_days']} days at "

@@ -64,6 +64,16 @@ class Usage:
         return 100 * self.used_bytes // self.limit_bytes if self.limit_bytes else 100
 
 
+MARKS = (80, 90, 100)
+"""At how many percent of its limit a place's people are told that it fills."""
+
+
+def mark_reached(usage: Usage) -> int | None:
+    """Return the highest mark that the place has reached, None below the first and without a limit."""
+    percent = usage.percent
+    return max((mark for mark in MARKS if percent is not None and percent >= mark), default=None)
+
+
 @dataclass(frozen=True)
 class Holds:
     """What a driver enforces by itself; the rest is good manners, or somebody else's work."""

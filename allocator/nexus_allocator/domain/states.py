@@ -85,6 +85,7 @@ class NoticeKind(StrEnum):
     OFFER_ANSWERED = "offer-answered"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
+    PLACE_FILLS = "place-fills"
     PURGE_PLANNED = "purge-planned"
     FILES_IN_QUARANTINE = "files-in-quarantine"
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
-from nexus_allocator.domain.places import Place, PlaceKind
+from nexus_allocator.domain.places import Place, PlaceKind, Usage, mark_reached
 from nexus_allocator.domain.purges import Exemption, Parts
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.states import NoticeKind
@@ -19,6 +19,7 @@ from nexus_allocator.store import holds, people, storage, teams
 from nexus_allocator.store.storage_tables import StorageExemption
 
 LONGEST_REASON = 500
+GB = 10**9
 
 
 def answerable(session: Session, place: Place) -> Sequence[UUID]:
@@ -80,6 +81,21 @@ def exemptions(session: Session, place: Place, *, now: datetime) -> list[tuple[U
     """Return what is exempt in a place now."""
     rows = storage.in_force(session, place, now)
     return [(row.id, Exemption(decoded(row.path), row.until, row.reason)) for row in rows]
+
+
+def warn(session: Session, place: Place, usage: Usage, *, enforced: bool, now: datetime) -> int | None:
+    """Tell the place's people that it fills, once a month for each mark; return the mark reached."""
+    mark = mark_reached(usage)
+    if mark is None or usage.limit_bytes is None:
+        return None
+    facts = {
+        "place": str(place), "percent": usage.percent, "enforced": enforced,
+        "used_gb": usage.used_bytes / GB, "limit_gb": usage.limit_bytes / GB,
+    }  # fmt: skip
+    key = f"{NoticeKind.PLACE_FILLS}/{place}/{mark}/{now:%Y-%m}"
+    for person_id in answerable(session, place):
+        tell(session, person_id, NoticeKind.PLACE_FILLS, key=key, facts=facts, now=now)
+    return mark
 
 
 def notify(
