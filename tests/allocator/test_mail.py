@@ -28,10 +28,10 @@ from tests.support.mail import (
 
 from nexus_allocator.clients.mail import Post, Site, message
 from nexus_allocator.domain.credits import MICRO
-from nexus_allocator.domain.letters import letter
-from nexus_allocator.domain.mailing import LetterKind, MailKind, Timing, last_digest, timing_of
+from nexus_allocator.domain.letters import HEADINGS, PASSAGES, letter
+from nexus_allocator.domain.mailing import MAIL_KINDS, LetterKind, MailKind, Timing, last_digest, timing_of
 from nexus_allocator.domain.outbox import Channel, DeliveryFailed, OutgoingState
-from nexus_allocator.domain.states import StopReason
+from nexus_allocator.domain.states import NoticeKind, StopReason
 from nexus_allocator.services import (
     agreements,
     decisions,
@@ -399,3 +399,8 @@ def test_a_killed_deliverer_loses_nothing_and_sends_again_only_what_nobody_can_k
     assert len(office.messages) == 2
     assert len({(message["Message-ID"], message["Date"]) for message in office.messages}) == 1
     assert states(world) == [(OutgoingState.SENT, 3, None)]
+
+
+def test_every_notice_and_letter_has_a_choice_by_which_it_goes_and_a_subject() -> None:
+    assert set(MAIL_KINDS) == {*NoticeKind, *LetterKind} - {LetterKind.DIGEST}
+    assert set(HEADINGS) | set(PASSAGES) == set(MAIL_KINDS)

@@ -7,6 +7,7 @@ from photutils.segmentation import deblend_sources, detect_sources
 from scipy.ndimage import label
 from scipy.signal import convolve2d
 from scipy.spatial import cKDTree
+from scipy.special import ndtr
 from tests.support import simulator as scene
 from tests.support.sep_run import extracted
 
@@ -139,6 +140,34 @@ def test_faint_stars_are_found_in_a_crowd_where_the_whole_island_outshines_them(
     # 3,200 stars: 1.7 standard errors of a share are 0.014.
     assert shares[0] >= shares[1] + 0.1
     assert shares[0] >= 0.67
+
+
+def test_isolated_stars_are_found_as_often_as_their_significance_says() -> None:
+    rng = np.random.default_rng(6)
+    # As sharp as on a mosaic's pixels; a detector's, half as many, lose corners of up to 7 points.
+    size, psf = 1600, scene.grid(active=1600, sigma=1.5)
+    kernel = psf.stamp(size // 2, size // 2, radius=6).astype(np.float32)
+    image = rng.standard_normal((size, size), dtype=np.float32)
+    nodes = np.arange(15, size - 15, 20.0)
+    x, y = (axis.ravel() for axis in np.meshgrid(nodes, nodes))
+    x, y = x + rng.uniform(-0.5, 0.5, x.size), y + rng.uniform(-0.5, 0.5, x.size)
+    norm = float(np.sqrt(np.sum(psf.stamp(size // 2, size // 2, radius=12) ** 2)))
+    ratio = rng.uniform(4, 7.5, x.size)
+    in_noise = len(detect.detect(filtered(image, kernel)))
+    psf.add_to(image, x, y, ratio / norm, radii=np.full(x.size, 10))
+    found = detect.detect(filtered(image, kernel))
+    places = np.column_stack([x, y])
+    distance, _ = cKDTree(np.column_stack([found.x, found.y])).query(places)
+    for low in (4.0, 4.5, 5.0, 5.5, 6.0, 6.5):
+        here = (ratio >= low) & (ratio < low + 0.5)
+        share, expected = np.mean(distance[here] < 3), float(np.mean(ndtr(ratio[here] - 5)))
+        error = np.sqrt(expected * (1 - expected) / here.sum())
+        print(f"S/N {low + 0.25}: {share:.3f}, expected {expected:.3f} ± {error:.3f}")
+        assert share == pytest.approx(expected, abs=0.03 + 3 * error)
+    strange = np.count_nonzero(cKDTree(places).query(np.column_stack([found.x, found.y]))[0] > 4)
+    print(f"{strange} of {len(found)} detections are no stars; in noise alone {in_noise}")
+    assert strange <= 0.01 * len(found)
+    assert in_noise <= 5
 
 
 def test_labels_are_numbered_and_hold_their_peaks() -> None:

@@ -18,6 +18,7 @@ class MailKind(StrEnum):
     REQUESTS = "requests"
     INVITATIONS = "invitations"
     TEAMS = "teams"
+    FILES = "files"
     STANDING = "standing"
     PLATFORM = "platform"
 
@@ -52,9 +53,14 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.ALLOCATION_RENEWED: MailKind.ENDINGS,
     NoticeKind.ALLOCATION_LAPSED: MailKind.ENDINGS,
     NoticeKind.EVENT_ENDED: MailKind.ENDINGS,
-    NoticeKind.PLACE_FILLS: MailKind.ENDINGS,
-    NoticeKind.PURGE_PLANNED: MailKind.ENDINGS,
-    NoticeKind.FILES_IN_QUARANTINE: MailKind.ENDINGS,
+    NoticeKind.REVIEWER_APPOINTED: MailKind.REQUESTS,
+    NoticeKind.REVIEWER_ENDED: MailKind.REQUESTS,
+    NoticeKind.REVIEW_ASKED: MailKind.REQUESTS,
+    NoticeKind.OFFER_MADE: MailKind.REQUESTS,
+    NoticeKind.OFFER_ANSWERED: MailKind.REQUESTS,
+    NoticeKind.PURGE_PLANNED: MailKind.FILES,
+    NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
+    NoticeKind.PLACE_FILLS: MailKind.FILES,
     NoticeKind.LEFT_TEAM: MailKind.TEAMS,
     NoticeKind.REMOVED_FROM_TEAM: MailKind.TEAMS,
     NoticeKind.MEMBER_JOINED: MailKind.TEAMS,

@@ -22,9 +22,10 @@ KINDS: dict[MailKind, KindView] = {
     MailKind.STOPS: KindView(
         "Servers stopped", "When a server of yours was not stopped by yourself, and why."
     ),
-    MailKind.REQUESTS: KindView("Requests", "When a request was decided, or returned to you."),
+    MailKind.REQUESTS: KindView("Requests", "What becomes of your requests; reviews asked of you."),
     MailKind.INVITATIONS: KindView("Invitations", "When a team invites you."),
     MailKind.TEAMS: KindView("Teams", "When somebody joins, leaves or leads."),
+    MailKind.FILES: KindView("Files", "Before files are purged, while they wait in quarantine, and as a place fills."),
     MailKind.STANDING: KindView("Your standing", "Suspension, reinstatement, a new user agreement."),
     MailKind.PLATFORM: KindView("The platform", "What only administrators can mend."),
 }
