@@ -51,9 +51,11 @@ class Purges(RuleBasedStateMachine):
         self.count = 0
         self.living: set[bytes] = set()  # contents that nobody but a purge may make vanish
         self.told: Told | None = None
-        self.deleted_legally: set[bytes] = set()
+        self.open_files: list[int] = []
 
     def teardown(self) -> None:
+        for file in self.open_files:
+            os.close(file)
         shutil.rmtree(self.folder)
 
     # What the owner does.
@@ -120,6 +122,27 @@ class Purges(RuleBasedStateMachine):
         if os.path.isfile(path) and not self.leads_out(folder) and not os.path.lexists(target):
             os.link(path, target, follow_symlinks=False)
 
+    @rule(folder=FOLDERS, name=NAMES)
+    def keeps_a_file_open(self, folder: bytes, name: bytes) -> None:
+        path = self.path(folder, name)
+        if os.path.isfile(path) and not os.path.islink(path) and not self.leads_out(folder):
+            self.open_files.append(os.open(path, os.O_RDWR))
+
+    @precondition(lambda self: self.open_files)
+    @rule()
+    def writes_through_an_open_descriptor(self) -> None:
+        """Wherever the file is by now; its own time is put back, its change time can't be."""
+        file = self.open_files.pop()
+        status = os.fstat(file)
+        if status.st_nlink:
+            self.living.discard(os.pread(file, 100, 0))
+            self.count += 1
+            content = b"%06d" % self.count
+            os.pwrite(file, content, 0)
+            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+            self.living.add(content)
+        os.close(file)
+
     def loses(self, path: bytes) -> None:
         """The owner ends this content; another name of the file changes with it."""
         if os.path.isfile(path) and not os.path.islink(path):
@@ -157,6 +180,34 @@ class Purges(RuleBasedStateMachine):
     def plans(self) -> None:
         self.purged.drafted()
         self.told = Told(self.on_disk())
+
+    @precondition(lambda self: self.told is None)
+    @rule()
+    def plans_and_waits(self) -> None:
+        """The whole way to a purge at once: left to chance it is walked too seldom."""
+        self.plans()
+        self.tells()
+        self.days_pass(TERMS.grace.days)
+
+    @precondition(lambda self: self.told is not None and self.phase() is Phase.NOTICED)
+    @rule()
+    def takes_and_waits(self) -> None:
+        self.takes(None)
+        self.days_pass(TERMS.window.days)
+
+    @precondition(lambda self: self.told is None)
+    @rule(last=st.sampled_from(["exempt", "write", "nothing"]), folder=FOLDERS, name=NAMES, crash_at=STEPS)
+    def a_whole_purge(self, last: str, folder: bytes, name: bytes, crash_at: int | None) -> None:
+        """With something done while its files wait in quarantine."""
+        self.writes(folder, name)
+        self.keeps_a_file_open(folder, name)
+        self.plans_and_waits()
+        self.takes_and_waits()
+        if last == "exempt":
+            self.is_exempted(tuple(part for part in (*folder.split(b"/"), name) if part))
+        if last == "write" and self.open_files:
+            self.writes_through_an_open_descriptor()
+        self.deletes(crash_at)
 
     @precondition(lambda self: self.told is not None and not self.told.noticed)
     @rule()

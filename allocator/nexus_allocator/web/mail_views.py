@@ -25,7 +25,7 @@ KINDS: dict[MailKind, KindView] = {
     MailKind.REQUESTS: KindView("Requests", "What becomes of your requests; reviews asked of you."),
     MailKind.INVITATIONS: KindView("Invitations", "When a team invites you."),
     MailKind.TEAMS: KindView("Teams", "When somebody joins, leaves or leads."),
-    MailKind.FILES: KindView("Files", "Before files are purged, and while they wait in quarantine."),
+    MailKind.FILES: KindView("Files", "Before a purge, while files wait in quarantine, as a place fills."),
     MailKind.STANDING: KindView("Your standing", "Suspension, reinstatement, a new user agreement."),
     MailKind.PLATFORM: KindView("The platform", "What only administrators can mend."),
 }
