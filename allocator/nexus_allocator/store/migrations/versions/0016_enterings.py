@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0016"
-down_revision: str | None = "0009"
+down_revision: str | None = "0015"
 
 MOMENT = sa.DateTime(timezone=True)
 OPEN = sa.text("ended_at IS NULL")

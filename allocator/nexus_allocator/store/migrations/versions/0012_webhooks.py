@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0014"
-down_revision: str | None = "0010"
+revision: str = "0012"
+down_revision: str | None = "0011"
 
 MOMENT = sa.DateTime(timezone=True)
 KEPT = sa.text("removed_at IS NULL")

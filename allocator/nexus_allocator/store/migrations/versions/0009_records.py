@@ -5,7 +5,7 @@ from alembic import op
 
 from nexus_allocator.store.migrations.append_only import forbid_changes
 
-revision: str = "0012"
+revision: str = "0009"
 down_revision: str | None = "0008"
 
 MOMENT = sa.DateTime(timezone=True)

@@ -5,8 +5,8 @@ from alembic import op
 
 from nexus_allocator.store.migrations.append_only import forbid_changes
 
-revision: str = "0009"
-down_revision: str | None = "0015"
+revision: str = "0015"
+down_revision: str | None = "0014"
 
 MOMENT = sa.DateTime(timezone=True)
 SERVING = sa.text("ended_at IS NULL")

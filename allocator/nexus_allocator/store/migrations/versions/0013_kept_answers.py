@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0011"
-down_revision: str | None = "0014"
+revision: str = "0013"
+down_revision: str | None = "0012"
 
 MOMENT = sa.DateTime(timezone=True)
 

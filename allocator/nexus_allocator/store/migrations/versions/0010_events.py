@@ -8,8 +8,8 @@ from alembic import op
 
 from nexus_allocator.store.migrations.columns import add_reference
 
-revision: str = "0013"
-down_revision: str | None = "0012"
+revision: str = "0010"
+down_revision: str | None = "0009"
 
 MOMENT = sa.DateTime(timezone=True)
 

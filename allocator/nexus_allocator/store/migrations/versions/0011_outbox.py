@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0010"
-down_revision: str | None = "0013"
+revision: str = "0011"
+down_revision: str | None = "0010"
 
 MOMENT = sa.DateTime(timezone=True)
 
