@@ -1,9 +1,9 @@
 """A year of the Nexus in a real Chromium, from the first request to a renewal, and to a lapse.
 
-What people do they do in a browser, at the service's own application (pages, API, meter) over HTTP, with a
-clock that the test sets. The hub is a small one: it signs people in, and its side of a launch, a start and a
-stop goes through the service's API as the real hub's does. Nothing of the service is faked; the meter's
-rounds are called, because its thread would wait for real minutes.
+What people do they do in a browser with the keyboard alone, at the service's own application (pages, API,
+meter) over HTTP, with a clock that the test sets. The hub is a small one: it signs people in, and its side
+of a launch, a start and a stop goes through the service's API as the real hub's does. Nothing of the service
+is faked; the meter's rounds are called, because its thread would wait for real minutes.
 """
 
 import re
@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
-from tests.support.browser import chromium
+from playwright.sync_api import Locator, Page, expect
+from tests.support.browser import choose, chromium, fill_by_keyboard, tab_to, type_date
 from tests.support.portal import JUSTIFICATION
 from tests.support.year import ADMINISTRATORS, PATIENCE_MS, Year, a_year
 
@@ -21,6 +21,8 @@ pytestmark = pytest.mark.browser
 
 CRITERIA = ("Scientific merit", "Need for the Nexus", "Method and feasibility", "Benefit to others")
 TEAM = "cosmic-shear"
+# What stands before a button on the longest page, a round trip included.
+TABS = 150
 # The moment after the last day of both Research awards.
 ENDS = datetime(2028, 3, 15, tzinfo=UTC)
 TEAM_CASE = (
@@ -49,30 +51,42 @@ def told(page: Page, text: str | re.Pattern[str]) -> None:
 
 def press(page: Page, name: str, *, within: str | None = None) -> None:
     place = page.get_by_role("region", name=within) if within else page.get_by_role("main")
-    place.get_by_role("button", name=name).first.click()
+    enter(page, place.get_by_role("button", name=name).first)
+
+
+def enter(page: Page, target: Locator) -> None:
+    """Press Enter on a link or a form's button, and wait for the page that it leads to."""
+    tab_to(page, target, presses=TABS)
+    with page.expect_navigation(timeout=PATIENCE_MS):
+        page.keyboard.press("Enter")
+
+
+def fill(page: Page, target: Locator, text: str) -> None:
+    typed = type_date if target.get_attribute("type") == "date" else fill_by_keyboard
+    typed(page, target, text, presses=TABS)
 
 
 def ask(page: Page, tier: str, case: str, **fields: str) -> None:
-    page.get_by_role("radio", name=tier).check()
-    page.get_by_label("What is it for?").fill(case)
+    choose(page, page.get_by_role("radio", name=tier), presses=TABS)
+    fill(page, page.get_by_label("What is it for?"), case)
     for label, text in fields.items():
-        page.get_by_label(label.replace("_", " ")).fill(text)
+        fill(page, page.get_by_label(label.replace("_", " ")), text)
     press(page, "Send the request")
 
 
 def approve(year: Year, person: str, *, credits_given: str, last_day: str, note: str = "") -> None:
     page = year.at("alex", "admin/requests")
-    page.get_by_role("row", name=person).get_by_role("link", name="Decide").click()
-    page.get_by_label("Credits to grant").fill(credits_given)
-    page.get_by_label("Ends on").fill(last_day)
-    page.get_by_label("A note to the person").fill(note)
+    enter(page, page.get_by_role("row", name=person).get_by_role("link", name="Decide"))
+    fill(page, page.get_by_label("Credits to grant"), credits_given)
+    fill(page, page.get_by_label("Ends on"), last_day)
+    fill(page, page.get_by_label("A note to the person"), note)
     press(page, "Approve")
     told(page, "Awarded")
 
 
 def review(year: Year, name: str, *, score: str, for_applicant: str) -> Page:
     page = year.at(name, "panel")
-    page.get_by_role("link", name="Shear by injection").click()
+    enter(page, page.get_by_role("link", name="Shear by injection"))
     told(page, "You see what others say once you have given your own review.")
     for criterion in (
         "Scientific merit",
@@ -80,9 +94,9 @@ def review(year: Year, name: str, *, score: str, for_applicant: str) -> Page:
         "Method and feasibility",
         "Benefit to others",
     ):
-        page.get_by_role("group", name=criterion).get_by_role("radio", name=score).check()
-    page.get_by_label("For the panel only").fill(f"{name} has read it twice.")
-    page.get_by_label("For the applicant").fill(for_applicant)
+        choose(page, page.get_by_role("group", name=criterion).get_by_role("radio", name=score), presses=TABS)
+    fill(page, page.get_by_label("For the panel only"), f"{name} has read it twice.")
+    fill(page, page.get_by_label("For the applicant"), for_applicant)
     press(page, "Give the review")
     told(page, "Your review was kept.")
     return page
@@ -116,11 +130,11 @@ def test_a_team_s_request_goes_through_a_panel_of_two_to_an_offer_that_is_accept
     page = year.at("alex", "admin/panel")
     for label, text in {"Name": "Spring 2027", "First day": "2027-04-01", "Last day": "2027-04-30",
                         "Reviews due": "2027-05-15", "Credits it may award": "20000"}.items():  # fmt: skip
-        page.get_by_label(label, exact=label == "Name").fill(text)
+        fill(page, page.get_by_label(label, exact=label == "Name"), text)
     press(page, "Make the round")
     told(page, "The round was made.")
     for name in ("rae", "ray"):
-        page.get_by_label("Appoint").fill(name)
+        fill(page, page.get_by_label("Appoint"), name)
         press(page, "Appoint", within="Reviewers")
         told(page, "Appointed: the person was told")
     page = year.at("ada", "requests")
@@ -133,12 +147,12 @@ def test_a_team_s_request_goes_through_a_panel_of_two_to_an_offer_that_is_accept
     told(page, "rae has read it twice.")
     page = year.at("alex", "admin/panel")
     expect(page.get_by_role("row", name="Shear by injection")).to_contain_text("6 days")
-    page.get_by_role("link", name="Shear by injection").click()
+    enter(page, page.get_by_role("link", name="Shear by injection"))
     told(page, re.compile(r"Together\s*4\.0 \(3 to 5\)"))
     told(page, "20,000.0 of 20,000 credits")
-    page.get_by_label("Credits to grant").fill("60")
-    page.get_by_label("Ends on").fill("2028-04-30")
-    page.get_by_label("A note to the person").fill("One field, then come again.")
+    fill(page, page.get_by_label("Credits to grant"), "60")
+    fill(page, page.get_by_label("Ends on"), "2028-04-30")
+    fill(page, page.get_by_label("A note to the person"), "One field, then come again.")
     press(page, "Offer these terms")
     told(page, "Offered other terms")
     page = year.at("ada", "requests")
@@ -153,9 +167,9 @@ def test_members_join_and_launch_on_the_team_within_their_caps(year: Year) -> No
     press(page, "Join")
     told(page, "You are in the team.")
     page = year.at("ada", f"teams/{TEAM}")
-    page.get_by_role("link", name="Tomo Teammate").click()
-    page.get_by_role("radio", name="Cap").check()
-    page.get_by_label("Credits", exact=True).fill("20")
+    enter(page, page.get_by_role("link", name="Tomo Teammate"))
+    choose(page, page.get_by_role("radio", name="Cap"), presses=TABS)
+    fill(page, page.get_by_label("Credits", exact=True), "20")
     press(page, "Change the part")
     told(page, "The part was changed")
     refused = year.launch("tomo", account=TEAM, size="large", hours=24)
@@ -198,12 +212,12 @@ def test_a_renewal_asks_for_results_and_is_granted(year: Year) -> None:
     page = year.at("ada", "requests?account=ada")
     ask(page, "Research", JUSTIFICATION)
     told(page, "Please say what came of the allocation so far")
-    page.get_by_label("Papers, talks, theses").fill("One on the pilot field, submitted in January.")
-    page.get_by_label("DOIs").fill("10.3847/1538-3881/ab1234")
+    fill(page, page.get_by_label("Papers, talks, theses"), "One on the pilot field, submitted in January.")
+    fill(page, page.get_by_label("DOIs"), "10.3847/1538-3881/ab1234")
     press(page, "Send the request")
     told(page, "Your request was sent")
     page = year.at("alex", "admin/requests")
-    page.get_by_role("row", name="Ada Astronomer").get_by_role("link", name="Decide").click()
+    enter(page, page.get_by_role("row", name="Ada Astronomer").get_by_role("link", name="Decide"))
     told(page, "One on the pilot field, submitted in January.")
     approve(year, "Ada Astronomer", credits_given="500", last_day="2029-03-14")
     told(year.at("ada", "requests"), "Renewed")

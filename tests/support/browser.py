@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -43,10 +43,38 @@ def press(page: Page, target: Locator, key: str = "Enter") -> None:
     page.keyboard.press(key)
 
 
-def fill_by_keyboard(page: Page, target: Locator, text: str) -> None:
-    tab_to(page, target)
+def fill_by_keyboard(page: Page, target: Locator, text: str, *, presses: int = 60) -> None:
+    tab_to(page, target, presses=presses)
     page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
     page.keyboard.type(text)
+
+
+def type_date(page: Page, target: Locator, day: str, *, presses: int = 60) -> None:
+    """Type a day (year-month-day) as Chromium's American date field wants it."""
+    year, month, of_month = day.split("-")
+    tab_to(page, target, presses=presses)
+    page.keyboard.type(f"{month}{of_month}{year}")
+    expect(target).to_have_value(day)
+
+
+def choose(page: Page, target: Locator, *, presses: int = 60) -> None:
+    """Tab to a radio button's group and go through it with the arrow keys."""
+    in_group = (
+        "element => document.activeElement.type === 'radio' && document.activeElement.name === element.name"
+    )
+    target.wait_for(state="visible")
+    for _ in range(presses):
+        if target.evaluate(in_group):
+            break
+        page.keyboard.press("Tab")
+    if target.evaluate("element => element === document.activeElement"):
+        page.keyboard.press("Space")
+    for _ in range(12):
+        if target.is_checked():
+            return
+        page.keyboard.press("ArrowDown")
+    raise AssertionError(f"the keyboard does not choose {target}")
 
 
 def screenshot(page: Page, folder: Path, name: str) -> None:
