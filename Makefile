@@ -11,8 +11,8 @@ down: ## stop what a crash left behind
 	@./bootstrap run
 	@$(bin)/python -m nexus_allocator.embedded down
 
-test: lint ## everything CI runs, shared out to two workers
-	$(bin)/pytest -n 2 --dist loadgroup
+test: lint ## everything CI runs, files shared out to two workers
+	$(bin)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: ## style, types, layers
 	@./bootstrap test
@@ -24,6 +24,7 @@ lint: ## style, types, layers
 bench: ## print the figures that README and notes quote
 	@./bootstrap test
 	$(bin)/python -m tests.bench.allocator
+	MACHINE_EXAMPLES=200 $(bin)/pytest -q -s --timeout=7200 tests/allocator/test_machine.py
 	SCHEMATHESIS_EXAMPLES=300 $(bin)/pytest -q -s tests/allocator/test_openapi.py
 	$(bin)/python -m tests.bench.ramp_fitting
 	$(bin)/python -m tests.bench.steps

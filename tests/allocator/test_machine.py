@@ -5,6 +5,7 @@ their cap, by more than the meter was away for, and the cap of offline leases.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +45,9 @@ from nexus_allocator.services.metering import run_round
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
 
+# A short run that is the same each time for `make test`; `make bench` draws long ones anew.
+SHORT = 10
+EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", SHORT))
 GRANT = 3.0
 # Four processors and 16 GiB by the first rate card.
 MEDIUM_MICRO = 300_000
@@ -522,7 +526,8 @@ def test_sums_hold_under_any_order_of_events(database: Database, hub: FakeHub) -
     run_state_machine_as_test(
         bound,
         settings=settings(
-            max_examples=10, stateful_step_count=25, deadline=None, derandomize=True, database=None,
-            suppress_health_check=list(HealthCheck),
+            max_examples=EXAMPLES, stateful_step_count=25 if EXAMPLES == SHORT else 60, deadline=None,
+            derandomize=EXAMPLES == SHORT, database=None, suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
+    print(f"machine: {EXAMPLES} runs")

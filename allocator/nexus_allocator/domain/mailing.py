@@ -42,7 +42,7 @@ class LetterKind(StrEnum):
     DIGEST = "digest"
 
 
-# Whoever may not sign in can read it nowhere else, and an agreement binds.
+# Whoever may not sign in can read it nowhere else, an agreement binds, and nobody is visited unawares.
 ESSENTIAL = frozenset({MailKind.STANDING, MailKind.PLATFORM})
 # Shown to who may get it only: administrators.
 FOR_ADMINISTRATORS = frozenset({MailKind.PLATFORM})
@@ -67,6 +67,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.MEMBER_LEFT: MailKind.TEAMS,
     NoticeKind.INVITATION_DECLINED: MailKind.TEAMS,
     NoticeKind.LEADS_TEAM: MailKind.TEAMS,
+    NoticeKind.SERVER_ENTERED: MailKind.STANDING,
     NoticeKind.WEBHOOK_DISABLED: MailKind.PLATFORM,
     LetterKind.SPENDING_MARK: MailKind.SPENDING,
     LetterKind.SERVER_STOPPED: MailKind.STOPS,

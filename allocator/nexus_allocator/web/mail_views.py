@@ -26,7 +26,9 @@ KINDS: dict[MailKind, KindView] = {
     MailKind.INVITATIONS: KindView("Invitations", "When a team invites you."),
     MailKind.TEAMS: KindView("Teams", "When somebody joins, leaves or leads."),
     MailKind.FILES: KindView("Files", "Before a purge, while files wait in quarantine, as a place fills."),
-    MailKind.STANDING: KindView("Your standing", "Suspension, reinstatement, a new user agreement."),
+    MailKind.STANDING: KindView(
+        "Your standing", "Suspension, reinstatement, a new user agreement, an administrator in your server."
+    ),
     MailKind.PLATFORM: KindView("The platform", "What only administrators can mend."),
 }
 
