@@ -123,6 +123,7 @@ def mosaic_picture(mosaic: Mosaic) -> Picture:
         to_njy=np.broadcast_to(np.float32(njy), mosaic.data.shape),
         wcs=mosaic.wcs,
         scale_arcsec=scale,
+        shares_noise=True,
     )
 
 

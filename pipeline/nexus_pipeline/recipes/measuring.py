@@ -45,7 +45,8 @@ _BLANK_PIXELS: Final = 2048
 class Picture:
     """Planes (ny, nx) of an image: light (U), variances (U²), flags, nJy per U, and its coordinates.
 
-    ``ray_light`` is what a cosmic ray leaves in the pixels beside its own.
+    ``ray_light`` is what a cosmic ray leaves in the pixels beside its own. ``shares_noise``: pixels were made
+    of the same ones, as a mosaic's are; those of a detector know nothing of each other but for IPC.
     """
 
     rate: Plane
@@ -56,6 +57,7 @@ class Picture:
     wcs: Any
     scale_arcsec: float
     ray_light: float = 0.0
+    shares_noise: bool = False
 
     @property
     def unusable(self) -> NDArray[np.bool_]:
@@ -135,7 +137,9 @@ def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> S
     second = background.estimate(rate, unusable, sources=covered)
     extra = _extra_variance(picture, curve)
     image, behind = rate - second, curve.of_plane(second) + extra
-    shared = _correlation(image, behind, ~(unusable | covered))
+    shared = correlation.independent()
+    if picture.shares_noise:
+        shared = _correlation(image, behind, ~(unusable | covered))
     return Sky(image, second, behind, extra, curve, covered, shared)
 
 
