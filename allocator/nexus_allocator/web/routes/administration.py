@@ -1,5 +1,6 @@
 """What administrators see and decide: requests, people, accounts, running servers."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
@@ -87,6 +88,37 @@ def given(award: Award) -> decisions.Award:
     )
 
 
+def not_given(
+    request: Request,
+    portal: Portal,
+    visitor: Visitor,
+    *,
+    request_id: UUID,
+    award: Award,
+    give: Callable[..., object],
+) -> Response | None:
+    """Award or offer with ``give`` what was typed; return the form with what is wrong, None when done."""
+    errors, now = award.errors(now=portal.clock()), portal.clock()
+    if not errors:
+        try:
+            with portal.session_scope() as session:
+                give(
+                    session,
+                    policy=portal.policy,
+                    request_id=request_id,
+                    administrator_id=visitor.person_id,
+                    award=given(award),
+                    now=now,
+                )
+        except PanelNotHeard as refusal:
+            errors = {"bypass": wording.sentence(refusal)}
+        else:
+            return None
+    return request_page(
+        request, portal, visitor, request_id=request_id, errors=errors, award=award, reason=""
+    )
+
+
 @router.post("/requests/{request_id}/approve", dependencies=[OwnForm])
 @does(Action.REQUEST_DECIDE)
 def approve(
@@ -97,24 +129,10 @@ def approve(
     visitor: Administrator,
     award: Annotated[Award, Depends(typed_award)],
 ) -> Response:
-    errors, now = award.errors(now=portal.clock()), portal.clock()
-    if not errors:
-        try:
-            with portal.session_scope() as session:
-                decisions.award(
-                    session,
-                    policy=portal.policy,
-                    request_id=request_id,
-                    administrator_id=visitor.person_id,
-                    award=given(award),
-                    now=now,
-                )
-        except PanelNotHeard as refusal:
-            errors = {"bypass": wording.sentence(refusal)}
-    if errors:
-        return request_page(
-            request, portal, visitor, request_id=request_id, errors=errors, award=award, reason=""
-        )
+    if refused := not_given(
+        request, portal, visitor, request_id=request_id, award=award, give=decisions.award
+    ):
+        return refused
     return redirect(portal, "admin/requests", "awarded")
 
 

@@ -6,13 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
-from nexus_allocator.domain import wording
-from nexus_allocator.domain.errors import PanelNotHeard
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import offers, panels
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import REASON, Award, plain_newlines, text_problem
-from nexus_allocator.web.routes.administration import given, request_page, typed_award
+from nexus_allocator.web.routes.administration import not_given, request_page, typed_award
 from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
 router = APIRouter(prefix="/admin/panel/requests")
@@ -30,24 +28,8 @@ def offer(
     visitor: Administrator,
     award: Annotated[Award, Depends(typed_award)],
 ) -> Response:
-    errors, now = award.errors(now=portal.clock()), portal.clock()
-    if not errors:
-        try:
-            with portal.session_scope() as session:
-                offers.make(
-                    session,
-                    policy=portal.policy,
-                    request_id=request_id,
-                    administrator_id=visitor.person_id,
-                    award=given(award),
-                    now=now,
-                )
-        except PanelNotHeard as refusal:
-            errors = {"bypass": wording.sentence(refusal)}
-    if errors:
-        return request_page(
-            request, portal, visitor, request_id=request_id, errors=errors, award=award, reason=""
-        )
+    if refused := not_given(request, portal, visitor, request_id=request_id, award=award, give=offers.make):
+        return refused
     return redirect(portal, f"admin/requests/{request_id}", "offered")
 
 
