@@ -147,9 +147,10 @@ class World:
                 now=self.clock(),
             )  # fmt: skip
 
-    def unshare(self, team: str, holder: str) -> None:
+    def unshare(self, team: str, holder: str | UUID) -> None:
+        named = shares.Holder(subgroup_id=holder) if isinstance(holder, UUID) else shares.Holder(holder)
         with self.database.session_scope() as session:
-            shares.lift_share(session, team=team, holder=shares.Holder(holder), by=None, now=self.clock())
+            shares.lift_share(session, team=team, holder=named, by=None, now=self.clock())
 
     def group(self, team: str, label: str, *members: str) -> UUID:
         with self.database.session_scope() as session:
@@ -157,6 +158,14 @@ class World:
             for name in members:
                 shares.group(session, team=team, member=name, subgroup_id=made, by=None, now=self.clock())
             return made
+
+    def regroup(self, team: str, member: str, group: UUID | None) -> None:
+        with self.database.session_scope() as session:
+            shares.group(session, team=team, member=member, subgroup_id=group, by=None, now=self.clock())
+
+    def end_group(self, team: str, group: UUID) -> None:
+        with self.database.session_scope() as session:
+            shares.end_subgroup(session, team=team, subgroup_id=group, by=None, now=self.clock())
 
     def turn(self) -> int:
         """Let the clock move requests and allocations."""
@@ -187,11 +196,12 @@ class World:
             assert found is not None
             return found.allocation
 
-    def ends(self, account: str, at: datetime) -> None:
-        """Let the allocation end at another moment, as if it had been awarded so."""
+    def ends(self, account: str, at: datetime, *, tier: TierSlug | None = None) -> None:
+        """Let the allocation end at another moment, or be of another tier, as if it had been awarded so."""
         with self.database.session_scope() as session:
             found = accounts.by_slug(session, account)
             assert found is not None
+            found.allocation.tier = tier or found.allocation.tier
             endings.begin_anew(session, found.allocation, expires_at=at)
 
     def team_page(self, team: str, viewer: str) -> team_reading.TeamPage:
