@@ -191,19 +191,31 @@ def _taken(session: Session, each: ClusterReport, *, posting_interval: timedelta
     hold = holds.with_owners(session, each.hold_id)
     if hold is None or hold.size != CLUSTER or hold.state == HoldState.SETTLED:
         return each.state == ClusterState.RUNNING
-    _witness(session, hold, each, posting_interval=posting_interval, now=now)
     if each.state != ClusterState.RUNNING:
+        # Nothing of it was there at this end of the interval.
         evidence = (
             Evidence(alive_at_stop=True) if each.state == ClusterState.STOPPED else Evidence(exit_code=1)
         )
         lifecycle.settle(session, hold.id, evidence, reason=None, now=now)
         return False
-    intended = holds.latest_intent(session, hold.id, since=now - lifecycle.INTENT_LASTS) is not None
-    if now >= hold.until and not intended:
-        # The lock that witnessing took has read the row anew, without its person.
-        owned = holds.with_owners(session, hold.id) or hold
-        stops.intend(session, owned, StopReason.PLANNED_HOURS, now=now)
-    return intended or now >= hold.until
+    _witness(session, hold, each, posting_interval=posting_interval, now=now)
+    return _must_stop(session, hold.id, now=now)
+
+
+def _must_stop(session: Session, hold_id: UUID, *, now: datetime) -> bool:
+    """Whether the cluster's hold is over, or somebody or something had it stopped, and keep why."""
+    if holds.latest_intent(session, hold_id, since=now - lifecycle.INTENT_LASTS) is not None:
+        return True
+    # The lock that witnessing took has read the row anew, without its person.
+    hold = holds.with_owners(session, hold_id)
+    assert hold is not None  # noqa: S101 - it was just witnessed
+    if hold.person.suspended_at is not None:
+        stops.intend(session, hold, StopReason.SUSPENDED, note=hold.person.suspension_reason, now=now)
+    elif now >= hold.until:
+        stops.intend(session, hold, StopReason.PLANNED_HOURS, now=now)
+    else:
+        return False
+    return True
 
 
 def _witness(
