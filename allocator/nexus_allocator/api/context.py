@@ -16,7 +16,7 @@ from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import NOBODY_KNOWN, Capacity, deed_of, lets
 from nexus_allocator.domain.scopes import that_let
-from nexus_allocator.services.callers import caller_of
+from nexus_allocator.services.callers import TokenMemory, caller_of
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.session import Database
@@ -36,6 +36,7 @@ class Context:
     clock: Callable[[], datetime]
     metering: Terms
     vault: Vault
+    tokens: TokenMemory = field(default_factory=TokenMemory, repr=False)
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))
@@ -64,7 +65,9 @@ async def allowed(request: Request, context: Here, bearer: Bearer) -> None:
             raise InvalidToken()
         return
     writes = request.method not in READING
-    caller = await run_in_threadpool(caller_of, context.database, context.hub, token, writes=writes)
+    caller = await run_in_threadpool(
+        caller_of, context.database, context.hub, context.tokens, token, writes=writes, now=context.clock()
+    )
     if not lets(caller.may_act_as, deed):
         raise NotAllowed()
     if not lets(caller.may_act_as & caller.limits, deed):
