@@ -144,4 +144,5 @@ def _context(
         clock=clock,
         metering=_terms(settings),
         vault=vault_of(settings),
+        tiers_file=settings.tiers_file,
     )
