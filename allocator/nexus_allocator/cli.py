@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
-from nexus_allocator.cli_outbox import deliver, webhook_app
+from nexus_allocator.cli_outbox import deliver, outbox_app, webhook_app
 from nexus_allocator.cli_overview import server_app, show_app
 from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
@@ -82,6 +82,7 @@ app.command()(simulate)
 app.command()(deliver)
 app.command()(rounds)
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(outbox_app, name="outbox")
 app.command()(log)
 app.add_typer(storage_app, name="storage")
 

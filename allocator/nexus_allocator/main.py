@@ -131,4 +131,5 @@ def _context(
         metering=terms_of(settings),
         vault=vault_of(settings),
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
+        tiers_file=settings.tiers_file,
     )

@@ -4,6 +4,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -39,6 +40,7 @@ class Context:
     vault: Vault
     metrics_token: str | None = field(repr=False)
     counted: Counted = field(default_factory=Counted)
+    tiers_file: Path | None = None
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))
