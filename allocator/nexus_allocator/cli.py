@@ -21,6 +21,7 @@ from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_overview import server_app, show_app
 from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
+from nexus_allocator.cli_places import places_app
 from nexus_allocator.cli_requests import request_app
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.cli_storage import storage_app
@@ -78,6 +79,7 @@ app.command()(simulate)
 app.command()(deliver)
 app.add_typer(webhook_app, name="webhook")
 app.command()(log)
+storage_app.add_typer(places_app)
 app.add_typer(storage_app, name="storage")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]

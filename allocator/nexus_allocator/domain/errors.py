@@ -392,3 +392,7 @@ class BadPurgeTerms(AllocatorError):
 
 class UnknownPlan(AllocatorError):
     slug, status = "unknown_plan", 404
+
+
+class UnknownVolume(AllocatorError):
+    slug, status = "unknown_volume", 404

@@ -9,7 +9,7 @@ from nexus_allocator.domain.names import RESERVED, hub_name_from, numbered, requ
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, OPERATOR, Act
 from nexus_allocator.domain.states import AccountKind, Role, TeamMoveKind, TierSlug
-from nexus_allocator.services import allocations
+from nexus_allocator.services import allocations, places
 from nexus_allocator.services.records import By, record, signature
 from nexus_allocator.services.rights import lock_team, person_called
 from nexus_allocator.store import accounts, people
@@ -88,6 +88,7 @@ def _made(
         session, policy=policy, slug=slug, label=team.label, kind=AccountKind.TEAM, owner_id=team.id,
         tier=tier, actor=actor, now=now, with_grant=with_grant,
     )  # fmt: skip
+    places.open_own(session, account, name=slug, policy=policy, now=now)
     team_rows.add_move(
         session, team.id, TeamMoveKind.MADE, actor_id=None, facts={"by": signature(session, actor)}, at=now
     )
