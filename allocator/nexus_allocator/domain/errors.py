@@ -396,3 +396,7 @@ class UnknownPlan(AllocatorError):
 
 class UnknownVolume(AllocatorError):
     slug, status = "unknown_volume", 404
+
+
+class TooManyTeams(AllocatorError):
+    slug, status = "too_many_teams", 409
