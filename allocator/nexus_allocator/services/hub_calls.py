@@ -35,18 +35,18 @@ class ToStop:
     outgoing_id: UUID | None = field(default=None, compare=False)
 
 
-def order_stop(session: Session, hold: Hold, *, now: datetime) -> ToStop:
+def order_stop(session: Session, hold: Hold, *, now: datetime, after: timedelta = timedelta(0)) -> ToStop:
     """Have the hub asked to stop the server of a hold."""
     owner = session.get_one(Person, hold.person_id)
     if hold.size == CLUSTER:
         return ToStop(owner.hub_name, hold.server_name)
     row = outbox.waiting_for(session, Channel.HUB, HubCall.STOP_SERVER, key_begins=_key(hold.id))
     if row is not None:
-        row.due_at = min(row.due_at, now)
+        row.due_at = min(row.due_at, now + after)
     else:
         row = enqueue(
             session, Channel.HUB, HubCall.STOP_SERVER, key=f"stop/{hold.id}/{now.isoformat()}", now=now,
-            person_id=hold.person_id, facts={"hold": str(hold.id)},
+            person_id=hold.person_id, facts={"hold": str(hold.id)}, due_at=now + after,
         )  # fmt: skip
     return ToStop(owner.hub_name, hold.server_name, row.id if row else None)
 

@@ -27,6 +27,7 @@ from nexus_allocator.services.hub_calls import order_revocation
 from nexus_allocator.services.records import By, record
 from nexus_allocator.services.rights import in_good_standing, lock_team, overseer, person_called
 from nexus_allocator.services.stops import PLATFORM, intend
+from nexus_allocator.services.teams import require_seat_left
 from nexus_allocator.store import (
     accounts,
     holds,
@@ -247,6 +248,7 @@ def _join_seats(session: Session, team_id: UUID, kept: Person, left: Person) -> 
     assert other is not None  # noqa: S101 - the caller has just read it
     if mine is None:
         identities.give_seat(session, team_id, left.id, kept.id)
+        require_seat_left(session, kept)
         return
     roles = list(Role)
     better = min(mine.role, other.role, key=roles.index)

@@ -1,6 +1,7 @@
 """Care of people, and requests that come twice: suspension, reinstatement, keys of the same request."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from fastapi import Response
@@ -8,18 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 from pydantic import BaseModel
 from sqlalchemy.orm import Session
-from tests.support.allocator import GRACE_MINUTES, INTERNAL_TOKEN, TERMS
 from tests.support.machine.ground import NUMBERS
 from tests.support.machine.reading import Reading
 
-from nexus_allocator.api.context import Context
 from nexus_allocator.api.v1.asking import Asked, Unsafe
 from nexus_allocator.domain.errors import KeyReused
 from nexus_allocator.domain.rights import Capacity
-from nexus_allocator.domain.webhooks import Reach
 from nexus_allocator.services import allocations, answers, suspensions
 from nexus_allocator.services.callers import Caller
-from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store import people
 
 
@@ -108,12 +105,11 @@ class Care(Reading):
         request.is_done = True
         return "Idempotency-Replayed" in response.headers
 
-    def context(self) -> Context:
-        return Context(
-            database=self.database, hub=self.client, policy=self.world.policy, internal_token=INTERNAL_TOKEN,
-            administrators=(), grace_minutes=GRACE_MINUTES, confinement="", clock=self.clock, metering=TERMS,
-            vault=Vault("", Reach.PUBLIC),
-        )  # fmt: skip
+    def context(self) -> SimpleNamespace:
+        """What of the service's context doing a request once reads."""
+        return SimpleNamespace(
+            database=self.database, hub=self.client, policy=self.world.policy, clock=self.clock, vault=None
+        )
 
     def caller(self) -> Caller:
         with self.database.reading_scope() as session:
