@@ -53,6 +53,7 @@ from nexus_allocator.services import (
     maintenance,
     memberships,
     metering,
+    offers,
     pool,
     request_moves,
     seals,
@@ -215,6 +216,7 @@ def turn() -> None:
     with _database(settings) as database:
         policy = load_policy(settings.tiers_file)
         made = request_moves.turn_all(database, policy=policy, now=_now())
+        made += offers.turn_all(database, now=_now()) + invitations.turn_all(database, now=_now())
         ended = events.turn_all(database, now=_now())
         ended += endings.turn_all(database, policy=policy, now=_now())
         with database.session_scope() as session:
@@ -360,8 +362,10 @@ def team_invite(
     role: Annotated[Role, typer.Option(help="Member or manager.")] = Role.MEMBER,
 ) -> None:
     """Invite somebody; they find it in the portal and answer it there."""
-    with _writing(read_database_settings()) as session:
-        invitations.invite(session, team=team, whom=whom, role=role, by=None, now=_now())
+    settings = read_database_settings()
+    policy = load_policy(settings.tiers_file)
+    with _writing(settings) as session:
+        invitations.invite(session, policy=policy, team=team, whom=whom, role=role, by=None, now=_now())
     typer.echo(f"{whom} is invited to {team}")
 
 
