@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from nexus_allocator import cli_storage
+from nexus_allocator.cli_database import opened, reading, writing
 from nexus_allocator.cli_storage import Where
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.policy import Policy
@@ -19,7 +20,7 @@ places_app = typer.Typer()
 @places_app.command("list")
 def list_places() -> None:
     """Print all places: volume, what was last found, limit, and whether the volume has them so."""
-    with cli_storage._database() as found, found.reading_scope() as session:
+    with reading() as session:
         every = rows.every(session)
         usage = rows.latest_usage(session, [row.id for row in every])
         for row in every:
@@ -38,7 +39,7 @@ def size(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept.")],
 ) -> None:
     """Give a place another size than its tier's, until the next award; its volume is asked by the outbox."""
-    with cli_storage._database() as found, found.session_scope() as session:
+    with writing() as session:
         places.set_size(
             session, cli_storage._place(place), round(gb * GB), policy=_policy(), reason=reason,
             by=cli_storage._operator(), now=cli_storage._now(),
@@ -49,7 +50,7 @@ def size(
 @places_app.command("settle")
 def settle() -> None:
     """Open places that are missing, and order again what a volume was not seen to have done; run it daily."""
-    with cli_storage._database() as found:
+    with opened() as found:
         touched = places.settle_all(found, policy=_policy(), now=cli_storage._now())
     typer.echo(f"{touched} places opened or ordered")
 
@@ -57,7 +58,7 @@ def settle() -> None:
 @places_app.command("close-volume")
 def close_volume(name: str) -> None:
     """Let a volume take no more places; those on it stay."""
-    with cli_storage._database() as found, found.session_scope() as session:
+    with writing() as session:
         places.close_volume(session, name, by=cli_storage._operator(), now=cli_storage._now())
     typer.echo("closed")
 
