@@ -30,6 +30,9 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     )
     server_environment = Dict(config=True, help="What every server finds in its environment.")
 
+    volumes: dict[str, Any]
+    volume_mounts: dict[str, Any]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # As the chart's values have them: reference data, say. Each launch adds its own.
