@@ -82,3 +82,39 @@ def coadd(  # noqa: PLR0917 - typer takes options by position
     facts = {"filter": image.meta.filter_name, "ra": ra, "dec": dec, "kind": "on the mosaic's pixels"}
     stamp_file.write(output, star, facts | files)
     typer.echo(f"{output}   {star.shape[0]}² pixels, {len(made.exposures)} exposures on the mosaic")
+
+
+@commands.command("build")
+def build(  # noqa: PLR0917 - typer takes options by position
+    images: Annotated[list[str], typer.Argument(metavar="L2...", help="Dithered images of one detector.")],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE.asdf|STORE", help="A file, or a store to add it to."),
+    ],
+    places: Annotated[int, typer.Option(min=1, max=9, help="Places along an edge of the detector.")] = 1,
+    radius: Annotated[int, typer.Option(min=6, max=20, help="Pixels from a star that tell of it.")] = 10,
+    wings: Annotated[
+        str | None, typer.Option(metavar="STORE", help="Whose ePSF goes on where stars tell no more.")
+    ] = None,
+) -> None:
+    """Build the ePSF reference of a detector and filter from the stars of dithered images."""
+    from nexus_pipeline.products import l2  # noqa: PLC0415
+    from nexus_pipeline.recipes import psf, psf_build  # noqa: PLC0415
+    from nexus_pipeline.recipes.epsf import has_ipc  # noqa: PLC0415
+    from nexus_pipeline.references.files import write_reference  # noqa: PLC0415
+    from nexus_pipeline.references.store import open_or_new  # noqa: PLC0415
+
+    read = [l2.read_science_image(url) for url in images]
+    meta, far = read[0].meta, None
+    if wings is not None:
+        library = psf.open_library(wings)
+        far, _ = library.grid(meta.detector, meta.filter_name, meta.start_time, ipc=has_ipc(meta))
+    made, report = psf_build.build_reference(read, n_places=places, radius=radius, wings=far)
+    if output.endswith(".asdf"):
+        write_reference(made, output)
+    else:
+        open_or_new(output).add([made])
+    typer.echo(f"{output}   {report.n_stars} stars seen {report.n_sightings} times")
+    typer.echo(f"  reduced chi2 {report.built.chi2:.2f}, peak good to {report.built.peak_error:.2%}")
+    for url, (xx, yy, xy) in zip(images, report.built.jitter, strict=True):
+        typer.echo(f"  {url}: wider by {xx:+.4f}, {yy:+.4f}, {xy:+.4f} pixels² (xx, yy, xy) than the mean")
