@@ -101,8 +101,8 @@ def test_the_optics_come_back_and_so_does_an_exposure_s_jitter() -> None:
     worst = apart(from_reference(made), mean, free_flux=True)
     print(f"{report.n_stars} stars, {report.n_sightings} times: worst {worst:.2%} of the peak")
     print(f"noise moves the peak by {report.built.peak_error:.2%}; jitter {report.built.jitter[3]}")
-    # Four standard errors of the peak, and what a neighbour's wings leave in windows.
-    assert worst < 4 * report.built.peak_error
+    # Three standard errors of the peak, of which the worst of all samples has more than its share.
+    assert worst < 3 * report.built.peak_error
     assert worst < 0.01
     wider = report.built.jitter - report.built.jitter[:3].mean(axis=0)
     expected = (JITTER_ARCSEC[3] ** 2 - JITTER_ARCSEC[0] ** 2) / 0.11**2
