@@ -56,16 +56,14 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    table, segments = measuring.measure(
-        picture(image), psf, partial(_told, records, on_step), threads=threads
-    )
+    made = measuring.measure(picture(image), psf, partial(_told, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
         references={**image.provenance.references, **files},
         context=store.context,
     )
-    return Catalog(meta, table, provenance, image.photometry, segments=segments)
+    return Catalog(meta, made.table, provenance, image.photometry, segments=made.labels)
 
 
 def mosaic_catalog(
@@ -93,9 +91,9 @@ def mosaic_catalog(
         psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
     records: list[StepRecord] = []
     told = partial(_told, records, on_step)
-    table, segments = measuring.measure(seen, psf, told, threads=threads, evened=evened)
+    made = measuring.measure(seen, psf, told, threads=threads, evened=evened)
     provenance = Provenance(steps=tuple(records), references=files, context=store.context)
-    return MosaicCatalog(mosaic.meta, table, mosaic.wcsinfo, provenance, segments)
+    return MosaicCatalog(mosaic.meta, made.table, mosaic.wcsinfo, provenance, made.labels)
 
 
 def require_calibrated(image: RateImage) -> None:
