@@ -156,8 +156,9 @@ def test_fits_with_the_mean_psf_are_right_once_stars_are_evened_out() -> None:
     print(f"places: {moved[whole].max():.4f} pixels")
     assert whole.sum() > 30
     assert before[whole].max() > 0.01
-    assert after[whole].max() < 0.002
-    assert moved[whole].max() < 0.01
+    # Asked for are 0.2 %.
+    assert after[whole].max() < 0.001
+    assert moved[whole].max() < 0.003
 
 
 @dataclass(frozen=True)
