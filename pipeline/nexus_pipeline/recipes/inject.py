@@ -32,8 +32,8 @@ RECIPE: Final = "inject"
 OWN_KEY: Final = "injected"
 _AROUND: Final = 100
 """Pixels on each side of a source that tell how many electrons its light is."""
-_UNSEEN_SIGMA: Final = 3e-3
-"""What a pixel may lack of a star's light, in its noise."""
+_UNSEEN_SIGMA: Final = 0.01
+"""What a pixel may lack of a source's light, in its noise."""
 
 
 class Renderer(Protocol):
