@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, spline_filter
+from scipy.ndimage import convolve, map_coordinates, spline_filter
 
 from nexus_pipeline.errors import MismatchedReferenceError
 from nexus_pipeline.psf import kernels
@@ -77,6 +77,12 @@ class PsfGrid:
             self.at(x, y), self.oversample, *offset, value, np.empty_like(value), np.empty_like(value)
         )
         return value
+
+    def values(self, x: float, y: float, *, dx: Floats, dy: Floats) -> Floats:
+        """Return the ePSF of a star at (x, y) at offsets from it (pixels, any shape); 0 beyond the stamp."""
+        middle = (self.coefficients.shape[1] - 1) / 2
+        nodes = np.array([middle + dy * self.oversample, middle + dx * self.oversample])
+        return np.asarray(map_coordinates(self.at(x, y), nodes, prefilter=False, mode="constant"))
 
     def add_to(
         self, image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, *, radii: NDArray[np.int64]

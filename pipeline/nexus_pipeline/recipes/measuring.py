@@ -34,6 +34,8 @@ from nexus_pipeline.psf.grid import PsfGrid
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Told = Callable[[str], AbstractContextManager[Any]]
+Evened = Callable[[Plane, Floats, Floats, Floats], Plane]
+"""Makes stars at x, y of a flux look as the PSF says that is fitted to all of them."""
 
 _SOURCE_SIGMA: Final = 2.5
 _STAR_FWHM_ARCSEC: Final = 0.176
@@ -121,8 +123,13 @@ def matched_filter(picture: Picture, psf: PsfGrid) -> Plane:
     return psf.stamp(middle, middle, radius=round(_FILTER_ARCSEC / picture.scale_arcsec)).astype(np.float32)
 
 
-def measure(picture: Picture, psf: PsfGrid, told: Told, *, threads: int) -> Measurement:
-    """Return the sources of ``picture`` with what was found on the way; ``told`` times a step by its name."""
+def measure(
+    picture: Picture, psf: PsfGrid, told: Told, *, threads: int, evened: Evened | None = None
+) -> Measurement:
+    """Return the sources of ``picture`` with what was found on the way; ``told`` times a step by its name.
+
+    ``evened`` as in ``fitted``.
+    """
     unusable, stamp = picture.unusable, matched_filter(picture, psf)
     with told("background"):
         sky = sky_behind(picture, unusable, stamp)
@@ -131,7 +138,7 @@ def measure(picture: Picture, psf: PsfGrid, told: Told, *, threads: int) -> Meas
         found = detected(picture, sky, stamp, rule)
     with told("psf_photometry"):
         x, y = found.x.astype(np.float64), found.y.astype(np.float64)
-        better, fits = fitted(picture, sky, unusable, psf, x=x, y=y, threads=threads)
+        better, fits = fitted(picture, sky, unusable, psf, x=x, y=y, evened=evened, threads=threads)
     with told("source_catalog"):
         kron = kron_total.learnt(_whole_star(psf), stamp)
         every = with_probabilities(
@@ -193,11 +200,13 @@ def fitted(
     x: Floats,
     y: Floats,
     free: bool = True,
+    evened: Evened | None = None,
     threads: int = 2,
 ) -> tuple[Sky, fit.PsfFits]:
     """Return PSF fits near ``x``, ``y`` (at them unless ``free``), and the sky behind the stars' wings.
 
-    Wings reach beyond any mask: the sky is estimated again once they are taken off.
+    Wings reach beyond any mask: the sky is estimated again once they are taken off. Where each place has a
+    PSF of its own and ``psf`` is their mean, ``evened`` takes off what stars have beside it.
     """
     fit_on = partial(
         fit.fit_sources,
@@ -212,10 +221,13 @@ def fitted(
     )
     first = fit_on(sky.image, sky.background, passes=2)
     least = fit.faintest_light(sky.noise, sky.background)
-    starless = fit.without(picture.rate, psf, first, least=least)
+    rate = picture.rate
+    if evened is not None:
+        rate = evened(rate, first.x, first.y, np.where(first.converged, first.flux, 0.0))
+    starless = fit.without(rate, psf, first, least=least)
     behind = background.estimate(starless, unusable, sources=sky.covered)
     better = replace(sky, image=picture.rate - behind, background=behind)
-    return better, fit_on(better.image, better.background, after=first, passes=1)
+    return better, fit_on(rate - behind, better.background, after=first, passes=1)
 
 
 def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
