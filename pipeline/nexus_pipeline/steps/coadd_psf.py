@@ -125,15 +125,20 @@ class CoaddPsf:
         share_out(work, range(len(keys)), threads=threads)
         return out
 
-    def evened(self, image: Single, x: Floats, y: Floats, flux: Floats, *, threads: int = 2) -> Single:
+    def evened(
+        self, image: Single, x: Floats, y: Floats, flux: Floats, *,
+        first: tuple[int, int] = (0, 0), threads: int = 2,
+    ) -> Single:  # fmt: skip
         """Return ``image`` with stars of ``flux`` at ``x``, ``y`` (n) as if they had ``mean``'s PSF.
 
         What they have beside it is taken off within a fit's window; NaN places and fluxes are passed over.
+        ``first`` is the pixel (x, y) of the mosaic that the first of ``image`` is.
         """
         known = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux) & (flux != 0)
         x, y, flux = x[known], y[known], flux[known]
         out = image.copy()
-        kernels.even_out(out, x, y, flux, self.fast(x, y, threads=threads), self.mean.phases)
+        stars = self.fast(x, y, threads=threads)
+        kernels.even_out(out, x - first[0], y - first[1], flux, stars, self.mean.phases)
         return out
 
     @property
