@@ -43,7 +43,7 @@ def opens(world: World, name: str = "main", *, most_places: int | None = None) -
 
 
 def delivered(world: World, volume: DirectoryVolume, name: str = "main") -> Delivered:
-    carriers = {Channel.FILES: place_calls.FilesCarrier({name: volume})}
+    carriers = {Channel.FILES: place_calls.FilesCarrier({name: volume}, world.policy.storage)}
     rng = random.Random(1)  # noqa: S311 - spreads attempts, hides nothing
     return deliver(world.database, carriers, clock=world.clock, rng=rng)
 

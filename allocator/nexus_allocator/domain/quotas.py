@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nexus_allocator.domain.places import PlaceKind
+from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.states import AccountKind
 
 GB = 10**9
@@ -66,6 +66,16 @@ class Limits:
         """Return the limit that the volume sets: the soft one once its grace has ended."""
         ended = self.grace_ends_at is not None and now >= self.grace_ends_at
         return self.soft_bytes if ended else self.hard_bytes
+
+
+@dataclass(frozen=True)
+class Overfull:
+    """A place that was last seen to hold more than its soft limit."""
+
+    place: Place
+    filling: Filling
+    used_bytes: int
+    limits: Limits
 
 
 def own_place(kind: AccountKind) -> PlaceKind:

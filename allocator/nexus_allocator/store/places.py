@@ -70,6 +70,27 @@ def undone(session: Session) -> Sequence[UUID]:
     return session.scalars(found.order_by(PlaceRow.kind, PlaceRow.name)).all()
 
 
+def made(session: Session) -> Sequence[UUID]:
+    """Return the places that lie on a volume."""
+    return session.scalars(
+        select(PlaceRow.id).where(PlaceRow.made_at.is_not(None)).order_by(PlaceRow.id)
+    ).all()
+
+
+def on_volume(session: Session, name: str) -> Sequence[PlaceRow]:
+    """Return the places that were made on a volume."""
+    found = _with_account().where(PlaceRow.volume == name, PlaceRow.made_at.is_not(None))
+    return session.scalars(found.order_by(PlaceRow.kind, PlaceRow.name)).all()
+
+
+def overfull_of_person(session: Session, person_id: UUID) -> Sequence[PlaceRow]:
+    """Return a person's own places that held more than their soft limit when last looked at."""
+    found = _with_account().join(Account, Account.id == PlaceRow.account_id)
+    return session.scalars(
+        found.where(Account.person_id == person_id, PlaceRow.over_since.is_not(None))
+    ).all()
+
+
 def volume(session: Session, name: str) -> VolumeRow | None:
     return session.get(VolumeRow, name)
 
@@ -108,6 +129,12 @@ def latest_usage(session: Session, place_ids: Collection[UUID]) -> dict[UUID, Pl
         last, (PlaceUsage.place_id == last.c.place_id) & (PlaceUsage.at == last.c.at)
     )
     return {row.place_id: row for row in session.scalars(found)}
+
+
+def add_usage(session: Session, row: PlaceUsage) -> None:
+    """Keep what was found; a second look of the same moment takes the first one's place."""
+    session.merge(row)
+    session.flush()
 
 
 def usage_before(session: Session, place_id: UUID, moment: datetime) -> PlaceUsage | None:
