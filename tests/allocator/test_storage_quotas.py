@@ -207,7 +207,7 @@ def test_looking_at_all_places_keeps_what_they_hold_and_of_what_it_is_made(
     )  # fmt: skip
     assert (looked.places, looked.overfull, looked.failed) == (1, 0, [])
     with housed.database.reading_scope() as session:
-        found = rows.latest_usage(session, [row(housed).id])[row(housed).id]
+        found = rows.latest_usage(session, [row(housed).id], with_parts=True)[row(housed).id]
     assert found.quarantined_bytes >= 3_000_000
     assert found.parts is not None
     (runs, top) = found.parts["folders"]

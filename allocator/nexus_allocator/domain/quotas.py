@@ -89,5 +89,5 @@ def day_micro(charged_bytes: int, gb_month_micro: int) -> int:
 
 
 def lease_micro(size_bytes: int, days: int, gb_month_micro: int) -> int:
-    """Return the most that a scratch can cost, full from its first day to its last."""
-    return days * day_micro(size_bytes, gb_month_micro)
+    """Return the most that a scratch can cost, full from its first day to its last; rounded up."""
+    return -(-size_bytes * days * gb_month_micro // (GB * MONTH_DAYS))

@@ -261,6 +261,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
     ),
     "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
+    "bad_days": lambda f: f"Days must be a whole number from 1 to {f['most']}; got {f['days']}.",
+    "scratch_unpaid": lambda f: (
+        f"Full to its end it would cost {shown_need(f['cost_micro'])} credits, "
+        f"{shown(f['available_micro'])} are left; ask for a smaller one, or for fewer days."
+    ),
     "too_many_teams": lambda f: (
         f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "
         "of one person. Leave a team first."

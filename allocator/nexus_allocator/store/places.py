@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, defer, joinedload
 
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.store.places_tables import PlaceDay, PlaceRow, PlaceUsage, VolumeRow
@@ -61,6 +61,12 @@ def _living() -> Select[UUID]:
     """Return a query of the ids of places, without those of people who were erased."""
     erased = select(Person.id).where(Person.id == Account.person_id, Person.erased_at.is_not(None))
     return select(PlaceRow.id).join(Account, Account.id == PlaceRow.account_id).where(~erased.exists())
+
+
+def leases_ending(session: Session, *, before: datetime) -> Sequence[UUID]:
+    """Return the scratches whose lease ends before then and was not ended."""
+    found = _living().where(PlaceRow.ends_at <= before, PlaceRow.ended_at.is_(None))
+    return session.scalars(found.order_by(PlaceRow.ends_at)).all()
 
 
 def undone(session: Session) -> Sequence[UUID]:
@@ -121,13 +127,23 @@ def team_gid(session: Session, team_id: UUID) -> int:
     return session.scalars(select(Team.gid).where(Team.id == team_id)).one()
 
 
-def latest_usage(session: Session, place_ids: Collection[UUID]) -> dict[UUID, PlaceUsage]:
-    """Return what was last found in each of the places."""
+def latest_usage(
+    session: Session,
+    place_ids: Collection[UUID],
+    *,
+    until: datetime | None = None,
+    with_parts: bool = False,
+) -> dict[UUID, PlaceUsage]:
+    """Return what was last found in each of the places, until a moment or now; its parts only if asked."""
     newest = select(PlaceUsage.place_id, func.max(PlaceUsage.at).label("at")).group_by(PlaceUsage.place_id)
+    if until is not None:
+        newest = newest.where(PlaceUsage.at <= until)
     last = newest.where(PlaceUsage.place_id.in_(place_ids)).subquery()
     found = select(PlaceUsage).join(
         last, (PlaceUsage.place_id == last.c.place_id) & (PlaceUsage.at == last.c.at)
     )
+    if not with_parts:
+        found = found.options(defer(PlaceUsage.parts, raiseload=True))
     return {row.place_id: row for row in session.scalars(found)}
 
 

@@ -12,7 +12,7 @@ from nexus_allocator.services import announcements, storage_quotas
 from nexus_allocator.web import formats
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import take_notice
-from nexus_allocator.web.storage_views import Spoken, spoken
+from nexus_allocator.web.storage_views import Spoken, bytes_text, spoken
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS: dict[str, Callable[..., str]] = {
@@ -27,6 +27,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "moment": formats.moment_text,
     "duration": formats.length_text,
     "hours": formats.hours_text,
+    "bytes": bytes_text,
 }
 
 
