@@ -40,6 +40,9 @@ UNRECORDED = {
     "webhooks.note_failure": "how an endpoint fares; switching it off has a record",
     **dict.fromkeys(("delivery._count", "delivery.deliver"), "no row: a sum"),
     "answers.forget_old": "what programs were answered days ago",
+    **dict.fromkeys(("places.enforce", "storage_quotas.found"), "each look is kept; a limit follows from it"),
+    "storage_charges._charge_day": "the ledger, and the place's days",
+    "place_looks.look_at_all": "no row: a sum",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",
 }  # fmt: skip

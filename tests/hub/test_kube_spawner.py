@@ -119,9 +119,12 @@ def test_home_and_teams_are_seen_under_their_names_and_nothing_else_of_the_volum
         "/home/ada": "home/ada",
         "/teams/grism": "teams/grism",
         "/teams/lensing": "teams/lensing",
+        "/home/spare": None,
         "/var/lib/extrausers": None,
     }
     assert not mounts["/home/ada"]["readOnly"]
+    # Where a server goes whose home is full.
+    assert environment_of(pod_of(PERSONAL))["NEXUS_RESCUE_HOME"] == "/home/spare"
 
 
 def test_a_reader_sees_the_home_at_its_place_and_writes_elsewhere_as_somebody_else() -> None:

@@ -70,7 +70,10 @@ class LabCardModel(BaseModel):
             until=card.until,
             stopping=card.stopping,
             notice=_notice(card),
-            announcements=[AnnouncementModel.of(each) for each in card.announced],
+            announcements=[
+                *(AnnouncementModel.of(each) for each in card.announced),
+                *(AnnouncementModel.of_place(each) for each in card.places),
+            ],
         )
 
 
@@ -92,7 +95,9 @@ def _notice(card: lab_reading.LabCard) -> LabNoticeModel | None:
 def card(here: Here, hold_id: OwnHold) -> LabCardModel:
     """The balance of the account this server is charged to, and when the server ends."""
     with here.database.reading_scope() as session:
-        found = lab_reading.card(session, hold_id, terms=here.policy.enforcement, now=here.clock())
+        found = lab_reading.card(
+            session, hold_id, terms=here.policy.enforcement, storage=here.policy.storage, now=here.clock()
+        )
     return LabCardModel.of(found)
 
 

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import UnknownHold
 from nexus_allocator.domain.policy import Enforcement
+from nexus_allocator.domain.quotas import Overfull, StorageTerms
 from nexus_allocator.domain.states import LIVE
-from nexus_allocator.services import announcements, enforcement, launches, stops
+from nexus_allocator.services import announcements, enforcement, launches, stops, storage_quotas
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.hub_calls import ToStop
@@ -31,9 +32,12 @@ class LabCard:
     stopping: bool
     notice: enforcement.Standing | None
     announced: tuple[Announced, ...] = ()
+    places: tuple[Overfull, ...] = ()
 
 
-def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) -> LabCard:
+def card(
+    session: Session, hold_id: UUID, *, terms: Enforcement, storage: StorageTerms, now: datetime
+) -> LabCard:
     """Return the card of the server that runs on ``hold_id``. Raises UnknownHold once it has ended."""
     hold = _live(session, hold_id)
     intent = holds.latest_intent(session, hold.id, since=now - lifecycle.INTENT_LASTS)
@@ -49,6 +53,7 @@ def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) 
         stopping=intent is not None,
         notice=enforcement.standing(notice, terms) if notice else None,
         announced=tuple(announcements.standing(session, now=now)),
+        places=tuple(storage_quotas.warnings(session, hold.person_id, terms=storage, now=now)),
     )
 
 
