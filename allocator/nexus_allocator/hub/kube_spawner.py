@@ -30,6 +30,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     )
     server_environment = Dict(config=True, help="What every server finds in its environment.")
 
+    volumes: dict[str, Any]
+    volume_mounts: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # As the chart's values have them: reference data, say. Each launch adds its own.
+        self.given_volumes, self.given_mounts = dict(self.volumes), dict(self.volume_mounts)
+
     @default("extra_pod_config")
     def _default_extra_pod_config(self) -> dict[str, Any]:
         # KubeSpawner lets a server that ran out of memory start again inside its pod, which the hub does not
@@ -61,7 +69,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         placement = self.placements.get(size_of(admission), {})
         self.node_selector = placement.get("node_selector", {})
         self.tolerations = placement.get("tolerations", [])
-        self.volumes, self.volume_mounts = self.places_of(admission)
+        volumes, mounts = self.places_of(admission)
+        self.volumes, self.volume_mounts = self.given_volumes | volumes, self.given_mounts | mounts
         self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
         self.extra_annotations = {
             f"{LABEL}/account": admission.account,
