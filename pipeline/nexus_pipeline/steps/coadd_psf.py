@@ -127,12 +127,16 @@ class CoaddPsf:
         share_out(work, range(len(keys)), threads=threads)
         return out
 
-    def evened(self, image: Single, x: Floats, y: Floats, flux: Floats, *, threads: int = 2) -> Single:
+    def evened(
+        self, image: Single, x: Floats, y: Floats, flux: Floats, *,
+        first: tuple[int, int] = (0, 0), threads: int = 2,
+    ) -> Single:  # fmt: skip
         """Return ``image`` with stars of ``flux`` at ``x``, ``y`` (n) as if they had ``mean``'s PSF.
 
         ``x``, ``y`` and ``flux`` are those of a fit with that PSF, which misses each star's own by its
         phases: that is reckoned with. What stars have beside it is taken off within a fit's window; NaN
-        places and fluxes are passed over.
+        places and fluxes are passed over. ``first`` is the pixel (x, y) of the mosaic that the first of
+        ``image`` is.
         """
         known = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux) & (flux != 0)
         x, y, flux = x[known], y[known], flux[known]
@@ -142,7 +146,8 @@ class CoaddPsf:
             kernels.biases(at_x, at_y, self.fast(at_x, at_y, threads=threads), phases, missed)
         at_x, at_y, flux = x - missed[:, 1], y - missed[:, 2], flux / (1 + missed[:, 0])
         out = image.copy()
-        kernels.even_out(out, at_x, at_y, flux, self.fast(at_x, at_y, threads=threads), phases)
+        stars = self.fast(at_x, at_y, threads=threads)
+        kernels.even_out(out, at_x - first[0], at_y - first[1], flux, stars, phases)
         return out
 
     @property
