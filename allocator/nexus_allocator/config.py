@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     webhook_key: SecretStr | None = None
     """Seals the secrets of webhooks; the internal token does when it is not set."""
 
+    metrics_token: SecretStr | None = None
+    """The bearer token with which monitoring reads metrics; without one nobody reads them."""
+
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""
 
@@ -159,7 +162,7 @@ class Settings(BaseSettings):
             raise ValueError("must start and end with a slash")
         return value
 
-    @field_validator("hub_token", "internal_token", "webhook_key")
+    @field_validator("hub_token", "internal_token", "webhook_key", "metrics_token")
     @classmethod
     def long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 16:

@@ -28,7 +28,6 @@ UNRECORDED = {
     **dict.fromkeys(("holds._explain", "holds._keep", "holds._post", "holds._witness"), HOLDS),
     "holds.settle": HOLDS,
     **dict.fromkeys(("leases._collect_lease", "leases._end", "leases._remember"), HOLDS),
-    "metering._record": "the meter's own last round",
     "forecasts.keep_days": "sums derived from the ledger",
     "notices.tell": "what somebody is told; what it is about has a record",
     "notices.put_away": "a notice that its reader has read",

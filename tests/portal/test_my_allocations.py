@@ -198,15 +198,18 @@ def test_somebody_elses_server_can_not_be_stopped(
     assert hub.stopped == []
 
 
-def test_a_stop_the_hub_does_not_take_says_so(
+def test_a_stop_the_hub_does_not_take_waits_for_it(
     astronomer: Visitor, populated: PortalUnderTest, hub: FakeHub
 ) -> None:
     populated.launch("astronomer")
     hub.stop_status = 500
     astronomer.open()
-    answer = astronomer.post("servers/-/stop")
-    assert answer.status_code == 503
-    assert "The hub did not answer" in text_of(answer.text)
+    page = astronomer.follow(astronomer.post("servers/-/stop"))
+    assert "being stopped" in text_of(page.text)
+    assert hub.stopped == ["astronomer/server"]
+    hub.stop_status = 202
+    astronomer.post("servers/-/stop")
+    assert hub.stopped == ["astronomer/server"] * 2
 
 
 def test_a_server_can_be_kept_alive_until_its_planned_end_and_let_go(

@@ -121,6 +121,9 @@ def begin_rescue(spare: Path, home: Path) -> None:
 
 def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
+    if umask := os.environ.get("NEXUS_UMASK"):
+        # In a pod nobody sets it before this runs.
+        os.umask(int(umask, 8))
     rescue = os.environ.get("NEXUS_RESCUE_HOME") or ""
     try:
         if reading := os.environ.get("NEXUS_READ_ONLY_HOME"):

@@ -13,7 +13,7 @@ from nexus_allocator.domain.states import LIVE
 from nexus_allocator.services import announcements, enforcement, launches, stops, storage_quotas
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.announcements import Announced
-from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.hub_calls import ToStop
 from nexus_allocator.store import holds, spend_notices
 from nexus_allocator.store.tables import Hold
 
@@ -58,7 +58,7 @@ def card(
 
 
 def stop(session: Session, hold_id: UUID, *, now: datetime) -> ToStop:
-    """Record that the person stops the server from inside it. Raises UnknownHold once it has ended."""
+    """Have the server stopped by its person from inside it. Raises UnknownHold once it has ended."""
     hold = _live(session, hold_id)
     name = hold.person.hub_name
     return stops.stop_own(session, hub_name=name, owner=name, server_name=hold.server_name, now=now)
