@@ -193,10 +193,20 @@ def catalog(  # noqa: PLR0917 - typer takes options by position
     psf_detector: Annotated[
         str | None, typer.Option(help="Whose PSF a mosaic has; default: the one it names.")
     ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(metavar="F106,F129,…", help="One catalogue of mosaics of one skycell in these filters."),
+    ] = None,
 ) -> None:
-    """Find and measure the sources of L2 images and L3 mosaics (L4 catalogues and segmentation maps)."""
+    """Find and measure the sources of L2 images and L3 mosaics (L4 catalogues and segmentation maps).
+
+    With --bands the mosaics given become one catalogue: the same sources, measured in each filter.
+    """
     from nexus_pipeline import cli_catalog  # noqa: PLC0415
 
+    if bands is not None:
+        cli_catalog.make_of_bands(images, bands, open_store(references), output, psf_detector=psf_detector)
+        return
     targets, maps = (output_urls(images, output, level=level) for level in ("L4", "SEGM"))
     opened = open_store(references)
     for source in images:
@@ -413,8 +423,8 @@ def described(url: str) -> list[tuple[str, Any]]:
         meta, labels = segm.read_segments(url)
         n_sources = int(np.max(labels))
         return [("product", "L4 segmentation map"), ("sources", n_sources), *exposure_facts(meta)]
-    if kind == "MosaicSegmentationMap":
-        return [("product", "L4 segmentation map of a mosaic")]
+    if kind in ("MosaicSegmentationMap", "MultibandSegmentationMap"):
+        return [("product", asdf_file.KINDS[kind].removeprefix("an "))]
     is_mosaic = kind == "WfiMosaic"
     return mosaic_facts(l3.read_mosaic(url)) if is_mosaic else ramp_facts(url)
 
@@ -424,7 +434,16 @@ def ramp_facts(url: str) -> list[tuple[str, Any]]:
 
 
 def catalog_facts(url: str) -> list[tuple[str, Any]]:
-    if l4.is_of_mosaic(url):
+    made_of = l4.made_of(url)
+    if made_of == "mosaics":
+        of_mosaics = l4.read_multiband_catalog(url)
+        return [
+            ("product", "L4 catalogue of several filters"),
+            ("sources", len(of_mosaics.table)),
+            ("filters", ", ".join(of_mosaics.metas)),
+            ("PSF matched to", of_mosaics.reference),
+        ]
+    if made_of == "mosaic":
         of_mosaic = l4.read_mosaic_catalog(url)
         return [
             ("product", "L4 catalogue of a mosaic"),

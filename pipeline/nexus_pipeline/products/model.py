@@ -249,6 +249,23 @@ class MosaicCatalog:
 
 
 @dataclass(frozen=True)
+class MultibandCatalog:
+    """An L4 product of mosaics of one skycell in several filters: one row per source, columns by filter.
+
+    ``metas`` are the mosaics', by filter, in order of wavelength; ``reference`` is the filter whose PSF the
+    others' images were matched to. ``own`` is ours alone.
+    """
+
+    metas: Mapping[str, CoaddMeta]
+    reference: str
+    table: Table
+    wcsinfo: Mapping[str, Any]
+    provenance: Provenance = Provenance()
+    segments: NDArray[np.uint32] | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Mosaic:
     """An L3 product: (ny, nx) planes of surface brightness in MJy/sr, variances in their squares.
 

@@ -54,9 +54,7 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    table, segments = measuring.measure(
-        picture(image), psf, partial(_told, records, on_step), threads=threads
-    )
+    table, segments = measuring.measure(picture(image), psf, partial(told, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
@@ -84,7 +82,7 @@ def mosaic_catalog(
         raise InputError("the mosaic has no pixel with light in it")
     psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
     records: list[StepRecord] = []
-    table, segments = measuring.measure(seen, psf, partial(_told, records, on_step), threads=threads)
+    table, segments = measuring.measure(seen, psf, partial(told, records, on_step), threads=threads)
     provenance = Provenance(steps=tuple(records), references=files, context=store.context)
     return MosaicCatalog(mosaic.meta, table, mosaic.wcsinfo, provenance, segments)
 
@@ -128,7 +126,7 @@ def mosaic_picture(mosaic: Mosaic) -> Picture:
 
 
 @contextmanager
-def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
+def told(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
     with recorded(name) as measured:
         yield
     records.append(measured())

@@ -112,6 +112,6 @@ def _depth(directions: Floats, grid: SkyGrid) -> Floats:
     # A plane shows one half of the sky only, and no cell is a degree wide.
     near = directions @ middle > np.cos(np.deg2rad(1.0))
     x, y = grid.pixels(directions[near]).T
-    inside = np.minimum.reduce([x + 0.5, grid.nx - 0.5 - x, y + 0.5, grid.ny - 0.5 - y])
+    inside = np.min([x + 0.5, grid.nx - 0.5 - x, y + 0.5, grid.ny - 0.5 - y], axis=0)
     out[near] = inside * grid.scale_arcsec
     return out
