@@ -4,12 +4,14 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from nexus_pipeline import cli_coadd
+from nexus_pipeline import cli_coadd, cli_survey
+from nexus_pipeline.account import account
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
@@ -27,6 +29,7 @@ app = typer.Typer(
 references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration references.")
 app.add_typer(references_app, name="references")
 app.add_typer(cli_coadd.commands)
+app.add_typer(cli_survey.commands)
 
 StoreUrl = Annotated[
     str,
@@ -113,12 +116,8 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     if len(tasks) < len(targets):
         print(f"{len(targets) - len(tasks)} of {len(targets)} images are there already")
     told = BatchReport(tasks, jobs or batch.default_jobs(len(tasks)))
-    with (
-        told,
-        closing(
-            batch.calibrate(tasks, opened, settings=wanted, jobs=told.jobs, on_step=told.step)
-        ) as outcomes,
-    ):
+    work = partial(batch.calibrate, settings=wanted, jobs=told.jobs, account=account(), on_step=told.step)
+    with told, closing(work(tasks, opened)) as outcomes:
         for outcome in outcomes:
             told.hear(outcome)
     status = told.exit_status

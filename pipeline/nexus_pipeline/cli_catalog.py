@@ -1,10 +1,8 @@
 """What ``wfi catalog`` does with one file, whichever level it is of."""
 
-import os
-
 import typer
 
-from nexus_pipeline.cli_mosaic import ACCOUNT
+from nexus_pipeline.account import account
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.products import asdf_file, l2, l3, l4, segm, store
@@ -49,9 +47,7 @@ def make_of_bands(
     inputs = product.find_inputs(mosaics, wanted)
     typer.echo("\n".join(inputs.urls.values()))
     target = store.join(output, inputs.file_name("L4"))
-    made = product.make(
-        inputs, references, detector=psf_detector, account=os.environ.get(ACCOUNT), on_step=print_step
-    )
+    made = product.make(inputs, references, detector=psf_detector, account=account(), on_step=print_step)
     product.write(made, target, store.join(output, inputs.file_name("SEGM")))
     typer.echo(f"  {len(made.table)} sources in {', '.join(made.metas)}   {target}")
 

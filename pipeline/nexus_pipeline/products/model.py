@@ -145,12 +145,16 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a product was made: steps in order, references by kind, the store's context name."""
+    """How a product was made: steps in order, references by kind, the store's context name.
+
+    ``own`` is what ``products.fingerprint.provenance`` tells: recipe, versions, inputs' hashes, account.
+    """
 
     steps: tuple[StepRecord, ...] = ()
     references: Mapping[str, str] = field(default_factory=dict)
     context: str | None = None
     logs: tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,16 @@ class Inputs:
     hashes: Mapping[str, str]
 
     def file_name(self, level: str) -> str:
-        """Return the name of what is made of the mosaics: theirs without the filter."""
-        (band, url), *_ = self.urls.items()
-        stem = store.file_name(url).removesuffix(names.level_ending("L3")).removesuffix(f"_{band.lower()}")
-        return stem + names.level_ending(level)
+        """Return the name of what is made of the mosaics."""
+        stems = [store.file_name(url).removesuffix(names.level_ending("L3")) for url in self.urls.values()]
+        return file_name(stems, level)
+
+
+def file_name(mosaics: Sequence[str], level: str) -> str:
+    """Return the name of what is made of ``mosaics`` (names without suffix): theirs without the filter."""
+    stem, _, last = mosaics[0].rpartition("_")
+    known = last.upper() in IMAGING_FILTERS
+    return (stem if known else mosaics[0]) + names.level_ending(level)
 
 
 def find_inputs(mosaics: Sequence[str], bands: Sequence[str] | None = None) -> Inputs:
