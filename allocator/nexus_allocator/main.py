@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
+from nexus_allocator.api import metrics as metrics_routes
 from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
@@ -84,6 +85,7 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     app.include_router(hub_routes.router, prefix=prefix)
     app.include_router(lab_routes.router, prefix=prefix)
     app.include_router(gateway_routes.router, prefix=prefix)
+    app.include_router(metrics_routes.router, prefix=prefix)
     app.include_router(v1.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
@@ -128,4 +130,6 @@ def _context(
         clock=clock,
         metering=terms_of(settings),
         vault=vault_of(settings),
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
+        tiers_file=settings.tiers_file,
     )

@@ -56,6 +56,7 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 GRACE_MINUTES = 10
 HUB_TOKEN = "hub-token-for-tests"
 INTERNAL_TOKEN = "internal-token-for-tests"
+METRICS_TOKEN = "metrics-token-for-tests"
 TERMS = metering.Terms(
     interval=timedelta(seconds=60), posting_interval=timedelta(hours=1), start_timeout=timedelta(seconds=30)
 )

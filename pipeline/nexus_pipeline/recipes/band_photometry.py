@@ -31,7 +31,10 @@ _FARTHEST_PIXELS: Final = 3.0
 
 @dataclass(frozen=True)
 class Band:
-    """A filter's image: its planes, its PSF and the sky behind it; ``files`` are the references it took."""
+    """A filter's image: its planes, its PSF and the sky behind it; ``files`` are the references it took.
+
+    ``evened`` as in ``measuring.fitted``.
+    """
 
     meta: CoaddMeta
     picture: Picture
@@ -39,6 +42,7 @@ class Band:
     sky: Sky
     unusable: NDArray[np.bool_]
     files: Mapping[str, str]
+    evened: measuring.Evened | None = None
 
     @property
     def name(self) -> str:
@@ -74,16 +78,18 @@ def fitted(
     free = []
     for band in bands:
         _, fits = measuring.fitted(
-            band.picture, band.sky, band.unusable, band.psf, x=peak_x, y=peak_y, threads=threads
-        )
+            band.picture, band.sky, band.unusable, band.psf, x=peak_x, y=peak_y, evened=band.evened,
+            threads=threads,
+        )  # fmt: skip
         free.append(fits)
     x, x_err = _joint([(fits.x, fits.x_err, fits.converged) for fits in free], peak_x, _FARTHEST_PIXELS)
     y, y_err = _joint([(fits.y, fits.y_err, fits.converged) for fits in free], peak_y, _FARTHEST_PIXELS)
     better, stars = [], []
     for band, before in zip(bands, free, strict=True):
         sky, fits = measuring.fitted(
-            band.picture, band.sky, band.unusable, band.psf, x=x, y=y, free=False, threads=threads
-        )
+            band.picture, band.sky, band.unusable, band.psf, x=x, y=y, free=False, evened=band.evened,
+            threads=threads,
+        )  # fmt: skip
         fits = replace(fits, x_err=x_err, y_err=y_err, extent=before.extent, extent_err=before.extent_err)
         better.append(replace(band, sky=sky))
         factor = measuring.shared_error(sky.correlation, band.psf)
@@ -128,7 +134,7 @@ def table(
     shape = Shape(segments, extents, learnt.factor(extents, segments))
     made = band_columns.of_source(_of_all(bands, seen, shape, stars, threads=threads))
     for band, fits in zip(bands, stars, strict=True):
-        field = measuring.field_of(band.picture, band.sky, band.unusable, found)
+        field = measuring.field_of(band.picture, band.sky, found.labels)
         made |= band_columns.of_band(
             _columns(band, field, shape, stars=fits, found=found, threads=threads), band.name
         )

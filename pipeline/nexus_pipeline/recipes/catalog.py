@@ -15,6 +15,7 @@ from nexus_pipeline.instrument.wfi import MOSAIC_SCALE_ARCSEC, PIXEL_SCALE_ARCSE
 from nexus_pipeline.measure import columns
 from nexus_pipeline.products.model import (
     Catalog,
+    CoaddMeta,
     Mosaic,
     MosaicCatalog,
     Provenance,
@@ -23,8 +24,10 @@ from nexus_pipeline.products.model import (
 )
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import measuring
+from nexus_pipeline.recipes import psf as psf_library
 from nexus_pipeline.recipes.epsf import mosaic_psf_of, psf_of
 from nexus_pipeline.recipes.measuring import Picture, Sky
+from nexus_pipeline.recipes.psf import Library
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import recorded
 from nexus_pipeline.sky.distortion import relative_pixel_area
@@ -54,14 +57,14 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    table, segments = measuring.measure(picture(image), psf, partial(told, records, on_step), threads=threads)
+    made = measuring.measure(picture(image), psf, partial(telling, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
         references={**image.provenance.references, **files},
         context=store.context,
     )
-    return Catalog(meta, table, provenance, image.photometry, segments=segments)
+    return Catalog(meta, made.table, provenance, image.photometry, segments=made.labels)
 
 
 def mosaic_catalog(
@@ -74,17 +77,32 @@ def mosaic_catalog(
 ) -> MosaicCatalog:
     """Return the sources of ``mosaic``.
 
-    Its PSF is that of the middle of ``detector`` (by default the one the mosaic names), spread by drop and
-    pixel: see ``psf.mosaic``. InputError if there is nothing in it.
+    Its PSF is made of its exposures' own (``steps.coadd_psf``). Where it does not say where they lie, or a
+    ``detector`` is named, it is that of the middle of one, spread by drop and pixel: see ``psf.mosaic``.
+    InputError if there is nothing in it.
     """
     seen = mosaic_picture(mosaic)
     if seen.unusable.all():
         raise InputError("the mosaic has no pixel with light in it")
-    psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
+    psf, evened, files = coadd_psf(
+        mosaic.meta, store, detector=detector, scale_arcsec=seen.scale_arcsec, threads=threads
+    )
     records: list[StepRecord] = []
-    table, segments = measuring.measure(seen, psf, partial(told, records, on_step), threads=threads)
+    told = partial(telling, records, on_step)
+    made = measuring.measure(seen, psf, told, threads=threads, evened=evened)
     provenance = Provenance(steps=tuple(records), references=files, context=store.context)
-    return MosaicCatalog(mosaic.meta, table, mosaic.wcsinfo, provenance, segments)
+    return MosaicCatalog(mosaic.meta, made.table, mosaic.wcsinfo, provenance, made.labels)
+
+
+def coadd_psf(
+    meta: CoaddMeta, store: ReferenceStore, *, detector: str | None, scale_arcsec: float, threads: int
+) -> tuple[PsfGrid, measuring.Evened | None, dict[str, str]]:
+    """Return the PSF of a mosaic, what evens out where it differs from place to place, and its references."""
+    if detector is None and psf_library.EXPOSURES in meta.own:
+        coadd, files = psf_library.of_mosaic(Library(store), meta)
+        return coadd.mean, partial(coadd.evened, threads=threads), files
+    psf, files = mosaic_psf_of(meta, store, scale_arcsec=scale_arcsec, detector=detector)
+    return psf, None, files
 
 
 def require_calibrated(image: RateImage) -> None:
@@ -126,7 +144,7 @@ def mosaic_picture(mosaic: Mosaic) -> Picture:
 
 
 @contextmanager
-def told(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
+def telling(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
     with recorded(name) as measured:
         yield
     records.append(measured())

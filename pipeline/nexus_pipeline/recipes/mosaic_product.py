@@ -15,7 +15,7 @@ from nexus_pipeline.products import l2, names, store
 from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.model import CoaddMeta, Mosaic, StepRecord
 from nexus_pipeline.products.names import ExposureId
-from nexus_pipeline.recipes import mosaic
+from nexus_pipeline.recipes import mosaic, psf
 from nexus_pipeline.recipes.mosaic import Coadded, Listener, Member
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.sky import sky_grid
@@ -25,8 +25,8 @@ from nexus_pipeline.sky.tangent import directions_of
 from nexus_pipeline.steps import flux
 
 RECIPE: Final = "mosaic"
-RECIPE_VERSION: Final = 1
-"""Goes up with each change that changes pixels: products of an older one are made again."""
+RECIPE_VERSION: Final = 2
+"""Goes up with each change of pixels, or of what is said of them: products of an older one are made again."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,12 @@ def _resample(made: Coadded) -> dict[str, Any]:
 
 
 def _found(made: Coadded) -> dict[str, Any]:
-    """Return the levels, the maps' errors, the noise of apertures and the steps, as plain values."""
+    """Return the levels, maps and their errors, the noise of apertures and the steps, as plain values."""
     noise = made.noise
     return {
         "kernel": made.drizzle.kernel.value,
         "sky_levels": made.levels.tolist(),
+        psf.EXPOSURES: psf.exposures_told(made),
         "pixel_map_error": max(place.error_pixels for place in made.maps),
         "aperture_noise": None if noise is None else {key: list(each) for key, each in asdict(noise).items()},
         "steps": [_told(step) for step in made.steps],

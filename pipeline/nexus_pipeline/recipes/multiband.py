@@ -18,7 +18,6 @@ from nexus_pipeline.products.model import Mosaic, MultibandCatalog, Provenance, 
 from nexus_pipeline.recipes import band_photometry, catalog, measuring
 from nexus_pipeline.recipes.band_photometry import Band
 from nexus_pipeline.recipes.detection_image import detection_of
-from nexus_pipeline.recipes.epsf import mosaic_psf_of
 from nexus_pipeline.references.store import ReferenceStore
 
 Listener = Callable[[StepRecord], None]
@@ -43,9 +42,9 @@ def multiband_catalog(
     without light.
     """
     records: list[StepRecord] = []
-    told = partial(catalog.told, records, on_step)
+    told = partial(catalog.telling, records, on_step)
     with told("background"):
-        bands, where = _read(loads, store, detector)
+        bands, where = _read(loads, store, detector, threads)
     reference = bands[-1]
     with told("detection"):
         seen, found = detection_of(bands)
@@ -65,7 +64,7 @@ def multiband_catalog(
 
 
 def _read(
-    loads: Sequence[Load], store: ReferenceStore, detector: str | None
+    loads: Sequence[Load], store: ReferenceStore, detector: str | None, threads: int
 ) -> tuple[list[Band], Mapping[str, Any]]:
     """Return the bands in order of wavelength, and where they all lie."""
     bands: dict[str, Band] = {}
@@ -78,7 +77,7 @@ def _read(
         if where is not None:
             _require_same_place(where, mosaic.wcsinfo, name)
         where = where or mosaic.wcsinfo
-        bands[name] = _band(mosaic, store, detector)
+        bands[name] = _band(mosaic, store, detector, threads)
     if where is None or len(bands) < 2:
         raise InputError("a catalogue of several filters needs mosaics of two of them at least")
     return sorted(bands.values(), key=lambda band: IMAGING_FILTERS.index(band.meta.filter_name)), where
@@ -95,12 +94,14 @@ def _require_same_place(first: Mapping[str, Any], other: Mapping[str, Any], name
             )
 
 
-def _band(mosaic: Mosaic, store: ReferenceStore, detector: str | None) -> Band:
+def _band(mosaic: Mosaic, store: ReferenceStore, detector: str | None, threads: int) -> Band:
     picture = catalog.mosaic_picture(mosaic)
     unusable = picture.unusable
     if unusable.all():
         raise InputError(f"the mosaic of {mosaic.meta.filter_name} has no pixel with light in it")
-    psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=picture.scale_arcsec, detector=detector)
+    psf, evened, files = catalog.coadd_psf(
+        mosaic.meta, store, detector=detector, scale_arcsec=picture.scale_arcsec, threads=threads
+    )
     sky = measuring.sky_behind(picture, unusable, measuring.matched_filter(picture, psf))
     meta = replace(mosaic.meta, images=())
-    return Band(meta, picture, psf, sky, unusable, files)
+    return Band(meta, picture, psf, sky, unusable, files, evened)

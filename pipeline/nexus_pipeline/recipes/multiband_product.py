@@ -56,7 +56,7 @@ def find_inputs(mosaics: Sequence[str], bands: Sequence[str] | None = None) -> I
     return Inputs(ordered, hashes)
 
 
-def fingerprint_of(inputs: Inputs, references: ReferenceStore, *, detector: str | None) -> str:
+def fingerprint_of(inputs: Inputs, references: ReferenceStore, *, detector: str | None = None) -> str:
     """Return what tells one catalogue from another: its mosaics' bytes, the references, whose PSF."""
     told = {"inputs": dict(inputs.hashes), "context": references.context, "detector": detector}
     return fingerprint.fingerprint(RECIPE, told)

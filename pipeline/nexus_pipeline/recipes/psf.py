@@ -3,14 +3,15 @@
 Takes a reference store, whose rules are the index: detector, filter and date lead to a file, which has the
 ePSF by position and colour. Leaves *effective* PSFs: a sample is the share of a star's light that a whole
 pixel of the detector collects whose middle lies there, however close the samples lie. Nothing is integrated
-over samples. Beside it stand the kernels that turn one PSF into another (``matching_kernel``).
+over samples. Beside it stand the PSFs of mosaics (``coadd``), whose samples are the mosaic's own pixels, and
+the kernels that turn one PSF into another (``matching_kernel``).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,25 @@ from numpy.typing import NDArray
 from nexus_pipeline.errors import InputError, MissingReferenceError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.instrument.wfi import DETECTORS, N_ACTIVE
+from nexus_pipeline.products.model import CoaddMeta, Mosaic
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.psf.matching import MatchingKernel, kernel_between, matching_kernel
-from nexus_pipeline.recipes.epsf import psf_for
+from nexus_pipeline.recipes.epsf import has_ipc, psf_for
+from nexus_pipeline.recipes.mosaic import Coadded
 from nexus_pipeline.references.store import ReferenceStore, Rule, open_store
+from nexus_pipeline.sky import smooth_map
+from nexus_pipeline.steps import resample
+from nexus_pipeline.steps.coadd_psf import CoaddPsf, Exposure
 
-__all__ = ["Library", "MatchingKernel", "Stamp", "at", "kernel_between", "matching_kernel", "open_library"]
+__all__ = ["MatchingKernel", "kernel_between", "matching_kernel"]
 
 Floats = NDArray[np.float64]
 
 SOLAR: Final = "G2V"
 KIND: Final = "epsf"
 _KINDS: Final = (KIND, "ipc")
+EXPOSURES: Final = "exposures"
+"""Where a mosaic says what its PSF depends on."""
 _MOST_SAMPLES: Final = 4001
 _KEPT: Final = 40
 
@@ -140,6 +148,52 @@ def at(
     return Stamp(
         values, sampling, detector, filter_name, x, y, date, spectral_type, offset, psf.includes, files
     )
+
+
+def exposures_told(made: Coadded) -> list[dict[str, Any]]:
+    """Return by exposure, in the order of the context's bits, what stars on the mosaic depend on."""
+    return [
+        {
+            "detector": meta.detector,
+            "start_time": meta.start_time.isoformat(),
+            "ipc": has_ipc(meta),
+            "weight": weight,
+            "place": smooth_map.plain(smooth_map.smooth_map(place)),
+        }
+        for meta, weight, place in zip(made.metas, made.weights, made.maps, strict=True)
+    ]
+
+
+def of_mosaic(library: Library, meta: CoaddMeta) -> tuple[CoaddPsf, dict[str, str]]:
+    """Return the PSF of a mosaic, and the reference files by kind and detector.
+
+    Raises InputError for a mosaic that does not say where its exposures lie, and what ``Library.grid``
+    raises.
+    """
+    if not meta.own.get(EXPOSURES):
+        raise InputError("the mosaic does not say where its exposures lie: it was made elsewhere, or before")
+    exposures: list[Exposure] = []
+    files: dict[str, str] = {}
+    for each in meta.own[EXPOSURES]:
+        date = datetime.fromisoformat(each["start_time"])
+        psf, used = library.grid(each["detector"], meta.filter_name, date, ipc=each["ipc"])
+        exposures.append(Exposure(psf, smooth_map.read(each["place"]), float(each["weight"])))
+        files |= {f"{kind}_{each['detector'].lower()}": file for kind, file in used.items()}
+    how = resample.drizzle(kernel=meta.own["kernel"], pixfrac=float(meta.resample["pixfrac"]))
+    return CoaddPsf(exposures, how), files
+
+
+def coadd(made: CoaddPsf, mosaic: Mosaic, ra_deg: float, dec_deg: float, *, radius: int) -> Floats:
+    """Return a star of unit flux at a place of ``mosaic``, whose PSF is ``made``: exact (``CoaddPsf.exact``).
+
+    (2 · radius + 1)² of the mosaic's pixels about the one that the place is in, NaN where there is no
+    exposure. InputError for a place beside the mosaic.
+    """
+    x, y = (float(each) for each in mosaic.wcs.invert(ra_deg, dec_deg, with_bounding_box=False))
+    height, width = mosaic.data.shape
+    if not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5):
+        raise InputError(f"RA {ra_deg}, Dec {dec_deg} lies beside the mosaic")
+    return made.exact(x, y, radius=radius)
 
 
 def _require(detector: str, filter_name: str, date: datetime) -> None:

@@ -6,7 +6,7 @@ or killed, goes on where it was.
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -159,22 +159,17 @@ def _make_mosaic(
 def _catalogs(cells: Mapping[str, Sequence[Association]], plan: Plan) -> Progress:
     for members in complete(cells).values():
         inputs = multiband_product.find_inputs([mosaic_url(each, plan) for each in members])
-        detector = usual_detector(members)
-        print_ = multiband_product.fingerprint_of(inputs, plan.references, detector=detector)
+        print_ = multiband_product.fingerprint_of(inputs, plan.references)
         target, segments = (plan.at(CATALOGS, inputs.file_name(level)) for level in ("L4", "SEGM"))
         there = store.exists(segments) and multiband_product.is_made(target, print_)
-        work = partial(_make_catalog, inputs, detector, (target, segments), plan=plan)
+        work = partial(_make_catalog, inputs, (target, segments), plan=plan)
         yield _attempt("catalogue", target, is_made=there, make=work)
     for cell in sorted(set(cells) - set(complete(cells))):
         yield Done("catalogue", cell, made=False, left_out="not all filters reach it")
 
 
-def _make_catalog(
-    inputs: multiband_product.Inputs, detector: str, targets: tuple[str, str], *, plan: Plan
-) -> None:
-    made = multiband_product.make(
-        inputs, plan.references, detector=detector, account=plan.account, on_step=plan.on_step
-    )
+def _make_catalog(inputs: multiband_product.Inputs, targets: tuple[str, str], *, plan: Plan) -> None:
+    made = multiband_product.make(inputs, plan.references, account=plan.account, on_step=plan.on_step)
     multiband_product.write(made, *targets)
 
 
@@ -202,12 +197,6 @@ def complete(cells: Mapping[str, Sequence[Association]]) -> dict[str, Sequence[A
     if most < 2:
         raise InputError("no skycell is seen in two filters or more: there are no colours to catalogue")
     return whole
-
-
-def usual_detector(members: Iterable[Association]) -> str:
-    """Return the detector that most of the images are of, whose PSF stands for all."""
-    detectors = [names.parse_file_name(name)[1] for each in members for name in each.members]
-    return Counter(detectors).most_common(1)[0][0]
 
 
 def mosaic_url(association: Association, plan: Plan) -> str:
