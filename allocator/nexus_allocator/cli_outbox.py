@@ -121,7 +121,7 @@ def switch_off(endpoint: UUID) -> None:
 @webhook_app.command("test")
 def send_test(endpoint: UUID) -> None:
     """Post an event of nothing to an endpoint, with the next delivery."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         webhooks.send_test(session, endpoint, by=None, now=_now())
     typer.echo(f"a test to {endpoint} is on its way")
 
