@@ -118,6 +118,14 @@ def switch_off(endpoint: UUID) -> None:
     typer.echo(f"{endpoint} is off")
 
 
+@webhook_app.command("test")
+def send_test(endpoint: UUID) -> None:
+    """Post an event of nothing to an endpoint, with the next delivery."""
+    with writing(read_settings()) as session:
+        webhooks.send_test(session, endpoint, by=None, now=_now())
+    typer.echo(f"a test to {endpoint} is on its way")
+
+
 @webhook_app.command("remove")
 def remove(endpoint: UUID) -> None:
     """Forget an endpoint and its secrets."""

@@ -150,6 +150,7 @@ ROWS = (
     Row("POST", "/admin/webhooks", form={"url": "https://new.example", "events": "request.moved"}),
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/test"),
     Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
     Row("GET", "/storage"),
     Row("GET", "/accounts/{own}/storage", "lead"),

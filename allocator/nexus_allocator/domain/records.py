@@ -108,6 +108,7 @@ class Act(StrEnum):
     ENDPOINT_SWITCHED = "endpoint_switched"
     ENDPOINT_DISABLED = "endpoint_disabled"
     ENDPOINT_REMOVED = "endpoint_removed"
+    ENDPOINT_TESTED = "endpoint_tested"
 
 
 _OF_PEOPLE = {

@@ -107,9 +107,12 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             **self.server_environment,
             **admission.environment,
             "USER": self.user.name,
-            "HOME": SPARE_HOME if admission.read_only else home,
+            "HOME": working_of(admission),
             "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
-            "NEXUS_RESCUE_HOME": "" if admission.read_only else SPARE_HOME,
+            "NEXUS_SPARE_HOME": SPARE_HOME,
+            # A pod would make a folder of scratch that is not there: scratch is not mounted yet.
+            "NEXUS_SCRATCH": "",
+            "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
             "NEXUS_HOLD_ID": admission.hold_id,
@@ -181,9 +184,13 @@ def annotation(name: str) -> dict[str, Any]:
     return {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{LABEL}/{name}']"}}
 
 
+def working_of(admission: Admission) -> str:
+    """Return what the server calls HOME."""
+    return SPARE_HOME if admission.read_only or admission.rescue else f"/home/{admission.home}"
+
+
 def passwd_of(name: str, uid: int, admission: Admission) -> str:
-    home = SPARE_HOME if admission.read_only else f"/home/{admission.home}"
-    return f"{name}:x:{uid}:{admission.gid}::{home}:/bin/bash\n"
+    return f"{name}:x:{uid}:{admission.gid}::{working_of(admission)}:/bin/bash\n"
 
 
 def groups_of(name: str, admission: Admission) -> str:
