@@ -16,15 +16,10 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.store import schema
 from nexus_allocator.store.session import Database
 
-YET = "programs can't ask for it yet"
 ANOTHERS = "it is the person's own: an operator does it for nobody"
 NOT_BY_API = {
     Action.SIGN_IN: "a program brings a token of the hub",
     Action.HEALTH_SEE: "probes ask the portal's own address",
-    Action.STORAGE_SEE: YET,
-    Action.STORAGE_OVERSEE: YET,
-    Action.STORAGE_SIZE: YET,
-    Action.SCRATCH_TAKE: YET,
 }
 NOT_BY_COMMAND = {
     Action.SIGN_IN: "who has a shell here is signed in",
