@@ -109,6 +109,7 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "USER": self.user.name,
             "HOME": READERS_HOME if admission.read_only else home,
             "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
+            "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
             "NEXUS_HOLD_ID": admission.hold_id,
