@@ -1,4 +1,4 @@
-"""The drivers of AWS and XFS without either: their file side on a local mount, their calls as they are made."""
+"""The drivers of AWS and XFS without either: their file side on a local mount, their calls as made."""
 
 import os
 from collections.abc import Iterator

@@ -133,6 +133,7 @@ ROWS = (
     Row("POST", "/admin/webhooks", body={"url": "https://other.example", "events": ["request.moved"]}),
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("PUT", "/admin/webhooks/{endpoint_id}/switch", body={"on": False}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/test"),
     Row("DELETE", "/admin/webhooks/{endpoint_id}"),
     Row("GET", "/panel/cases"),
     Row("GET", "/panel/cases/{case_id}"),
