@@ -333,7 +333,7 @@ def _busy(database: Database, place: Place) -> bool:
 
 def _volume() -> Volume:
     settings = read_storage_settings()
-    return volume_at(settings.root, settings.driver)
+    return volume_at(settings.root, settings.driver, settings.fsx_volume)
 
 
 def _ground(settings: StorageSettings, plan_id: str) -> Ground:

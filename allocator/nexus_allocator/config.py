@@ -16,7 +16,7 @@ PREFIX = "NEXUS_"
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
     f"NEXUS_STORAGE_{name}" for name in ("RECORDS", "KEY_FILE")
 }
-Driver = Literal["directory", "btrfs"]
+Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -114,11 +114,20 @@ class Settings(BaseSettings):
     storage_driver: Driver = "directory"
     """What that volume is; see README on what each holds."""
 
+    storage_fsx_volume: str | None = None
+    """The id of the FSx volume that is mounted there; `openzfs` needs it."""
+
     storage_volume: str = "main"
     """The volume's name; each has its own."""
 
     storage_most_places: int | None = Field(default=None, gt=0)
     """How many places the volume takes; any number when not set."""
+
+    @model_validator(mode="after")
+    def storage_is_whole(self) -> Self:
+        if self.storage_driver == "openzfs" and self.storage_fsx_volume is None:
+            raise ValueError("the driver openzfs needs storage_fsx_volume")
+        return self
 
     @model_validator(mode="after")
     def mail_is_whole(self) -> Self:
@@ -202,6 +211,9 @@ class StorageSettings(BaseSettings):
     """The mounted volume that holds homes, teams and scratch."""
 
     driver: Driver = "directory"
+
+    fsx_volume: str | None = None
+    """The id of the FSx volume that is mounted there; `openzfs` needs it."""
 
     volume: str = "main"
     """The volume's name."""
