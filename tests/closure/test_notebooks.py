@@ -1,4 +1,4 @@
-"""The notebooks on simulator and exposure pipeline, run whole on a detector of few resultants and sources."""
+"""The notebooks on simulator, exposure pipeline and mosaics, run on few resultants, pixels and sources."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from tests.support import notebooks
 from tests.support.notebooks import numbers
 from tests.support.romanisim_ramp import romanisim_ramp
 
-NAMES = ("exposure_pipeline", "simulator")
+NAMES = ("exposure_pipeline", "mosaic_and_catalog", "simulator")
 MEMORY_LIMIT_GB = 4.0
 
 
@@ -91,3 +91,23 @@ def test_what_the_catalogue_says_is_in_the_simulated_products(
     assert abs(width - 1) < 3 * width_error
     for name in ("ideal_1_cal.asdf", "ideal_2_truth.ecsv", "sources.parquet"):
         assert (tmp_path / "simulator" / name).exists()
+
+
+@pytest.mark.slow
+def test_what_vanishes_in_the_blue_is_found_by_its_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = run("mosaic_and_catalog", tmp_path, monkeypatch)
+    off, error, plain = numbers(
+        said, r"off by ([+-][\d.]+) mag ± ([\d.]+); without matching the PSF ([+-][\d.]+) mag"
+    )
+    assert abs(off) < 0.01 + 3 * error
+    assert plain < -0.04
+    _, complete, seen, wrong = numbers(said, r"picked (\d+): (\d+) % of the (\d+) dropouts .* and (\d+) that")
+    assert seen >= 8
+    assert complete >= 80
+    assert wrong <= 4
+    released = numbers(said, r"(\d+) sources released")[0]
+    assert 80 < released < 160
+    assert "PSF-matched flux within circular aperture" in said
+    assert list(tmp_path.glob("mosaic_and_catalog/release/*/dataset/Norder=*/Dir=*/Npix=*.parquet"))
