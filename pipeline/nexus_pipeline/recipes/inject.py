@@ -175,9 +175,10 @@ class _Surroundings:
 
 
 def _surroundings(picture: Picture, column: int, row: int) -> _Surroundings:
-    box = tuple(slice(max(at - _AROUND, 0), at + _AROUND + 1) for at in (row, column))
-    rate, poisson, reads = (each[box] for each in (picture.rate, picture.var_poisson, picture.var_rnoise))
-    good = ~picture.unusable[box] & np.isfinite(poisson) & np.isfinite(reads)
+    rows, columns = (slice(max(at - _AROUND, 0), at + _AROUND + 1) for at in (row, column))
+    seen = picture.cut((rows, columns))
+    rate, poisson, reads = seen.rate, seen.var_poisson, seen.var_rnoise
+    good = ~seen.unusable & np.isfinite(poisson) & np.isfinite(reads)
     light = float(rate[good].sum(dtype=np.float64))
     if not light > 0:
         raise InputError(
@@ -196,7 +197,7 @@ def _on(picture: Picture, first_x: int, first_y: int, *, planes: tuple[Floats, F
     inside = np.s_[
         rows.start - first_y : rows.stop - first_y, columns.start - first_x : columns.stop - first_x
     ]
-    good = ~picture.unusable[rows, columns]
+    good = ~picture.cut((rows, columns)).unusable
     return Light(rows, columns, *(np.where(good, each[inside], 0).astype(np.float32) for each in planes))
 
 
