@@ -29,6 +29,7 @@ Last = Annotated[
     datetime | None, typer.Option("--to", formats=DAY, help="The last UTC day; as the tier states.")
 ]
 Note = Annotated[str | None, typer.Option(help="The applicant reads it.")]
+Bypass = Annotated[str | None, typer.Option(help="Why, where too few of the panel's reviews are in.")]
 
 
 @request_app.command("list")
@@ -70,7 +71,7 @@ def award(
     credits: Annotated[str | None, typer.Option(help="As the tier states, unless given.")] = None,  # noqa: A002
     last: Last = None,
     note: Note = None,
-    bypass: Annotated[str | None, typer.Option(help="Why, where too few reviews are in.")] = None,
+    bypass: Bypass = None,
 ) -> None:
     """Say yes, in whole or in part: the credits are granted at once."""
     policy = load_policy(read_database_settings().tiers_file)
@@ -98,10 +99,12 @@ def offer(
     *,
     last: Last = None,
     note: Note = None,
+    bypass: Bypass = None,
 ) -> None:
     """Offer other terms than were asked for; the applicant accepts or declines them."""
     policy = load_policy(read_database_settings().tiers_file)
-    _decide(administrator, request_id, offers.make, policy=policy, award=_given(credits, last, note))
+    given = replace(_given(credits, last, note), bypass=bypass)
+    _decide(administrator, request_id, offers.make, policy=policy, award=given)
 
 
 @request_app.command("take-back")

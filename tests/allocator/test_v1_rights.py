@@ -168,9 +168,14 @@ class Scene:
     file: Path
     deeds: dict[str, Deed]
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What stands for the words of the rows' routes."""
+        return self.api.words | NAMES
+
     def sent(self, row: Row, token: str | None) -> httpx.Response:
         """Ask for the row's route, and bring the database back where something may have changed."""
-        path = row.route.format(**self.api.words, **NAMES)
+        path = row.route.format(**self.words)
         body = None if row.body is None else self.filled(row.body)
         answer = self.api.ask(row.method, path, token, json=body, params=self.filled(row.query))
         assert answer.status_code < 500, (row.method, path, answer.text)
