@@ -14,7 +14,7 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("ROOT", "DRIVER", "RECORDS", "KEY_FILE")
+    f"NEXUS_STORAGE_{name}" for name in ("ROOT", "DRIVER", "KEY_FILE")
 }
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
@@ -97,6 +97,9 @@ class Settings(BaseSettings):
 
     webhook_key: SecretStr | None = None
     """Seals the secrets of webhooks; the internal token does when it is not set."""
+
+    storage_records: Path | None = None
+    """Where plans of purges are kept; read to show which files they name, without it folders only."""
 
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""

@@ -119,6 +119,7 @@ def _portal(
         clock=clock,
         tiers_file=settings.tiers_file,
         vault=vault_of(settings),
+        purge_records=settings.storage_records,
     )
 
 
@@ -144,4 +145,5 @@ def _context(
         clock=clock,
         metering=_terms(settings),
         vault=vault_of(settings),
+        purge_records=settings.storage_records,
     )

@@ -29,7 +29,17 @@ CHECKS = [
 COUNTED: Counter[str] = Counter()
 KNOWN = {"hub_name": "mia", "server_name": "-", "account": "grism", "size": "small", "image": "nexus",
          "slug": "grism", "whom": "guest", "tier": "research"}  # fmt: skip
-IDS = ("subgroup_id", "invitation_id", "request_id", "notice_id", "announcement_id", "event_id", "code")
+IDS = (
+    "subgroup_id",
+    "invitation_id",
+    "request_id",
+    "notice_id",
+    "announcement_id",
+    "event_id",
+    "code",
+    "purge_id",
+    "exemption_id",
+)
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,7 @@ def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run `storage WORDS` and return what it says; ``ends`` is the exit code that is expected."""
     for name, value in nexus.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(cli_storage, "_now", lambda: nexus.now)
+    monkeypatch.setattr(cli_storage, "now", lambda: nexus.now)
 
     def run(*words: str, ends: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["nexus-allocator", "storage", *words])
@@ -160,7 +160,7 @@ def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 def days_pass(nexus: Nexus, run: Run, days: int) -> None:
     for _ in range(days):
         nexus.now += timedelta(days=1)
-        run("look")
+        run("purge", "look")
 
 
 def test_a_purge_is_off_until_switched_on_and_shows_first_what_it_would_do(nexus: Nexus, run: Run) -> None:
@@ -168,48 +168,48 @@ def test_a_purge_is_off_until_switched_on_and_shows_first_what_it_would_do(nexus
         path = nexus.place / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1000)
-    said = run("plan", "scratch", "scratch/astronomer")
+    said = run("purge", "plan", "scratch", "scratch/astronomer")
     assert "3 files" in said
     assert "not switched on" in said
-    assert "not switched on" in run("plan", "scratch", "scratch/astronomer", "--yes", ends=1)
-    assert run("plans") == ""
+    assert "not switched on" in run("purge", "plan", "scratch", "scratch/astronomer", "--yes", ends=1)
+    assert run("purge", "plans") == ""
 
     nexus.switched(on=True)
     until = f"{nexus.now + timedelta(days=300):%Y-%m-%d}"
     run("exempt", "scratch/astronomer", "thesis", "--until", until, "--reason", "Being written")
     assert "Being written" in run("exemptions", "scratch/astronomer")
-    plan = run("plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
-    assert "told: astronomer" in run("notice", plan)
+    plan = run("purge", "plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    assert "told: astronomer" in run("purge", "notice", plan)
     (told,) = nexus.world.told("astronomer")
     assert "2 files" in told
     assert "14 days" in told
-    assert "too soon" in run("take", plan, "--yes", ends=1)
+    assert "too soon" in run("purge", "take", plan, "--yes", ends=1)
     days_pass(nexus, run, 14)
-    assert "a/old" in run("take", plan)
+    assert "a/old" in run("purge", "take", plan)
     assert nexus.files() == {"a/old", "a/other", "thesis/data"}
 
-    assert "2 files" in run("take", plan, "--yes")
+    assert "2 files" in run("purge", "take", plan, "--yes")
     assert nexus.files() == {"thesis/data"}
     assert len(nexus.world.told("astronomer")) == 2
-    assert "1 files" in run("restore", plan, "a/other")
+    assert "1 files" in run("purge", "restore", plan, "a/other")
     assert nexus.files() == {"a/other", "thesis/data"}
     days_pass(nexus, run, 14)
-    assert "1 files would be deleted for good" in run("delete", plan)
-    assert "quarantined" in run("plans")
-    run("delete", plan, "--yes")
-    assert "finished" in run("plans")
-    assert "deleted 1 files" in run("log", plan)
+    assert "1 files would be deleted for good" in run("purge", "delete", plan)
+    assert "quarantined" in run("purge", "plans")
+    run("purge", "delete", plan, "--yes")
+    assert "finished" in run("purge", "plans")
+    assert "deleted 1 files" in run("purge", "log", plan)
     assert nexus.files() == {"a/other", "thesis/data"}
 
 
 def test_a_purge_waits_while_its_person_works(nexus: Nexus, run: Run) -> None:
     (nexus.place / "file").write_bytes(b"x")
     nexus.switched(on=True)
-    plan = run("plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
-    run("notice", plan)
+    plan = run("purge", "plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    run("purge", "notice", plan)
     days_pass(nexus, run, 14)
     nexus.world.launch("astronomer")
-    assert "0 files" in run("take", plan, "--yes")
+    assert "0 files" in run("purge", "take", plan, "--yes")
     assert nexus.files() == {"file"}
 
 
@@ -219,11 +219,11 @@ def test_a_purge_waits_while_its_person_works(nexus: Nexus, run: Run) -> None:
         (("usage", "homes/nobody"), "no place homes/nobody"),
         (("usage", "elsewhere/astronomer"), "can't be a name"),
         (("usage", "scratch/../homes"), "can't be a name"),
-        (("plan", "all", "scratch/astronomer"), "no purge rule all"),
-        (("plan", "scratch", "homes/astronomer"), "scratch/"),
-        (("take", "../../etc", "--yes"), "no purge plan"),
-        (("delete", "0" * 32, "--yes"), "no purge plan"),
-        (("log", "nothing"), "no purge plan"),
+        (("purge", "plan", "all", "scratch/astronomer"), "no purge rule all"),
+        (("purge", "plan", "scratch", "homes/astronomer"), "scratch/"),
+        (("purge", "take", "../../etc", "--yes"), "no purge plan"),
+        (("purge", "delete", "0" * 32, "--yes"), "no purge plan"),
+        (("purge", "log", "nothing"), "no purge plan"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(run: Run, words: tuple[str, ...], message: str) -> None:

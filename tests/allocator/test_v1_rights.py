@@ -41,6 +41,7 @@ class Row:
 REASON = {"reason": "Because the test says so"}
 DAYS = {"starts_at": "2026-03-03T00:00:00Z", "ends_at": "2026-03-05T00:00:00Z"}
 SHARE = {"kind": "cap", "amount_micro": 1_000_000}
+KEEP = {**REASON, "path": "thesis", "until": "2026-06-01T00:00:00Z"}
 MEMBER = "/teams/{grism}/members/{mia}"
 ROWS = (
     Row("GET", "/policy"),
@@ -120,9 +121,23 @@ ROWS = (
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("PUT", "/admin/webhooks/{endpoint_id}/switch", body={"on": False}),
     Row("DELETE", "/admin/webhooks/{endpoint_id}"),
+    Row("GET", "/purges"),
+    Row("GET", "/purges/{purge}", "lead"),
+    Row("GET", "/purges/{teams_purge}", THE_TEAMS),
+    Row("POST", "/purges/{purge}/restore", "lead", {}),
+    Row("POST", "/purges/{teams_purge}/restore", THE_TEAMS, {"path": "runs"}),
+    Row("GET", "/exemptions"),
+    Row("POST", "/exemptions", "lead", KEEP | {"place": "homes/ada"}),
+    Row("POST", "/exemptions", THE_TEAMS, KEEP | {"place": "teams/grism"}),
+    Row("GET", "/admin/purges"),
+    Row("GET", "/admin/purges/reports"),
+    Row("POST", "/admin/purges/{early_purge}/cancel", body=REASON),
+    Row("GET", "/admin/exemptions"),
+    Row("POST", "/admin/exemptions/{exemption_id}/answer", body=REASON | {"grant": True}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
-WORDS = {"{to_sam}": "{invitation_id}", "{grism}": "{slug}", "{mia}": "{hub_name}", "{second}": "{hub_name}",
+WORDS = {"{purge}": "{purge_id}", "{teams_purge}": "{purge_id}", "{early_purge}": "{purge_id}",
+         "{to_sam}": "{invitation_id}", "{grism}": "{slug}", "{mia}": "{hub_name}", "{second}": "{hub_name}",
          "{ada}": "{slug}", "/servers/-/": "/servers/{server_name}/",
          "{hub_name}/-/": "{hub_name}/{server_name}/"}  # fmt: skip
 NAMES = {name: name for name in ("ada", "grism", "mia", "second")}

@@ -20,6 +20,7 @@ from tests.support.portal import (
     with_a_shared_team,
     with_an_announcement,
     with_an_event,
+    with_purges,
 )
 
 from nexus_allocator.services import portal_lists
@@ -51,13 +52,21 @@ OF_THE_ASTRONOMER = {
     "team-member": "teams/wide-field-demo/members/teammate",
     "team-group": "teams/wide-field-demo/groups/{group}",
     "team-leave": "teams/wide-field-demo/leave",
+    "purges": "storage/purges",
+    "purge": "storage/purges/{purge}",
+    "purge-folder": "storage/purges/{purge}?under=runs",
     "not-found": "nowhere",
     "forbidden": "admin/people",
 }
 OF_THE_REVIEWER = {"panel": "panel", "panel-case": "panel/{case}"}
 OF_THE_COLLEAGUE = {"panel-reviewed": "panel", "panel-case-reviewed": "panel/{case}"}
 OF_WHO_HAS_AN_OFFER = {"requests-offered": "requests"}
-OF_THE_NEWCOMER = {"my-allocations-empty": "", "requests-empty": "requests", "teams-invited": "teams"}
+OF_THE_NEWCOMER = {
+    "my-allocations-empty": "",
+    "purges-empty": "storage/purges",
+    "requests-empty": "requests",
+    "teams-invited": "teams",
+}
 OF_THE_ADMINISTRATOR = {
     "no-usage": "",
     "teams-empty": "teams",
@@ -89,6 +98,7 @@ OF_THE_ADMINISTRATOR = {
     "admin-events": "admin/events",
     "admin-event": "admin/events/{event}",
     "join-event": "events/join",
+    "admin-purges": "admin/purges",
     "admin-stop": "admin/servers/teammate/mosaics/stop",
 }
 
@@ -125,7 +135,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         words["question"] = str(with_a_question(portal))
         with portal.database.reading_scope() as session:
             words["request"] = str(portal_lists.waiting_requests(session)[0].id)
-        words |= with_a_panel(portal)
+        words |= with_a_panel(portal) | with_purges(portal)
         with portal.served() as address, chromium() as browser:
             yield Site(portal, browser, address + PREFIX, folder / "pictures", words)
 

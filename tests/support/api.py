@@ -14,15 +14,18 @@ import httpx
 from fastapi import FastAPI
 from tests.support.allocator import INTERNAL_TOKEN, START, World, served
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
+from tests.support.portal import a_plan
 
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.care import Level
+from nexus_allocator.domain.places import Place, PlaceKind
+from nexus_allocator.domain.purges import PurgeState
 from nexus_allocator.domain.scopes import SCOPES
 from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import announcements, events, notices, people, requests, webhooks
-from nexus_allocator.store import meter, outbox
+from nexus_allocator.services import announcements, events, notices, people, requests, storage, webhooks
+from nexus_allocator.store import meter, outbox, purges
 from nexus_allocator.store.session import Database
 
 V1 = "/services/nexus/api/v1"
@@ -116,6 +119,7 @@ def with_people(api: Api) -> None:
         "request_id": str(asked(world)),
         "notice_id": str(told(world)),
         **with_care(world),
+        **with_purges(world),
         "row_id": str(outgoing(world)),
         "endpoint_id": str(endpoint(api)),
     }
@@ -138,6 +142,25 @@ def with_care(world: World) -> dict[str, str]:
         rng = random.Random(1)  # noqa: S311 - the same code each time
         made = events.make(session, plan, policy=world.policy, actor="alex", rng=rng, now=now)
         return {"announcement_id": str(said), "event_id": str(made.id), "code": made.code}
+
+
+def with_purges(world: World) -> dict[str, str]:
+    """Ada's scratch and the team's folder in quarantine, her home announced, and an exemption asked for."""
+    now, home = world.clock(), Place(PlaceKind.HOME, "ada")
+    with world.database.session_scope() as session:
+        ada = people.person_called(session, "ada")
+        purge = a_plan(session, Place(PlaceKind.SCRATCH, "ada"), now=now)
+        teams = a_plan(session, Place(PlaceKind.TEAM, "grism"), now=now)
+        early = a_plan(session, home, now=now)
+        found = purges.by_id(session, early)
+        assert found is not None
+        found.state = PurgeState.ANNOUNCED
+        asked = storage.exempt(
+            session, home, (), until=now + timedelta(days=9), reason="A thesis", by=ada.id, asked_by=ada.id,
+            now=now,
+        )  # fmt: skip
+    words = {"purge": purge, "purge_id": purge, "teams_purge": teams, "early_purge": early}
+    return {name: str(each) for name, each in {**words, "exemption_id": asked}.items()}
 
 
 def asked(world: World) -> UUID:

@@ -392,3 +392,7 @@ class BadPurgeTerms(AllocatorError):
 
 class UnknownPlan(AllocatorError):
     slug, status = "unknown_plan", 404
+
+
+class NothingToRestore(AllocatorError):
+    slug, status = "nothing_to_restore", 409

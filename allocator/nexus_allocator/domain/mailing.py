@@ -60,6 +60,8 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.OFFER_ANSWERED: MailKind.REQUESTS,
     NoticeKind.PURGE_PLANNED: MailKind.FILES,
     NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
+    NoticeKind.FILES_RESTORED: MailKind.FILES,
+    NoticeKind.EXEMPTION_ANSWERED: MailKind.FILES,
     NoticeKind.PLACE_FILLS: MailKind.FILES,
     NoticeKind.LEFT_TEAM: MailKind.TEAMS,
     NoticeKind.REMOVED_FROM_TEAM: MailKind.TEAMS,

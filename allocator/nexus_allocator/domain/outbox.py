@@ -17,6 +17,7 @@ class Channel(StrEnum):
     MAIL = "mail"
     WEBHOOK = "webhook"
     HUB = "hub"
+    FILES = "files"
 
 
 class OutgoingState(StrEnum):
@@ -38,6 +39,13 @@ class HubCall(StrEnum):
 
     STOP_SERVER = "stop-server"
     REVOKE_TOKENS = "revoke-tokens"
+
+
+class FilesJob(StrEnum):
+    """What is done to files, by a process that has the volume."""
+
+    RESTORE = "restore"
+    CANCEL_PURGE = "cancel-purge"
 
 
 class DeliveryFailed(Exception):  # noqa: N818 - says what happened

@@ -33,6 +33,14 @@ class Place:
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
 
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Return the place that is written so. Raises BadName."""
+        kind, _, name = text.partition("/")
+        if kind not in list(PlaceKind):
+            raise BadName(name=text[:40], must_be="homes/NAME, teams/NAME or scratch/NAME")
+        return cls(PlaceKind(kind), name)
+
 
 @dataclass(frozen=True)
 class Owner:

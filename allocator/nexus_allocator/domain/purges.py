@@ -30,6 +30,37 @@ class Phase(StrEnum):
     CANCELLED = "cancelled"
 
 
+class PurgeState(StrEnum):
+    """Where a plan stands, as people are shown it; ``kept`` is over with nothing deleted."""
+
+    PLANNED = "planned"
+    ANNOUNCED = "announced"
+    QUARANTINED = "quarantined"
+    RESTORED_IN_PART = "restored-in-part"
+    DELETED = "deleted"
+    KEPT = "kept"
+    CANCELLED = "cancelled"
+
+
+PURGES_OVER = (PurgeState.DELETED, PurgeState.KEPT, PurgeState.CANCELLED)
+PURGES_IN_QUARANTINE = (PurgeState.QUARANTINED, PurgeState.RESTORED_IN_PART)
+
+
+def shown_state(phase: Phase, *, waiting: int, restored: int, deleted: int) -> PurgeState:
+    """Return how a plan's phase is shown, with so many of its files waiting, come back and deleted."""
+    if phase is Phase.FINISHED:
+        return PurgeState.DELETED if deleted else PurgeState.KEPT
+    early = {
+        Phase.PLANNED: PurgeState.PLANNED,
+        Phase.NOTICED: PurgeState.ANNOUNCED,
+        Phase.CANCELLED: PurgeState.CANCELLED,
+    }
+    if phase is Phase.QUARANTINING and not waiting + restored:
+        # Put off: its people have a running server.
+        return PurgeState.ANNOUNCED
+    return early.get(phase) or (PurgeState.RESTORED_IN_PART if restored else PurgeState.QUARANTINED)
+
+
 class Left(StrEnum):
     """Why a planned file was left where it is, or put back."""
 
@@ -100,6 +131,10 @@ class Wait:
         gap = max(timedelta(), now - self.looked_at)
         return Wait(now, self.passed + min(gap, MOST_AT_ONCE))
 
+    def ends_at(self, needed: timedelta) -> datetime:
+        """Return when ``needed`` will have passed at the earliest."""
+        return self.looked_at + max(timedelta(), needed - self.passed)
+
     def require(self, needed: timedelta) -> None:
         """Raises PurgeTooSoon while less than ``needed`` has passed."""
         if self.passed < needed:
@@ -145,6 +180,11 @@ def under_pressure(
         chosen.append((path, identity))
         freed += identity.size_bytes
     return chosen
+
+
+def readable(path: Parts) -> str:
+    """Return a path that can be shown whatever its bytes are, on one line."""
+    return repr(b"/".join(path).decode("utf-8", "backslashreplace"))[1:-1] or "."
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -89,6 +89,8 @@ class NoticeKind(StrEnum):
     PLACE_FILLS = "place-fills"
     PURGE_PLANNED = "purge-planned"
     FILES_IN_QUARANTINE = "files-in-quarantine"
+    FILES_RESTORED = "files-restored"
+    EXEMPTION_ANSWERED = "exemption-answered"
 
 
 class EntryKind(StrEnum):

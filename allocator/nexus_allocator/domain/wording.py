@@ -260,6 +260,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
     ),
     "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
+    "nothing_to_restore": lambda f: "Nothing of this waits in quarantine any more.",
 }
 
 

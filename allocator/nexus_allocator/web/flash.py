@@ -74,6 +74,12 @@ NOTICES: dict[str, Notice] = {
         "good",
         "The event has ended; what was not used went back. Running servers go on to their planned end.",
     ),
+    "restoring": Notice(
+        "good", "It is being put back. You are told when it is done, here and by mail; this page shows it."
+    ),
+    "exemption-asked": Notice("good", "Asked. Until an administrator answers, no purge takes it."),
+    "exemption-answered": Notice("good", "Answered, and the person was told."),
+    "purge-cancelled": Notice("good", "The plan is being cancelled."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

@@ -27,6 +27,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "moment": formats.moment_text,
     "duration": formats.length_text,
     "hours": formats.hours_text,
+    "bytes": formats.bytes_text,
 }
 
 

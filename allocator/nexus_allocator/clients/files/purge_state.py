@@ -57,6 +57,10 @@ class Standing:
     def count(self, state: State) -> int:
         return self.states.count(state)
 
+    def fates(self, first: int, files: int) -> str:
+        """Return what became of these files, a digit each: the numbers of State."""
+        return bytes(state + ord("0") for state in self.states[first : first + files]).decode("ascii")
+
     def learn(self, event: Event) -> None:
         """Take in one event, in the order of the log. Writes into itself."""
         what, now = event["what"], datetime.fromisoformat(event["at"])

@@ -87,8 +87,13 @@ def listed(ground: Ground, plan_id: str) -> Iterator[tuple[PlannedFile, State]]:
 
 def standing(ground: Ground, plan_id: str) -> Standing:
     """Return where the plan stands. Raises UnknownPlan, LogBroken."""
+    return signed_standing(ground, plan_id)[0]
+
+
+def signed_standing(ground: Ground, plan_id: str) -> tuple[Standing, str]:
+    """Return where the plan stands, and the signature of its log's last line. Raises as `standing` does."""
     with opened(ground, plan_id) as run:
-        return run.standing
+        return run.standing, run.log.head
 
 
 def notice(ground: Ground, plan_id: str, *, told: list[str], now: datetime) -> None:
