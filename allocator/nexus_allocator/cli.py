@@ -23,6 +23,7 @@ from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_purges import purge_app
 from nexus_allocator.cli_requests import request_app
+from nexus_allocator.cli_rounds import rounds
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
@@ -77,6 +78,7 @@ app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")
 app.command()(simulate)
 app.command()(deliver)
+app.command()(rounds)
 app.add_typer(webhook_app, name="webhook")
 app.command()(log)
 app.add_typer(storage_app, name="storage")

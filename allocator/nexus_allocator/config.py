@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     metering_interval_s: float = Field(default=60, gt=0)
     """The longest time between two readings of the hub's live servers."""
 
+    rounds: Literal["inside", "elsewhere"] = "inside"
+    """Where the meter and the deliverer run: in this process, or in one of `nexus-allocator rounds`."""
+
     posting_interval_s: float = Field(default=3600, gt=0)
     """How often a running server's usage reaches the ledger."""
 

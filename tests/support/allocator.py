@@ -454,6 +454,21 @@ def running_service(environment: dict[str, str], log: Path) -> Iterator[str]:
         process.wait(20)
 
 
+@contextmanager
+def running_rounds(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Meter and deliver in a process of its own, for services with NEXUS_ROUNDS=elsewhere."""
+    words = "from nexus_allocator.cli import main; main()"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", words, "rounds"], env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
 def start_service(environment: dict[str, str], log: Path) -> tuple[subprocess.Popen[bytes], str]:
     port = free_port()
     words = ["-m", "uvicorn", "--factory", "nexus_allocator.main:app_factory", "--host", "127.0.0.1"]
