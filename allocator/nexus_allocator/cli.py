@@ -21,6 +21,7 @@ from nexus_allocator.cli_outbox import deliver, webhook_app
 from nexus_allocator.cli_overview import server_app, show_app
 from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
+from nexus_allocator.cli_places import places_app
 from nexus_allocator.cli_purges import purge_app
 from nexus_allocator.cli_requests import request_app
 from nexus_allocator.cli_rounds import rounds
@@ -81,6 +82,7 @@ app.command()(deliver)
 app.command()(rounds)
 app.add_typer(webhook_app, name="webhook")
 app.command()(log)
+storage_app.add_typer(places_app)
 app.add_typer(storage_app, name="storage")
 storage_app.add_typer(purge_app, name="purge")
 

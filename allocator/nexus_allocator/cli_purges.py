@@ -28,7 +28,7 @@ from nexus_allocator.domain.purges import readable
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import purge_turns, purge_work, storage
 from nexus_allocator.services.delivery import deliver
-from nexus_allocator.services.files_jobs import FilesCarrier
+from nexus_allocator.services.purge_calls import PurgeCarrier
 from nexus_allocator.services.purge_work import PurgeWork
 from nexus_allocator.store import purges
 
@@ -66,9 +66,9 @@ def work_off(
     """Do what people asked for in the portal: files to be put back, plans to be cancelled."""
     with _work() as work:
         while True:
-            carrier = FilesCarrier(work, cli_storage.now)
+            carrier = PurgeCarrier(work, cli_storage.now)
             done = deliver(
-                work.scopes, {Channel.FILES: carrier}, clock=cli_storage.now, lease=JOB_LASTS,
+                work.scopes, {Channel.PURGES: carrier}, clock=cli_storage.now, lease=JOB_LASTS,
                 rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
             )  # fmt: skip
             if done.sent or done.failed or done.dead or not watch:

@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator.clients.files.btrfs import BtrfsVolume
-from nexus_allocator.clients.files.directory import DirectoryVolume
+from nexus_allocator.carriers import volume_at
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.volumes import Volume, places_on
 from nexus_allocator.config import read_database_settings, read_storage_settings
@@ -138,9 +137,7 @@ def end_exemption(exemption: uuid.UUID) -> None:
 
 def volume_here() -> Volume:
     settings = read_storage_settings()
-    volume = BtrfsVolume(settings.root) if settings.driver == "btrfs" else DirectoryVolume(settings.root)
-    volume.prepare()
-    return volume
+    return volume_at(settings.root, settings.driver)
 
 
 def parts_of(path: str) -> Parts:

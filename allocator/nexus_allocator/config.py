@@ -13,9 +13,8 @@ from nexus_allocator.domain.webhooks import Reach
 
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
-OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("ROOT", "DRIVER", "KEY_FILE")
-}
+OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL", "NEXUS_STORAGE_KEY_FILE"})
+Driver = Literal["directory", "btrfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -107,6 +106,18 @@ class Settings(BaseSettings):
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""
 
+    storage_root: Path | None = None
+    """The mounted volume on which this process makes and limits places; without one it touches no files."""
+
+    storage_driver: Driver = "directory"
+    """What that volume is; see README on what each holds."""
+
+    storage_volume: str = "main"
+    """The volume's name; each has its own."""
+
+    storage_most_places: int | None = Field(default=None, gt=0)
+    """How many places the volume takes; any number when not set."""
+
     @model_validator(mode="after")
     def mail_is_whole(self) -> Self:
         sender = self.mail_from or ""
@@ -188,7 +199,7 @@ class StorageSettings(BaseSettings):
     root: Path
     """The mounted volume that holds homes, teams and scratch."""
 
-    driver: Literal["directory", "btrfs"] = "directory"
+    driver: Driver = "directory"
 
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""

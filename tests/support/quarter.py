@@ -30,7 +30,7 @@ from nexus_allocator.domain.places import Owner, Place, PlaceKind
 from nexus_allocator.domain.purges import PurgeState
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import delivery, purge_turns
-from nexus_allocator.services.files_jobs import FilesCarrier
+from nexus_allocator.services.purge_calls import PurgeCarrier
 from nexus_allocator.services.purge_work import PurgeWork
 from nexus_allocator.store import purges
 
@@ -118,10 +118,10 @@ class Quarter:
         return {path: entry for path, entry in manifest(self.root).items() if not path.startswith(own)}
 
     def do_jobs(self) -> delivery.Delivered:
-        carrier = FilesCarrier(self.work, self.portal.clock)
+        carrier = PurgeCarrier(self.work, self.portal.clock)
         rng = random.Random(1)  # noqa: S311 - spreads attempts, hides nothing
         return delivery.deliver(
-            self.portal.database, {Channel.FILES: carrier}, clock=self.portal.clock, rng=rng
+            self.portal.database, {Channel.PURGES: carrier}, clock=self.portal.clock, rng=rng
         )
 
     def restores_a_folder(self, run: str, files: int) -> None:

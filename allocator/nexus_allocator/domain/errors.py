@@ -396,3 +396,11 @@ class UnknownPlan(AllocatorError):
 
 class NothingToRestore(AllocatorError):
     slug, status = "nothing_to_restore", 409
+
+
+class UnknownVolume(AllocatorError):
+    slug, status = "unknown_volume", 404
+
+
+class TooManyTeams(AllocatorError):
+    slug, status = "too_many_teams", 409

@@ -18,6 +18,7 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
     HUB = "hub"
     FILES = "files"
+    PURGES = "purges"
 
 
 class OutgoingState(StrEnum):
@@ -41,11 +42,17 @@ class HubCall(StrEnum):
     REVOKE_TOKENS = "revoke-tokens"
 
 
-class FilesJob(StrEnum):
-    """What is done to files, by a process that has the volume."""
+class PurgeCall(StrEnum):
+    """What is done with a plan of a purge, by a process that has the volume and the log's key."""
 
     RESTORE = "restore"
     CANCEL_PURGE = "cancel-purge"
+
+
+class FileCall(StrEnum):
+    """What a volume is asked to do: the place as its row says, made if need be and limited."""
+
+    SETTLE_PLACE = "settle-place"
 
 
 class DeliveryFailed(Exception):  # noqa: N818 - says what happened

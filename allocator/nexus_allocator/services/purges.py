@@ -22,7 +22,7 @@ from nexus_allocator.domain.errors import (
     UnknownPlace,
     UnknownPlan,
 )
-from nexus_allocator.domain.outbox import Channel, FilesJob
+from nexus_allocator.domain.outbox import Channel, PurgeCall
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.purges import EPOCH, PURGES_IN_QUARANTINE, Parts, PurgeState, readable
 from nexus_allocator.domain.records import Act
@@ -188,10 +188,10 @@ def ask_restore(session: Session, purge_id: UUID, *, under: str, hub_name: str, 
     if row.state not in PURGES_IN_QUARANTINE or not row.waiting:
         raise NothingToRestore()
     path = storage.encoded(storage.decoded(under))
-    key = f"{FilesJob.RESTORE}/{row.id.hex}/{row.log_head[:16]}/{path}"
+    key = f"{PurgeCall.RESTORE}/{row.id.hex}/{row.log_head[:16]}/{path}"
     facts = {"plan": row.id.hex, "under": path}
     made = enqueue(
-        session, Channel.FILES, FilesJob.RESTORE, key=key, facts=facts, now=now, person_id=person.id
+        session, Channel.PURGES, PurgeCall.RESTORE, key=key, facts=facts, now=now, person_id=person.id
     )
     if made is not None:
         facts = {"place": str(_place(row)), "under": path}
@@ -257,8 +257,8 @@ def ask_cancel(
     if row.state not in (PurgeState.PLANNED, PurgeState.ANNOUNCED):
         raise PurgePhase(phase=row.state.value, must_be="planned or announced")
     enqueue(
-        session, Channel.FILES, FilesJob.CANCEL_PURGE, key=f"{FilesJob.CANCEL_PURGE}/{row.id.hex}", now=now,
-        facts={"plan": row.id.hex, "reason": reason}, person_id=actor.id,
+        session, Channel.PURGES, PurgeCall.CANCEL_PURGE, key=f"{PurgeCall.CANCEL_PURGE}/{row.id.hex}",
+        facts={"plan": row.id.hex, "reason": reason}, person_id=actor.id, now=now,
     )  # fmt: skip
     record(session, Act.PURGE_CANCELLED, row.id, by=actor.id, now=now, reason=reason)
     return row_of(row)
@@ -296,8 +296,8 @@ def _may(session: Session, place: Place, person: Person, action: Action) -> bool
 
 
 def _is_asked(session: Session, purge_id: UUID) -> bool:
-    begins = f"{Channel.FILES}/{FilesJob.RESTORE}/{purge_id.hex}/"
-    return outbox.waiting_for(session, Channel.FILES, FilesJob.RESTORE, key_begins=begins) is not None
+    begins = f"{Channel.PURGES}/{PurgeCall.RESTORE}/{purge_id.hex}/"
+    return outbox.waiting_for(session, Channel.PURGES, PurgeCall.RESTORE, key_begins=begins) is not None
 
 
 def _told(session: Session, purge_id: UUID) -> list[ToldRow]:

@@ -419,6 +419,7 @@ class TierModel(Shown):
     gpus: int | None
     dask_cores: int | None
     home_gb: int | None
+    team_gb: int | None
     scratch_gb: int | None
 
 

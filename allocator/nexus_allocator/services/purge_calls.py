@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.clients.files.signed_log import LogBroken
 from nexus_allocator.clients.files.volumes import VolumeError
 from nexus_allocator.domain.errors import AllocatorError
-from nexus_allocator.domain.outbox import DeliveryFailed, FilesJob
+from nexus_allocator.domain.outbox import DeliveryFailed, PurgeCall
 from nexus_allocator.domain.purges import PURGES_OVER
 from nexus_allocator.domain.wording import sentence
 from nexus_allocator.services import purge_work, storage
@@ -22,7 +22,7 @@ from nexus_allocator.store.outbox_tables import Outgoing
 log = logging.getLogger(__name__)
 
 
-class FilesCarrier:
+class PurgeCarrier:
     """Does what was asked. What was done already does no harm: nothing waits to be done again."""
 
     def __init__(self, work: PurgeWork, clock: Clock) -> None:
@@ -32,7 +32,7 @@ class FilesCarrier:
         purge = purges.by_id(session, UUID(row.facts["plan"]))
         if purge is None or purge.state in PURGES_OVER:
             return Nothing("The plan is over.")
-        return lambda: self._do(FilesJob(row.kind), row)
+        return lambda: self._do(PurgeCall(row.kind), row)
 
     def failed(self, session: Session, row: Outgoing, *, problem: str, now: datetime) -> None:
         """Nothing beside the row itself is to be noted."""
@@ -43,10 +43,10 @@ class FilesCarrier:
     def rest(self) -> None:
         """There is nothing to let go."""
 
-    def _do(self, job: FilesJob, row: Outgoing) -> None:
+    def _do(self, call: PurgeCall, row: Outgoing) -> None:
         plan_id, now = row.facts["plan"], self.clock()
         try:
-            if job is FilesJob.CANCEL_PURGE:
+            if call is PurgeCall.CANCEL_PURGE:
                 purge_work.cancel(self.work, plan_id, reason=row.facts["reason"], now=now)
                 return
             under = storage.decoded(row.facts["under"])
