@@ -27,6 +27,7 @@ from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.purges import readable
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import purge_turns, purge_work, storage
+from nexus_allocator.services import purges as purges_reading
 from nexus_allocator.services.delivery import deliver
 from nexus_allocator.services.purge_calls import PurgeCarrier
 from nexus_allocator.services.purge_work import PurgeWork
@@ -193,6 +194,15 @@ def log(plan_id: PlanId) -> None:
         if row is not None:
             kept.require_reaches(row.log_head)
         typer.echo(f"signed {kept.head}")
+
+
+@purge_app.command("recipe")
+def recipe(plan_id: PlanId) -> None:
+    """Print the commands that make again what of a plan our pipeline made."""
+    with _work() as work:
+        purge_work.head_of(work, plan_id)
+        file = work.records / plan_id / purge_work.RECIPE
+        typer.echo(file.read_text() if file.is_file() else purges_reading.NO_RECIPE, nl=False)
 
 
 @purge_app.command("answer")

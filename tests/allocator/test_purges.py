@@ -2,9 +2,10 @@
 
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -99,8 +100,9 @@ class Store:
     def page(self, plan: UUID, under: str = "", *, hub_name: str = "astronomer") -> purges.PlanPage:
         with self.world.database.reading_scope() as session:
             return purges.plan_page(
-                session, plan, under=under, hub_name=hub_name, records=self.folder / "records"
-            )
+                session, plan, under=under, hub_name=hub_name, records=self.folder / "records",
+                policy=self.world.policy,
+            )  # fmt: skip
 
     def asks_back(self, plan: UUID, under: str = "", *, by: str = "astronomer") -> None:
         with self.world.database.session_scope() as session:
@@ -322,3 +324,53 @@ def test_a_job_that_fails_is_tried_again(store: Store) -> None:
     store.world.clock.forward(hours=1)
     assert store.jobs().sent == 1
     assert len(store.files()) == 5
+
+
+PRODUCT = """#ASDF 1.0.0
+calibration_software_name: nexus_pipeline
+    filename: {name}
+    nexus:
+      context: references
+      steps:
+      - {{name: ramp_fitting, seconds: 3600.0, parameters: {{algorithm: likelihood}}, reason: null}}
+...
+"""
+
+
+def test_a_plan_shows_what_can_be_made_again_for_how_much_and_how(store: Store) -> None:
+    store.write("cal/a_cal.asdf", "cal/notes")
+    path = store.volume.path(SCRATCH) / "cal/a_cal.asdf"
+    path.write_text(PRODUCT.format(name="a_cal.asdf"))
+    store.days_pass(2)
+    (plan,) = store.plans()
+    assert (plan.remakable, plan.remakable_bytes) == (1, path.stat().st_size)
+    page = store.page(plan.id, "cal")
+    # A Small server with its 2 CPUs and 4 GiB costs 0.125 credits an hour.
+    assert [(each.name, each.remake_micro) for each in page.files] == [
+        ("a_cal.asdf", 62_500),
+        ("notes", None),
+    ]
+    with store.world.database.reading_scope() as session:
+        records = store.folder / "records"
+        text = purges.recipe_of(session, plan.id, hub_name="astronomer", records=records)
+    assert 'wfi calibrate "$L1"/a_uncal.asdf' in text
+    assert "--output cal" in text
+
+
+def test_a_full_place_is_purged_down_to_its_mark_and_products_go_first(store: Store) -> None:
+    def pressed(document: dict[str, Any]) -> dict[str, Any]:
+        document["purges"] = [{"slug": "full", "places": "scratch", "unused_days": 30, "grace_days": 1,
+                               "window_days": 1, "enabled": True, "above_percent": 60}]  # fmt: skip
+        return document
+
+    policy = load_policy(change=pressed)
+    work, rule = replace(store.work, policy=policy), policy.purge_rule("full")
+    store.write("huge", "b_cal.asdf")
+    top = store.volume.path(SCRATCH)
+    (top / "huge").write_bytes(b"x" * 6_000_000)
+    (top / "b_cal.asdf").write_text(PRODUCT.format(name="b_cal.asdf") + "x" * 3_000_000)
+    store.volume.set_quota(SCRATCH, 20_000_000)
+    assert purge_work.rehearse(work, rule, SCRATCH, now=store.world.clock()).files == 0
+    store.volume.set_quota(SCRATCH, 11_000_000)
+    found = purge_work.rehearse(work, rule, SCRATCH, now=store.world.clock())
+    assert [path for _, path in found.largest] == [(b"b_cal.asdf",)]

@@ -162,6 +162,7 @@ ROWS = (
     Row("GET", "/storage/purges"),
     Row("GET", "/storage/purges/{purge}", "lead"),
     Row("GET", "/storage/purges/{teams_purge}", THE_TEAMS),
+    Row("GET", "/storage/purges/{purge}/recipe.sh", "lead"),
     Row("POST", "/storage/purges/{purge}/restore", "lead"),
     Row("POST", "/storage/purges/{teams_purge}/restore", THE_TEAMS),
     Row("POST", "/storage/purges/{purge}/exempt", "lead", KEEP),

@@ -164,14 +164,20 @@ def is_kept_apart(identity: Identity, owners: frozenset[int] | None) -> bool:
 
 
 def under_pressure(
-    candidates: Iterable[tuple[Parts, Identity]], *, to_free_bytes: int, now: datetime
+    candidates: Iterable[tuple[Parts, Identity]],
+    *,
+    to_free_bytes: int,
+    now: datetime,
+    remakable: frozenset[Parts] = frozenset(),
 ) -> list[tuple[Parts, Identity]]:
-    """Return the largest and oldest files, by bytes times age, until they add up to ``to_free_bytes``."""
+    """Return files until they add up to ``to_free_bytes``: first what can be made again, and in both the
+    largest and oldest, by bytes times age.
+    """
     now_ns = nanoseconds(now)
 
-    def weight(candidate: tuple[Parts, Identity]) -> int:
-        identity = candidate[1]
-        return identity.size_bytes * max(0, now_ns - identity.last_use_ns)
+    def weight(candidate: tuple[Parts, Identity]) -> tuple[bool, int]:
+        path, identity = candidate
+        return path in remakable, identity.size_bytes * max(0, now_ns - identity.last_use_ns)
 
     chosen, freed = [], 0
     for path, identity in sorted(candidates, key=weight, reverse=True):

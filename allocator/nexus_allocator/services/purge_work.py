@@ -6,6 +6,7 @@ date by the next act on the plan, or by the next `follow`.
 """
 
 import heapq
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.clients.files import plans, purging
+from nexus_allocator.clients.files import handles, origins, plans, purging
 from nexus_allocator.clients.files.open_files import open_inodes
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome
 from nexus_allocator.clients.files.purge_state import Standing, State
@@ -35,8 +36,10 @@ from nexus_allocator.domain.purges import (
     is_unused,
     readable,
     shown_state,
+    under_pressure,
 )
 from nexus_allocator.domain.records import NEXUS, Act
+from nexus_allocator.domain.remaking import keep_micro_a_year, recipe, remake_micro
 from nexus_allocator.domain.states import NoticeKind
 from nexus_allocator.services import storage
 from nexus_allocator.services.delivery import Scopes
@@ -46,6 +49,7 @@ from nexus_allocator.store.purge_tables import Purge
 
 GB = 10**9
 MOST_NAMED = 10
+RECIPE, COSTS = "recipe.sh", "remaking.json"
 # A person who asks is logged so, by an id that says nothing of them to others.
 PERSON = "person"
 
@@ -88,9 +92,8 @@ class Found:
 def rehearse(work: PurgeWork, rule: PurgeRule, place: Place, *, now: datetime) -> Found:
     """Return what the rule would take of the place; nothing is written."""
     found, exempt = Found(), _exempt(work, place, now)
-    purging.rehearse(
-        work.ground(place), choose=_choosing(rule, found, now=now), owners=None, exempt=exempt, now=now
-    )
+    choose = _choosing(work, rule, place, found, exempt=exempt, now=now)
+    purging.rehearse(work.ground(place), choose=choose, owners=None, exempt=exempt, now=now)
     return found
 
 
@@ -98,13 +101,26 @@ def plan(work: PurgeWork, rule: PurgeRule, place: Place, *, now: datetime) -> tu
     """Keep what the rule takes of the place as a plan, and return its id. Raises PurgeRuleOff."""
     if not rule.enabled:
         raise PurgeRuleOff(rule=rule.slug)
-    found, plan_id = Found(), uuid.uuid4().hex
-    purging.draft(
-        work.ground(place), plans.Head(plan_id, str(place), str(rule), rule.terms),
-        choose=_choosing(rule, found, now=now), owners=None, exempt=_exempt(work, place, now), now=now,
-    )  # fmt: skip
+    found, plan_id, exempt = Found(), uuid.uuid4().hex, _exempt(work, place, now)
+    choose = _choosing(work, rule, place, found, exempt=exempt, now=now)
+    head = plans.Head(plan_id, str(place), str(rule), rule.terms)
+    purging.draft(work.ground(place), head, choose=choose, owners=None, exempt=exempt, now=now)
+    _write_origins(work, plan_id)
     follow(work, plan_id, rule=rule.slug, now=now)
     return plan_id, found
+
+
+def _write_origins(work: PurgeWork, plan_id: str) -> None:
+    """Write beside the plan what can be made again, at which cost, and the recipe that does it."""
+    head, folder = head_of(work, plan_id), work.records / plan_id
+    costs, made = {}, []
+    with handles.opened(work.volume.path(Place.parse(head.place))) as place:
+        for file, origin in origins.of_files(place, plans.Plan(folder / PLAN, head).files()):
+            costs[str(file.number)] = [remake_micro(origin, work.policy), file.identity.size_bytes]
+            made.append((file.path, origin))
+    if made:
+        (folder / RECIPE).write_text(recipe(made, place=head.place))
+        (folder / COSTS).write_text(json.dumps(costs))
 
 
 def announce(work: PurgeWork, plan_id: str, *, now: datetime) -> list[str]:
@@ -183,6 +199,7 @@ def follow(work: PurgeWork, plan_id: str, *, now: datetime, rule: str = "") -> P
         known = None if row is None else (row.state, _counts(row))
         if row is None:
             row = _begun(head, standing, log_head, rule=rule, now=now)
+            _reckon(work, row)
             purges.add(session, row)
             sections = [_section(plan_id, section, standing) for section in plans.sections(file)]
             purges.add_folders(session, sections)
@@ -220,14 +237,46 @@ def _followed(work: PurgeWork, plan_id: str, *, now: datetime) -> Iterator[Groun
         follow(work, plan_id, now=now)
 
 
-def _choosing(rule: PurgeRule, found: Found, *, now: datetime) -> purging.Choice:
+def _choosing(
+    work: PurgeWork, rule: PurgeRule, place: Place, found: Found, *, exempt: Exemptions, now: datetime
+) -> purging.Choice:
+    """Return what says of a file whether the rule takes it; what is taken is added to ``found``."""
+    pressed = _pressed(work, rule, place, exempt=exempt, now=now)
+
     def choose(path: Parts, identity: Identity) -> bool:
         chosen = is_unused(identity, for_days=rule.unused_days, now=now)
+        if chosen and pressed is not None:
+            chosen = path in pressed
         if chosen:
             found.add(path, identity.size_bytes)
         return chosen
 
     return choose
+
+
+def _pressed(
+    work: PurgeWork, rule: PurgeRule, place: Place, *, exempt: Exemptions, now: datetime
+) -> frozenset[Parts] | None:
+    """Return what must go for the place to be no fuller than the rule says; None where it asks for all."""
+    if rule.above_percent is None:
+        return None
+    usage = work.volume.usage(place)
+    to_free = usage.charged_bytes - (usage.limit_bytes or 0) * rule.above_percent // 100
+    if usage.limit_bytes is None or to_free <= 0:
+        return frozenset()
+    candidates: list[tuple[Parts, Identity]] = []
+
+    def gather(path: Parts, identity: Identity) -> bool:
+        if is_unused(identity, for_days=rule.unused_days, now=now):
+            candidates.append((path, identity))
+        return False
+
+    purging.rehearse(work.ground(place), choose=gather, owners=None, exempt=exempt, now=now)
+    listed = (plans.PlannedFile(0, path[:-1], path[-1], identity) for path, identity in candidates)
+    with handles.opened(work.volume.path(place)) as top:
+        remakable = frozenset(file.path for file, _ in origins.of_files(top, listed))
+    chosen = under_pressure(candidates, to_free_bytes=to_free, now=now, remakable=remakable)
+    return frozenset(path for path, _ in chosen)
 
 
 def _exempt(work: PurgeWork, place: Place, now: datetime) -> Exemptions:
@@ -267,6 +316,21 @@ def _begun(head: plans.Head, standing: Standing, log_head: str, *, rule: str, no
         files=standing.files, size_bytes=standing.size_bytes, waiting=0, restored=0, deleted=0, left=0,
         digest=standing.digest, log_head=log_head, planned_at=now,
     )  # fmt: skip
+
+
+def _reckon(work: PurgeWork, row: Purge) -> None:
+    """Write what remaking and keeping cost into the plan's row."""
+    costs = origin_costs(work.records, row.id)
+    row.remakable, row.remake_micro = len(costs), sum(micro for micro, _ in costs.values())
+    row.remakable_bytes = sum(size for _, size in costs.values())
+    row.keep_micro_a_year = keep_micro_a_year(row.size_bytes, work.policy)
+
+
+def origin_costs(records: Path, purge_id: UUID) -> dict[int, tuple[int, int]]:
+    """Return by number the micro-credits to remake, and the bytes, of each file that can be made again."""
+    file = records / purge_id.hex / COSTS
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    return {int(number): (micro, size) for number, (micro, size) in found.items()}
 
 
 def _section(plan_id: str, section: plans.Section, standing: Standing) -> dict[str, Any]:

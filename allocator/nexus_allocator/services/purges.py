@@ -24,11 +24,14 @@ from nexus_allocator.domain.errors import (
 )
 from nexus_allocator.domain.outbox import Channel, PurgeCall
 from nexus_allocator.domain.places import Place
+from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.purges import EPOCH, PURGES_IN_QUARANTINE, Parts, PurgeState, readable
 from nexus_allocator.domain.records import Act
+from nexus_allocator.domain.remaking import keep_micro_a_year
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.services import rights, storage
 from nexus_allocator.services.outbox import enqueue
+from nexus_allocator.services.purge_work import RECIPE, origin_costs
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called, themselves
 from nexus_allocator.store import accounts, outbox, people, purges
@@ -38,6 +41,7 @@ from nexus_allocator.store.storage_tables import StorageExemption
 from nexus_allocator.store.tables import Person
 
 MOST_FILES = 200
+NO_RECIPE = "# Nothing of this plan is known to be made by our pipeline.\n"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class PurgeRow:
     quarantined_at: datetime | None
     next_at: datetime | None
     over_at: datetime | None
+    remakable: int
+    remakable_bytes: int
+    remake_micro: int
+    keep_micro_a_year: int
     digest: str
     log_head: str
 
@@ -86,6 +94,8 @@ class FileRow:
     size_bytes: int
     changed_at: datetime
     fate: str
+    remake_micro: int | None
+    keep_micro_a_year: int
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,14 @@ def one(session: Session, purge_id: UUID, *, hub_name: str, action: Action = Act
 
 
 def plan_page(
-    session: Session, purge_id: UUID, *, under: str, hub_name: str, records: Path | None, skip: int = 0
+    session: Session,
+    purge_id: UUID,
+    *,
+    under: str,
+    hub_name: str,
+    records: Path | None,
+    policy: Policy,
+    skip: int = 0,
 ) -> PlanPage:
     """Return a plan as seen from one of its folders; without ``records`` no single files are named.
 
@@ -168,7 +185,7 @@ def plan_page(
     place = _place(row)
     return PlanPage(
         plan=row_of(row), under=storage.encoded(here), crumbs=_crumbs(here),
-        folders=_folders(here, inside), files=_files(records, row.id, here, own, skip=skip),
+        folders=_folders(here, inside), files=_files(records, row.id, here, own, policy=policy, skip=skip),
         more_files=max(0, own.files - skip - MOST_FILES) if own else 0,
         waiting_here=sum(_count(each.fates, State.WAITING) for _, each in inside),
         lists_files=_list_of(records, row.id) is not None,
@@ -177,6 +194,13 @@ def plan_page(
         may_ask=_may(session, place, person, Action.EXEMPTION_ASK),
         told=_told(session, row.id),
     )  # fmt: skip
+
+
+def recipe_of(session: Session, purge_id: UUID, *, hub_name: str, records: Path | None) -> str:
+    """Return the script that makes again what of a plan can be. Raises UnknownPlan, TeamRoleNeeded."""
+    row, _ = _allowed(session, purge_id, hub_name, Action.PURGE_SEE)
+    file = None if records is None else records / row.id.hex / RECIPE
+    return file.read_text() if file is not None and file.is_file() else NO_RECIPE
 
 
 def ask_restore(session: Session, purge_id: UUID, *, under: str, hub_name: str, now: datetime) -> PurgeRow:
@@ -327,19 +351,32 @@ def _folders(here: Parts, inside: list[tuple[Parts, PurgeFolder]]) -> list[Folde
 
 
 def _files(
-    records: Path | None, purge_id: UUID, here: Parts, own: PurgeFolder | None, *, skip: int
+    records: Path | None,
+    purge_id: UUID,
+    here: Parts,
+    own: PurgeFolder | None,
+    *,
+    policy: Policy,
+    skip: int,
 ) -> list[FileRow]:
     file = _list_of(records, purge_id)
-    if file is None or own is None:
+    if records is None or file is None or own is None:
         return []
     wanted = plans.read_section(file, here, own.list_offset, files=min(own.files, skip + MOST_FILES))[skip:]
-    return [_file(each, State(int(own.fates[each.number - own.first]))) for each in wanted]
-
-
-def _file(file: plans.PlannedFile, state: State) -> FileRow:
-    changed_at = EPOCH + timedelta(microseconds=file.identity.last_use_ns // 1000)
-    name, size = readable((file.name,)), file.identity.size_bytes
-    return FileRow(storage.encoded(file.path), name, size, changed_at, state.name.lower())
+    costs = origin_costs(records, purge_id)
+    found = []
+    for each in wanted:
+        size, remake = each.identity.size_bytes, costs.get(each.number)
+        found.append(
+            FileRow(
+                path=storage.encoded(each.path), name=readable((each.name,)), size_bytes=size,
+                changed_at=EPOCH + timedelta(microseconds=each.identity.last_use_ns // 1000),
+                fate=State(int(own.fates[each.number - own.first])).name.lower(),
+                remake_micro=remake[0] if remake else None,
+                keep_micro_a_year=keep_micro_a_year(size, policy),
+            )
+        )  # fmt: skip
+    return found
 
 
 def _list_of(records: Path | None, purge_id: UUID) -> Path | None:

@@ -22,7 +22,8 @@ class Purge(Base):
     """One plan. ``digest`` is of its list, ``log_head`` the signature of its log's last line then.
 
     ``next_at`` is when the next step may come at the earliest; of the counts, ``left`` is what the plan
-    named and was not taken, or was put back because it had changed.
+    named and was not taken, or was put back because it had changed. ``remakable`` files can be made again for
+    ``remake_micro``; ``keep_micro_a_year`` is what keeping all of the plan would cost.
     """
 
     __tablename__ = "purge"
@@ -47,6 +48,10 @@ class Purge(Base):
     restored: Mapped[int] = mapped_column(default=0)
     deleted: Mapped[int] = mapped_column(default=0)
     left: Mapped[int] = mapped_column(default=0)
+    remakable: Mapped[int] = mapped_column(default=0)
+    remakable_bytes: Mapped[int] = mapped_column(default=0)
+    remake_micro: Mapped[int] = mapped_column(default=0)
+    keep_micro_a_year: Mapped[int] = mapped_column(default=0)
     digest: Mapped[str] = mapped_column(Text)
     log_head: Mapped[str] = mapped_column(Text)
     planned_at: Mapped[datetime]

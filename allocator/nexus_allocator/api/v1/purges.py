@@ -25,7 +25,10 @@ Under = Annotated[
 
 
 class PurgeModel(Shown):
-    """A plan. ``next_at`` is when the next step may come at the earliest; ``digest`` is of its list."""
+    """A plan. ``next_at`` is when the next step may come at the earliest; ``digest`` is of its list.
+
+    ``remakable`` files can be made again by our pipeline for ``remake_micro``.
+    """
 
     id: UUID
     place: str
@@ -45,6 +48,10 @@ class PurgeModel(Shown):
     quarantined_at: datetime | None
     next_at: datetime | None
     over_at: datetime | None
+    remakable: int
+    remakable_bytes: int
+    remake_micro: int
+    keep_micro_a_year: int
     digest: str
     log_head: str
 
@@ -65,6 +72,8 @@ class PurgeFileModel(Shown):
     size_bytes: int
     changed_at: datetime
     fate: str
+    remake_micro: int | None
+    keep_micro_a_year: int
 
 
 class PurgePageModel(Shown):
@@ -145,7 +154,7 @@ def one(
     with asked.reading() as session:
         found = purges.plan_page(
             session, purge_id, under=under, hub_name=asked.hub_name, records=asked.here.purge_records,
-            skip=skip,
+            policy=asked.policy, skip=skip,
         )  # fmt: skip
     return PurgePageModel.model_validate(found)
 

@@ -70,6 +70,15 @@ def one_purge(
     return plan_page(request, portal, visitor, purge_id=purge_id, under=under, skip=skip, typed=typed)
 
 
+@router.get("/{purge_id}/recipe.sh")
+@does(Action.PURGE_SEE)
+def recipe(purge_id: UUID, portal: PortalHere, visitor: SignedIn) -> Response:
+    with portal.reading_scope() as session:
+        text = purges.recipe_of(session, purge_id, hub_name=visitor.hub_name, records=portal.purge_records)
+    headers = {"Content-Disposition": f'attachment; filename="recipe-{purge_id}.sh"'}
+    return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
+
+
 @router.post("/{purge_id}/restore", dependencies=[OwnForm])
 @does(Action.PURGE_RESTORE)
 def restore(
@@ -190,7 +199,13 @@ def plan_page(
 ) -> HTMLResponse:
     with portal.reading_scope() as session:
         found = purges.plan_page(
-            session, purge_id, under=under, hub_name=visitor.hub_name, records=portal.purge_records, skip=skip
+            session,
+            purge_id,
+            under=under,
+            hub_name=visitor.hub_name,
+            records=portal.purge_records,
+            policy=portal.policy,
+            skip=skip,
         )
     values = {
         "found": found,
