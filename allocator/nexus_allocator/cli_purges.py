@@ -20,6 +20,7 @@ from nexus_allocator.clients.files import purging
 from nexus_allocator.clients.files.purge_run import LOG, Outcome
 from nexus_allocator.clients.files.purge_state import State
 from nexus_allocator.clients.files.signed_log import SignedLog
+from nexus_allocator.clients.objects import Bucket
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.errors import BadName
 from nexus_allocator.domain.outbox import Channel
@@ -171,6 +172,16 @@ def delete(plan_id: PlanId, yes: Yes = False) -> None:
         _echo_outcome(purge_work.delete(work, plan_id, now=cli_storage.now()), "deleted")
 
 
+@purge_app.command("chill")
+def chill(plan_id: PlanId, yes: Yes = False) -> None:
+    """Move what of a plan waits in quarantine to the object store; `restore` brings it back."""
+    with _work() as work:
+        if not yes:
+            _would(work, plan_id, "be kept cold", State.WAITING)
+            return
+        _echo_outcome(purge_work.chill(work, plan_id, now=cli_storage.now()), "kept cold")
+
+
 @purge_app.command("cancel")
 def cancel(plan_id: PlanId, reason: Annotated[str, typer.Option("--reason", help="Why; kept.")]) -> None:
     """End a plan of which nothing was taken yet."""
@@ -253,4 +264,7 @@ def _work() -> Iterator[PurgeWork]:
     policy = load_policy(read_database_settings().tiers_file)
     with database_here() as database:
         key = settings.key_file.read_bytes().strip()
-        yield PurgeWork(database, cli_storage.volume_here(), settings.root, settings.records, key, policy)
+        yield PurgeWork(
+            database, cli_storage.volume_here(), settings.root, settings.records, key, policy,
+            objects=Bucket(settings.cold_bucket) if settings.cold_bucket else None,
+        )  # fmt: skip

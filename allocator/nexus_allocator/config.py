@@ -13,7 +13,9 @@ from nexus_allocator.domain.webhooks import Reach
 
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
-OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL", "NEXUS_STORAGE_KEY_FILE"})
+OTHERS = frozenset(
+    {"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL", "NEXUS_STORAGE_KEY_FILE", "NEXUS_STORAGE_COLD_BUCKET"}
+)
 Driver = Literal["directory", "btrfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
@@ -206,6 +208,9 @@ class StorageSettings(BaseSettings):
 
     key_file: Path
     """The key that signs the logs, 32 bytes or more."""
+
+    cold_bucket: str | None = None
+    """The bucket for what is kept cold, as boto3 finds it (AWS_…); needs the extra `objects`."""
 
 
 def read_storage_settings() -> StorageSettings:

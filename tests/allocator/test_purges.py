@@ -1,11 +1,13 @@
 """Purges as objects of the service: what people see and ask, what the daily job does, and kills."""
 
+import hashlib
 import os
 import random
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 import pytest
@@ -45,7 +47,8 @@ class Store:
     folder: Path
     world: World
     is_on: bool = True
-    done: list[purge_turns.Turned] = field(default_factory=list)
+    is_cold: bool = False
+    objects: "Shelf | None" = None
 
     def __post_init__(self) -> None:
         self.world.clock.at = datetime.now(UTC) + timedelta(days=100)
@@ -60,12 +63,12 @@ class Store:
     def work(self) -> PurgeWork:
         def switched(document: object) -> object:
             assert isinstance(document, dict)
-            document["purges"][0]["enabled"] = self.is_on
+            document["purges"][0] |= {"enabled": self.is_on, "cold": self.is_cold}
             return document
 
         return PurgeWork(
             self.world.database, self.volume, self.root, self.folder / "records", KEY,
-            load_policy(change=switched), nobody_has_any_open,
+            load_policy(change=switched), nobody_has_any_open, self.objects,
         )  # fmt: skip
 
     def write(self, *names: str, place: Place = SCRATCH) -> None:
@@ -108,13 +111,17 @@ class Store:
         with self.world.database.session_scope() as session:
             purges.ask_restore(session, plan, under=under, hub_name=by, now=self.world.clock())
 
-    def in_quarantine(self) -> UUID:
+    def in_quarantine_or_cold(self) -> UUID:
         """Two folders of files and one file at the top, taken today; return the plan."""
         self.write("runs/one", "runs/two", "runs/deep/three", "a b/four", "five")
         self.days_pass(16)
         (plan,) = self.plans()
-        assert plan.state is PurgeState.QUARANTINED
         return plan.id
+
+    def in_quarantine(self) -> UUID:
+        plan = self.in_quarantine_or_cold()
+        assert self.plans()[0].state is PurgeState.QUARANTINED
+        return plan
 
 
 @pytest.fixture
@@ -374,3 +381,50 @@ def test_a_full_place_is_purged_down_to_its_mark_and_products_go_first(store: St
     store.volume.set_quota(SCRATCH, 11_000_000)
     found = purge_work.rehearse(work, rule, SCRATCH, now=store.world.clock())
     assert [path for _, path in found.largest] == [(b"b_cal.asdf",)]
+
+
+class Shelf:
+    """An object store in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def put(self, key: str, body: BinaryIO, *, size_bytes: int, sha256: str) -> None:
+        self.kept[key] = body.read()
+        assert (len(self.kept[key]), hashlib.sha256(self.kept[key]).hexdigest()) == (size_bytes, sha256)
+
+    def holds(self, key: str, *, size_bytes: int, sha256: str) -> bool:
+        found = self.kept.get(key)
+        return found is not None and hashlib.sha256(found).hexdigest() == sha256
+
+    def get(self, key: str) -> Iterator[bytes]:
+        return iter([self.kept[key]])
+
+    def delete(self, key: str) -> None:
+        self.kept.pop(key, None)
+
+
+def test_a_rule_that_keeps_cold_frees_the_space_at_once_and_deletes_nothing(store: Store) -> None:
+    store.is_cold, store.objects = True, Shelf()
+    plan = store.in_quarantine_or_cold()
+    (row,) = store.plans()
+    assert (row.state, row.cold, row.waiting) == (PurgeState.COLD, 5, 0)
+    assert {key.split("/")[0] for key in store.objects.kept} == {"astronomer"}
+    assert store.files() == {f"COLD-{plan.hex[:8]}.txt"}
+    store.days_pass(60)
+    store.asks_back(plan, "runs")
+    assert store.jobs().sent == 1
+    assert {"runs/one", "runs/two", "runs/deep/three"} <= store.files()
+    (row,) = [each for each in store.plans() if each.id == plan]
+    assert (row.state, row.cold, row.restored) == (PurgeState.COLD, 2, 3)
+    store.asks_back(plan)
+    store.jobs()
+    assert not any(plan.hex in key for key in store.objects.kept)
+
+
+def test_without_an_object_store_nothing_is_kept_cold_and_that_is_told(store: Store) -> None:
+    store.is_cold = True
+    store.write("old")
+    problems = [each.problem for each in store.days_pass(17) if each.problem]
+    assert set(problems) == {"no_object_store"}
+    assert store.plans()[0].waiting == 1

@@ -26,6 +26,8 @@ class Phase(StrEnum):
     QUARANTINING = "quarantining"
     QUARANTINED = "quarantined"
     DELETING = "deleting"
+    CHILLING = "chilling"
+    COLD = "cold"
     FINISHED = "finished"
     CANCELLED = "cancelled"
 
@@ -37,12 +39,15 @@ class PurgeState(StrEnum):
     ANNOUNCED = "announced"
     QUARANTINED = "quarantined"
     RESTORED_IN_PART = "restored-in-part"
+    COLD = "cold"
     DELETED = "deleted"
     KEPT = "kept"
     CANCELLED = "cancelled"
 
 
 PURGES_OVER = (PurgeState.DELETED, PurgeState.KEPT, PurgeState.CANCELLED)
+# Over for whoever plans anew; what is cold can still be had back.
+PURGES_CLOSED = (*PURGES_OVER, PurgeState.COLD)
 PURGES_IN_QUARANTINE = (PurgeState.QUARANTINED, PurgeState.RESTORED_IN_PART)
 
 
@@ -54,6 +59,7 @@ def shown_state(phase: Phase, *, waiting: int, restored: int, deleted: int) -> P
         Phase.PLANNED: PurgeState.PLANNED,
         Phase.NOTICED: PurgeState.ANNOUNCED,
         Phase.CANCELLED: PurgeState.CANCELLED,
+        Phase.COLD: PurgeState.COLD,
     }
     if phase is Phase.QUARANTINING and not waiting + restored:
         # Put off: its people have a running server.
@@ -70,6 +76,8 @@ class Left(StrEnum):
     EXEMPT = "exempt"
     OPEN = "open"
     BUSY = "busy"
+    DAMAGED = "damaged"
+    NO_ROOM = "no-room"
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,8 @@ def under_pressure(
 
 def readable(path: Parts) -> str:
     """Return a path that can be shown whatever its bytes are, on one line."""
-    return repr(b"/".join(path).decode("utf-8", "backslashreplace"))[1:-1] or "."
+    text = b"/".join(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "."
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -260,6 +260,7 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
     ),
     "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
+    "no_object_store": lambda f: "There is no object store for cold files: set NEXUS_STORAGE_COLD_BUCKET.",
     "nothing_to_restore": lambda f: "Nothing of this waits in quarantine any more.",
     "too_many_teams": lambda f: (
         f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "

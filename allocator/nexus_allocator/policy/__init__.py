@@ -158,6 +158,7 @@ class PurgeDocument(Document):
     window_days: int = Field(ge=1, le=365)
     enabled: bool = False
     above_percent: int | None = Field(default=None, ge=1, le=100)
+    cold: bool = False
 
 
 class ImageDocument(Document):
@@ -321,7 +322,9 @@ def _storage(document: StorageDocument) -> StorageTerms:
 
 def _purge(rule: PurgeDocument) -> PurgeRule:
     terms = Terms(timedelta(days=rule.grace_days), timedelta(days=rule.window_days))
-    return PurgeRule(rule.slug, rule.places, rule.unused_days, terms, rule.enabled, rule.above_percent)
+    return PurgeRule(
+        rule.slug, rule.places, rule.unused_days, terms, rule.enabled, rule.above_percent, rule.cold
+    )
 
 
 def _pool(pool: PoolDocument) -> Pool:

@@ -22,6 +22,8 @@ from nexus_allocator.store.purge_tables import Purge, PurgeReport
 REPORTED_EVERY = timedelta(days=7)
 REPORTED_BEFORE = timedelta(days=1)
 
+ACTS = {"quarantine": purge_work.take, "keep cold": purge_work.chill, "delete": purge_work.delete}
+
 
 @dataclass(frozen=True)
 class Turned:
@@ -108,22 +110,32 @@ def _go_on(work: PurgeWork, before: Purge, *, now: datetime) -> Iterator[Turned]
         purge_work.announce(work, plan_id, now=now)
         yield Turned(step, place, row.files, row.size_bytes, plan_id)
     elif step is not None:
-        act = purge_work.take if step == "quarantine" else purge_work.delete
-        done = act(work, plan_id, now=now)
+        done = ACTS[step](work, plan_id, now=now)
         yield Turned(step, place, done.done, done.done_bytes, plan_id)
+        rule = _rule(work, row)
+        if step == "quarantine" and rule is not None and rule.cold and done.done:
+            yield from _go_on(work, row, now=now)
 
 
 def _next_step(work: PurgeWork, row: Purge, *, now: datetime) -> str | None:
     """Return what is due of a plan now; None while it waits, or its rule is off."""
-    if not any(rule.slug == row.rule and rule.enabled for rule in work.policy.purges):
+    rule = _rule(work, row)
+    if rule is None:
         return None
     if row.state is PurgeState.PLANNED:
         return "announce"
+    if rule.cold and row.quarantined_at is not None:
+        return "keep cold"
     if row.next_at is not None and now < row.next_at:
         return None
     if row.state in PURGES_IN_QUARANTINE and row.quarantined_at is not None:
         return "delete"
     return "quarantine"
+
+
+def _rule(work: PurgeWork, row: Purge) -> PurgeRule | None:
+    """Return the rule that the plan is of, if it is on."""
+    return next((rule for rule in work.policy.purges if rule.slug == row.rule and rule.enabled), None)
 
 
 def _guarded(place: Place, plan_id: str | None, acts: Iterator[Turned]) -> Iterator[Turned]:

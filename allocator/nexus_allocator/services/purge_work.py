@@ -19,16 +19,18 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.files import handles, origins, plans, purging
+from nexus_allocator.clients.files.chilling import Cold
 from nexus_allocator.clients.files.open_files import open_inodes
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome
 from nexus_allocator.clients.files.purge_state import Standing, State
 from nexus_allocator.clients.files.signed_log import SignedLog
 from nexus_allocator.clients.files.volumes import Volume, with_room
-from nexus_allocator.domain.errors import PurgeRuleOff, UnknownPlan
+from nexus_allocator.clients.objects import Objects
+from nexus_allocator.domain.errors import NoObjectStore, PurgeRuleOff, UnknownPlan
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.policy import Policy, PurgeRule
 from nexus_allocator.domain.purges import (
-    PURGES_OVER,
+    PURGES_CLOSED,
     Identity,
     Parts,
     Phase,
@@ -65,6 +67,15 @@ class PurgeWork:
     key: bytes = field(repr=False)
     policy: Policy
     open_inodes: Callable[[int], frozenset[int]] = open_inodes
+    objects: Objects | None = None
+    """Where what a rule keeps cold goes; None where there is no object store."""
+
+    def cold(self, plan_id: str, place: Place) -> Cold | None:
+        """Return where a plan's cold files are, below the prefix of its place's account."""
+        if self.objects is None:
+            return None
+        with self.scopes.reading_scope() as session:
+            return Cold(self.objects, f"{storage.account_slug(session, place)}/cold/{plan_id}")
 
     def ground(self, place: Place) -> Ground:
         return Ground(self.volume.path(place), self.records, self.key, self.open_inodes)
@@ -165,7 +176,8 @@ def restore(work: PurgeWork, plan_id: str, *, under: Parts, by: By, now: datetim
     """Put back what waits in quarantine at or below ``under``, and tell its people."""
     who = f"{PERSON} {by}" if isinstance(by, UUID) else by
     with _followed(work, plan_id, now=now) as ground:
-        done = purging.restore(ground, plan_id, under=under, by=who, now=now)
+        cold = work.cold(plan_id, place_of(work, plan_id))
+        done = purging.restore(ground, plan_id, under=under, by=who, now=now, cold=cold)
     if done.done:
         head, stuck = head_of(work, plan_id), len(done.left)
         kind = NoticeKind.FILES_RESTORED
@@ -179,6 +191,19 @@ def delete(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
     exempt = _exempt(work, place_of(work, plan_id), now)
     with _followed(work, plan_id, now=now) as ground:
         return purging.delete(ground, plan_id, exempt=exempt, now=now)
+
+
+def chill(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
+    """Move what waits in quarantine to the object store, from where `restore` brings it back.
+
+    Raises NoObjectStore.
+    """
+    place = place_of(work, plan_id)
+    cold, exempt = work.cold(plan_id, place), _exempt(work, place, now)
+    if cold is None:
+        raise NoObjectStore()
+    with _followed(work, plan_id, now=now) as ground:
+        return purging.chill(ground, plan_id, cold=cold, exempt=exempt, now=now)
 
 
 def cancel(work: PurgeWork, plan_id: str, *, reason: str, now: datetime) -> None:
@@ -314,7 +339,7 @@ def _begun(head: plans.Head, standing: Standing, log_head: str, *, rule: str, no
         id=UUID(head.plan_id), place_kind=place.kind, place_name=place.name, rule=rule, policy=head.policy,
         grace_days=head.terms.grace.days, window_days=head.terms.window.days, state=PurgeState.PLANNED,
         files=standing.files, size_bytes=standing.size_bytes, waiting=0, restored=0, deleted=0, left=0,
-        digest=standing.digest, log_head=log_head, planned_at=now,
+        cold=0, digest=standing.digest, log_head=log_head, planned_at=now,
     )  # fmt: skip
 
 
@@ -346,6 +371,7 @@ def _bring_up(row: Purge, standing: Standing, head: plans.Head, *, log_head: str
     row.waiting = standing.count(State.WAITING) + standing.count(State.GOING)
     row.restored, row.deleted = standing.count(State.BACK), standing.count(State.DELETED)
     row.left, row.log_head = standing.count(State.LEFT), log_head
+    row.cold = standing.count(State.STORED)
     row.state = shown_state(standing.phase, waiting=row.waiting, restored=row.restored, deleted=row.deleted)
     needed = {Phase.NOTICED: head.terms.grace, Phase.QUARANTINED: head.terms.window}.get(standing.phase)
     row.next_at = standing.wait.ends_at(needed) if standing.wait and needed else None
@@ -353,7 +379,7 @@ def _bring_up(row: Purge, standing: Standing, head: plans.Head, *, log_head: str
         row.announced_at = now
     if standing.phase is Phase.QUARANTINED and row.quarantined_at is None:
         row.quarantined_at = now
-    if row.state in PURGES_OVER and row.over_at is None:
+    if row.state in PURGES_CLOSED and row.over_at is None:
         row.over_at = now
 
 
@@ -368,11 +394,11 @@ def _bring_up_folders(session: Session, row: Purge, standing: Standing) -> None:
 
 
 def _counts(row: Purge) -> tuple[int, ...]:
-    return row.waiting, row.restored, row.deleted, row.left
+    return row.waiting, row.restored, row.deleted, row.left, row.cold
 
 
 def _facts_of(row: Purge) -> dict[str, Any]:
-    names = ("files", "size_bytes", "waiting", "restored", "deleted", "left")
+    names = ("files", "size_bytes", "waiting", "restored", "deleted", "left", "cold")
     place = str(Place(row.place_kind, row.place_name))
     counts = {name: getattr(row, name) for name in names}
     return {"place": place, "state": row.state, **counts, "log_head": row.log_head}

@@ -66,6 +66,7 @@ class PurgeRow:
     quarantined_at: datetime | None
     next_at: datetime | None
     over_at: datetime | None
+    cold: int
     remakable: int
     remakable_bytes: int
     remake_micro: int
@@ -209,7 +210,7 @@ def ask_restore(session: Session, purge_id: UUID, *, under: str, hub_name: str, 
     Raises UnknownPlan, TeamRoleNeeded, NothingToRestore.
     """
     row, person = _allowed(session, purge_id, hub_name, Action.PURGE_RESTORE)
-    if row.state not in PURGES_IN_QUARANTINE or not row.waiting:
+    if row.state not in (*PURGES_IN_QUARANTINE, PurgeState.COLD) or not row.waiting + row.cold:
         raise NothingToRestore()
     path = storage.encoded(storage.decoded(under))
     key = f"{PurgeCall.RESTORE}/{row.id.hex}/{row.log_head[:16]}/{path}"
@@ -385,9 +386,9 @@ def _list_of(records: Path | None, purge_id: UUID) -> Path | None:
 
 
 def _count(fates: str, state: State) -> int:
-    # What is about to be deleted waits still: its file is there.
-    also = fates.count(str(int(State.GOING))) if state is State.WAITING else 0
-    return fates.count(str(int(state))) + also
+    # What is about to be deleted waits still, and what is cold can be had back as well.
+    also = (State.GOING, State.STORED) if state is State.WAITING else ()
+    return sum(fates.count(str(int(each))) for each in (state, *also))
 
 
 def _exemption_rows(session: Session, rows: Sequence[StorageExemption]) -> list[ExemptionRow]:

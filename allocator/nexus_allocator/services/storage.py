@@ -163,6 +163,16 @@ def decoded(text: str) -> Parts:
     return tuple(unquote_to_bytes(name) for name in text.split("/") if name)
 
 
+def account_slug(session: Session, place: Place) -> str:
+    """Return the slug of the account that a place belongs to. Raises UnknownPlace."""
+    person_id, team_id = owner(session, place)
+    if person_id is None:
+        assert team_id is not None  # noqa: S101 - one of both
+        return teams.account_of(session, team_id).slug
+    account = accounts.of_person(session, person_id)
+    return account.slug if account is not None else place.name
+
+
 def places_of(session: Session, person: Person, *, with_teams: bool = True) -> list[Place]:
     """Return the places that a person may write in: home, scratch, and those of their teams."""
     home = storage.home_of(session, person.id)

@@ -48,6 +48,7 @@ class Purge(Base):
     restored: Mapped[int] = mapped_column(default=0)
     deleted: Mapped[int] = mapped_column(default=0)
     left: Mapped[int] = mapped_column(default=0)
+    cold: Mapped[int] = mapped_column(default=0)
     remakable: Mapped[int] = mapped_column(default=0)
     remakable_bytes: Mapped[int] = mapped_column(default=0)
     remake_micro: Mapped[int] = mapped_column(default=0)

@@ -48,6 +48,7 @@ class PurgeModel(Shown):
     quarantined_at: datetime | None
     next_at: datetime | None
     over_at: datetime | None
+    cold: int
     remakable: int
     remakable_bytes: int
     remake_micro: int

@@ -30,6 +30,7 @@ STATES: dict[PurgeState, tuple[str, str]] = {
     PurgeState.ANNOUNCED: ("Announced", "nx-tag--warn"),
     PurgeState.QUARANTINED: ("In quarantine", "nx-tag--bad"),
     PurgeState.RESTORED_IN_PART: ("Restored in part", "nx-tag--bad"),
+    PurgeState.COLD: ("Kept cold", "nx-tag--accent"),
     PurgeState.DELETED: ("Deleted", ""),
     PurgeState.KEPT: ("Over, nothing deleted", "nx-tag--good"),
     PurgeState.CANCELLED: ("Cancelled", ""),
@@ -40,6 +41,7 @@ FATES = {
     "waiting": "in quarantine",
     "back": "restored",
     "going": "being deleted",
+    "stored": "kept cold",
     "deleted": "deleted",
 }
 KEPT_FOR = timedelta(days=180)
