@@ -16,6 +16,7 @@ from nexus_allocator.domain.states import StopReason
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import enterings, forecasts, listings, maintenance, pool, portal_lists, stops
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.store.session import Database
 
 show_app = typer.Typer(no_args_is_help=True, help="People, accounts, servers, and the platform's budget.")
@@ -82,14 +83,16 @@ def stop(
 ) -> None:
     """Stop a person's server."""
     settings = read_settings()
-    with _database() as database, database.session_scope() as session:
-        found = stops.record_intent(
-            session, hub_name=hub_name, server_name=server, reason=StopReason.ADMINISTRATOR,
-            actor=f"operator {getpass.getuser()}"[:64], note=require_reason(reason), now=_now(),
-        )  # fmt: skip
-    with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
-        stops.ask_hub(hub, found)
-    typer.echo(f"the server of {hub_name} is being stopped")
+    hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
+    with _database() as database, hub:
+        with database.session_scope() as session:
+            found = stops.stop(
+                session, hub_name=hub_name, server_name=server, reason=StopReason.ADMINISTRATOR,
+                actor=f"operator {getpass.getuser()}"[:64], note=require_reason(reason), now=_now(),
+            )  # fmt: skip
+        asked = ask_at_once(database, hub, [found], now=_now())
+    later = f"; the hub does not answer ({asked.problem}) and is asked again" if asked.failed else ""
+    typer.echo(f"the server of {hub_name} is being stopped{later}")
 
 
 @server_app.command("entered")

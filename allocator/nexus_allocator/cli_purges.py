@@ -87,7 +87,7 @@ def report(
     """Make a dry run of a rule in a place, on or off, and keep what it found for the administrators' page."""
     with _work() as work:
         done = purge_turns.report(
-            work, work.policy.purge_rule(rule), Place.parse(place), now=cli_storage.now()
+            work, work.policy.purge_rule(rule), Place.named(place), now=cli_storage.now()
         )
     typer.echo(f"{place}: {done.files:,} files, {in_gb(done.size_bytes)}")
 
@@ -100,7 +100,7 @@ def plan(
 ) -> None:
     """Print which files of PLACE a rule would purge; with --yes keep that as a plan, if the rule is on."""
     with _work() as work:
-        found, where, now = work.policy.purge_rule(rule), Place.parse(place), cli_storage.now()
+        found, where, now = work.policy.purge_rule(rule), Place.named(place), cli_storage.now()
         if where.kind is not found.kind:
             raise BadName(name=place, must_be=f"one of {found.kind}/…, which the rule {rule} is for")
         plan_id = None

@@ -36,7 +36,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only what woul
 @storage_app.command("usage")
 def usage(place: Where) -> None:
     """Print what a place takes, of that in quarantine and snapshots, and its limit."""
-    found = volume_here().usage(Place.parse(place))
+    found = volume_here().usage(Place.named(place))
     limit = (
         "no limit"
         if found.limit_bytes is None
@@ -54,11 +54,11 @@ def quota(
 ) -> None:
     """Set a place's hard limit; what is there already stays."""
     volume, limit = volume_here(), round(gb * GB)
-    used = volume.usage(Place.parse(place)).used_bytes
+    used = volume.usage(Place.named(place)).used_bytes
     holds = "the kernel refuses what is beyond" if volume.holds.limit else "this volume only remembers it"
     typer.echo(f"{place}: {in_gb(used)} used, limit {in_gb(limit)}; {holds}")
     if yes:
-        volume.set_quota(Place.parse(place), limit)
+        volume.set_quota(Place.named(place), limit)
 
 
 @storage_app.command("warn")
@@ -113,7 +113,7 @@ def exempt(
     """Keep what lies at or below PATH from every purge until a day."""
     with database_here() as database, database.session_scope() as session:
         made = storage.exempt(
-            session, Place.parse(place), parts_of(path), until=until.replace(tzinfo=UTC), reason=reason,
+            session, Place.named(place), parts_of(path), until=until.replace(tzinfo=UTC), reason=reason,
             by=operator(), now=now(),
         )  # fmt: skip
     typer.echo(f"exemption {made}")
@@ -123,7 +123,7 @@ def exempt(
 def exemptions(place: Where) -> None:
     """Print what of a place is exempt now."""
     with database_here() as database, database.reading_scope() as session:
-        for number, each in storage.exemptions(session, Place.parse(place), now=now()):
+        for number, each in storage.exemptions(session, Place.named(place), now=now()):
             typer.echo(f"{number}\t{readable(each.path)}\tuntil {each.until:%Y-%m-%d}\t{each.reason}")
 
 

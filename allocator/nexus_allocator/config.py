@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     webhook_key: SecretStr | None = None
     """Seals the secrets of webhooks; the internal token does when it is not set."""
 
+    metrics_token: SecretStr | None = None
+    """The bearer token with which monitoring reads metrics; without one nobody reads them."""
     storage_records: Path | None = None
     """Where plans of purges are kept; read to show which files they name, without it folders only."""
 
@@ -162,7 +164,7 @@ class Settings(BaseSettings):
             raise ValueError("must start and end with a slash")
         return value
 
-    @field_validator("hub_token", "internal_token", "webhook_key")
+    @field_validator("hub_token", "internal_token", "webhook_key", "metrics_token")
     @classmethod
     def long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 16:
@@ -202,6 +204,9 @@ class StorageSettings(BaseSettings):
     """The mounted volume that holds homes, teams and scratch."""
 
     driver: Driver = "directory"
+
+    volume: str = "main"
+    """The volume's name."""
 
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""

@@ -14,17 +14,18 @@ from starlette.exceptions import HTTPException
 from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
+from nexus_allocator.api import metrics as metrics_routes
 from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
-from nexus_allocator.carriers import vault_of, volume_at
+from nexus_allocator.carriers import vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.policy import load_policy
 from nexus_allocator.rounds import running_rounds, terms_of
-from nexus_allocator.services import agreements, places, rates
+from nexus_allocator.services import agreements, rates
 from nexus_allocator.services.metering import Clock
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -57,7 +58,6 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
         with database.session_scope() as session:
             rates.keep(session, policy.rate_card, now=clock())
             agreements.keep(session, policy.agreement, now=clock())
-        _open_volume(settings, policy, database, now=clock())
         # What was imported lives as long as the process: a full collection that walks all of it stops
         # every answer for a quarter of a second.
         gc.collect()
@@ -85,23 +85,11 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     app.include_router(hub_routes.router, prefix=prefix)
     app.include_router(lab_routes.router, prefix=prefix)
     app.include_router(gateway_routes.router, prefix=prefix)
+    app.include_router(metrics_routes.router, prefix=prefix)
     app.include_router(v1.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
     return app
-
-
-def _open_volume(settings: Settings, policy: Policy, database: Database, *, now: datetime) -> None:
-    """Let the volume that is mounted here take places, and those that wait for one come onto it."""
-    if settings.storage_root is None:
-        return
-    volume = volume_at(settings.storage_root, settings.storage_driver)
-    with database.session_scope() as session:
-        places.open_volume(
-            session, settings.storage_volume, driver=settings.storage_driver, enforces=volume.holds.limit,
-            most_places=settings.storage_most_places, now=now,
-        )  # fmt: skip
-    places.settle_undone(database, policy=policy, now=now)
 
 
 def _portal(
@@ -143,5 +131,7 @@ def _context(
         clock=clock,
         metering=terms_of(settings),
         vault=vault_of(settings),
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
+        tiers_file=settings.tiers_file,
         purge_records=settings.storage_records,
     )

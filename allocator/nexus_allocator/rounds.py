@@ -7,11 +7,13 @@ answer waits for the interpreter while a thousand servers are read.
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
-from nexus_allocator.carriers import carriers_of
+from nexus_allocator.carriers import carriers_of, volume_at
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.services import places
 from nexus_allocator.services.delivery_loop import DeliveryLoop
 from nexus_allocator.services.meter_loop import MeterLoop
 from nexus_allocator.services.metering import Clock, Terms
@@ -28,6 +30,7 @@ def running_rounds(
     deliverer = DeliveryLoop(
         database, carriers_of(settings, hub), clock=clock, rng=rng, lease=settings.delivery_lease
     )
+    _open_volume(settings, policy, database, now=clock())
     meter.start()
     deliverer.start()
     try:
@@ -35,6 +38,19 @@ def running_rounds(
     finally:
         deliverer.stop()
         meter.stop()
+
+
+def _open_volume(settings: Settings, policy: Policy, database: Database, *, now: datetime) -> None:
+    """Let the volume that is mounted here take places, and those that wait for one come onto it."""
+    if settings.storage_root is None:
+        return
+    volume = volume_at(settings.storage_root, settings.storage_driver)
+    with database.session_scope() as session:
+        places.open_volume(
+            session, settings.storage_volume, driver=settings.storage_driver, enforces=volume.holds.limit,
+            most_places=settings.storage_most_places, now=now,
+        )  # fmt: skip
+    places.settle_undone(database, policy=policy, now=now)
 
 
 def terms_of(settings: Settings) -> Terms:

@@ -127,7 +127,8 @@ ROWS = (
     Row("POST", "/admin/what-if", form={"people": "0"}),
     Row("GET", "/admin/what-if/{question_id}"),
     Row("GET", "/admin/what-if/{question_id}/answer.csv"),
-    *(Row("GET", f"/admin/exports/{name}.csv") for name in ("people", "accounts", "servers", "requests")),
+    *(Row("GET", f"/admin/exports/{name}.csv") for name in ("people", "accounts", "servers", "requests",
+      "rounds/{round_id}/cases", "rounds/{round_id}/reviews")),
     Row("POST", "/requests/{request_id}/offer/accept", "lead", {"number": "1"}),
     Row("POST", "/requests/{request_id}/offer/decline", "lead", {"number": "1", "reason": "Too little"}),
     Row("GET", "/panel"),
@@ -152,6 +153,14 @@ ROWS = (
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
     Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
+    Row("GET", "/storage"),
+    Row("GET", "/accounts/{own}/storage", "lead"),
+    Row("GET", "/accounts/{slug}/storage", THE_TEAMS),
+    Row("POST", "/accounts/{own}/storage/scratch", "lead", {"size_gb": "1", "days": "1", "do": "take"}),
+    Row("POST", "/accounts/{slug}/storage/scratch", THE_TEAMS, {"size_gb": "1", "days": "1"}),
+    Row("POST", "/accounts/{slug}/storage/look", THE_TEAMS),
+    Row("GET", "/admin/storage"),
+    Row("POST", "/admin/storage/size", form={"place": "homes/teammate", "gb": "5", "reason": "A long run"}),
     Row("GET", "/events/join"),
     Row("POST", "/events/join", form={"code": ""}),
     Row("POST", "/admin/events"),
@@ -229,7 +238,17 @@ def routes(standing: tuple[PortalUnderTest, str]) -> list[Named]:
 
 @pytest.fixture
 def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list[Named]) -> Scene:
-    portal, now = populated, populated.clock
+    words = filled(populated)
+    populated.database.dispose()
+    file = Path(shutil.copy(str(populated.database.url.database), tmp_path / "scene.sqlite"))
+    prefix = PREFIX.rstrip("/")
+    deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}
+    return Scene(populated, address, file, words, deeds)
+
+
+def filled(portal: PortalUnderTest) -> dict[str, str]:
+    """Give the people of `with_people` colleagues and things of every kind; return the ids that rows name."""
+    now = portal.clock
     for name in ("manager", "second", "stranger", "guest", "rae"):
         portal.person(name, name.title())
         portal.accept(name)
@@ -265,9 +284,7 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
     event, announcement = with_an_event(portal), with_an_announcement(portal)
     question = with_a_question(portal)
     plans = with_purges(portal)
-    portal.database.dispose()
-    file = Path(shutil.copy(str(portal.database.url.database), tmp_path / "scene.sqlite"))
-    words = {
+    return {
         "own": "astronomer", "slug": TEAM, "request_id": str(request), "hub_name": "teammate",
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
         "to_stranger": str(to_stranger), "notice_id": str(notice),
@@ -276,9 +293,6 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         "event_id": str(event), "announcement_id": str(announcement), "question_id": str(question),
         **plans,
     }  # fmt: skip
-    prefix = PREFIX.rstrip("/")
-    deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}
-    return Scene(portal, address, file, words, deeds)
 
 
 def is_let(answer: httpx.Response) -> bool:

@@ -6,8 +6,8 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -95,6 +95,8 @@ class PortalUnderTest:
     clients: list[HubClient] = field(default_factory=list)
     app: FastAPI | None = None
     purge_records: Path | None = None
+    # In place of the database's own.
+    scope: Callable[[], AbstractContextManager[Session]] | None = None
 
     def application(self, *, prefix: str = PREFIX) -> FastAPI:
         self.clients.append(HubClient(self.hub.api_url, SERVICE_TOKEN, timeout_s=5))
@@ -106,7 +108,7 @@ class PortalUnderTest:
             service="nexus",
         )
         portal = Portal(
-            session_scope=self.database.session_scope,
+            session_scope=self.scope or self.database.session_scope,
             reading_scope=self.database.reading_scope,
             policy=self.policy,
             hub=self.clients[-1],

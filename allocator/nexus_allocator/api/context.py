@@ -11,13 +11,14 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from nexus_allocator.api.counted import Counted
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import InvalidToken, NotAllowed, ScopeNeeded
 from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import NOBODY_KNOWN, Capacity, deed_of, lets
 from nexus_allocator.domain.scopes import that_let
-from nexus_allocator.services.callers import caller_of
+from nexus_allocator.services.callers import TokenMemory, caller_of
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.session import Database
@@ -37,6 +38,10 @@ class Context:
     clock: Callable[[], datetime]
     metering: Terms
     vault: Vault
+    metrics_token: str | None = field(repr=False)
+    tokens: TokenMemory = field(default_factory=TokenMemory, repr=False)
+    counted: Counted = field(default_factory=Counted)
+    tiers_file: Path | None = None
     purge_records: Path | None = None
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
@@ -66,7 +71,9 @@ async def allowed(request: Request, context: Here, bearer: Bearer) -> None:
             raise InvalidToken()
         return
     writes = request.method not in READING
-    caller = await run_in_threadpool(caller_of, context.database, context.hub, token, writes=writes)
+    caller = await run_in_threadpool(
+        caller_of, context.database, context.hub, context.tokens, token, writes=writes, now=context.clock()
+    )
     if not lets(caller.may_act_as, deed):
         raise NotAllowed()
     if not lets(caller.may_act_as & caller.limits, deed):
@@ -85,5 +92,7 @@ def _acting_as(context: Context, bearer: HTTPAuthorizationCredentials | None) ->
     given = bearer.credentials if bearer else ""
     if hmac.compare_digest(given.encode(), context.internal_token.encode()):
         return NOBODY_KNOWN | {Capacity.HUB, Capacity.GATEWAY}
+    if context.metrics_token and hmac.compare_digest(given.encode(), context.metrics_token.encode()):
+        return NOBODY_KNOWN | {Capacity.MONITOR}
     is_of_a_server = hold_of_token(context.internal_token, given) is not None
     return NOBODY_KNOWN | {Capacity.SERVER} if is_of_a_server else NOBODY_KNOWN

@@ -26,6 +26,7 @@ class Capacity(StrEnum):
     HUB = "hub"
     GATEWAY = "gateway"
     SERVER = "server"
+    MONITOR = "monitor"
 
 
 class Reach(StrEnum):
@@ -107,6 +108,11 @@ class Action(StrEnum):
     CLUSTER_ADMIT = "cluster.admit"
     CLUSTER_REPORT = "cluster.report"
     CARD_SEE = "card.see"
+    METRICS_SEE = "metrics.see"
+    STORAGE_SEE = "storage.see"
+    STORAGE_OVERSEE = "storage.oversee"
+    STORAGE_SIZE = "storage.size"
+    SCRATCH_TAKE = "scratch.take"
 
 
 Cells = Mapping[Capacity, Reach]
@@ -122,6 +128,7 @@ REVIEWED: Cells = {Capacity.REVIEWER: Reach.ANY}
 HUB: Cells = {Capacity.HUB: Reach.ANY}
 GATEWAY: Cells = {Capacity.GATEWAY: Reach.ANY}
 ITSELF: Cells = {Capacity.SERVER: Reach.OWN}
+MONITORED: Cells = {Capacity.MONITOR: Reach.ANY}
 
 TABLE: Mapping[Action, Cells] = {
     Action.SIGN_IN: PUBLIC,
@@ -195,6 +202,11 @@ TABLE: Mapping[Action, Cells] = {
     Action.CLUSTER_ADMIT: GATEWAY,
     Action.CLUSTER_REPORT: GATEWAY,
     Action.CARD_SEE: ITSELF,
+    Action.METRICS_SEE: MONITORED,
+    Action.STORAGE_SEE: {**OWNER, **SEATED, **OVERSEEN},
+    Action.STORAGE_OVERSEE: OVERSEEN,
+    Action.STORAGE_SIZE: OVERSEEN,
+    Action.SCRATCH_TAKE: {**OWNER, **LEADING},
 }
 TEAM_ACTIONS = frozenset(action for action in Action if action.startswith("team."))
 

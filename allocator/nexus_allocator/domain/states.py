@@ -87,6 +87,9 @@ class NoticeKind(StrEnum):
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
     PLACE_FILLS = "place-fills"
+    PLACE_LOCKED = "place-locked"
+    SCRATCH_ENDS = "scratch-ends"
+    SCRATCH_ENDED = "scratch-ended"
     PURGE_PLANNED = "purge-planned"
     FILES_IN_QUARANTINE = "files-in-quarantine"
     FILES_RESTORED = "files-restored"
@@ -96,6 +99,7 @@ class NoticeKind(StrEnum):
 class EntryKind(StrEnum):
     GRANT = "grant"
     USAGE = "usage"
+    STORAGE = "storage"
     CORRECTION = "correction"
     TRANSFER = "transfer"
     LAPSE = "lapse"

@@ -11,6 +11,7 @@ from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.services import endings, enterings, events, forecasts, leases, pool
 from nexus_allocator.services.enforcement import enforce
+from nexus_allocator.services.identities import finish_merges
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
 from nexus_allocator.services.request_moves import turn_all
@@ -69,6 +70,7 @@ class MeterLoop:
             events.turn_all(self.database, now=now)
             endings.turn_all(self.database, policy=self.policy, now=now)
             stop_leavers(self.database, self.hub, now=now)
+            finish_merges(self.database, now=now)
             scopes = self.database.reading_scope, self.database.session_scope
             enterings.end_due(*scopes, self.hub, now=now)
             with self.database.session_scope() as session:

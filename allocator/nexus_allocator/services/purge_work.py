@@ -125,7 +125,7 @@ def _write_origins(work: PurgeWork, plan_id: str) -> None:
     """Write beside the plan what can be made again, at which cost, and the recipe that does it."""
     head, folder = head_of(work, plan_id), work.records / plan_id
     costs, made = {}, []
-    with handles.opened(work.volume.path(Place.parse(head.place))) as place:
+    with handles.opened(work.volume.path(Place.named(head.place))) as place:
         for file, origin in origins.of_files(place, plans.Plan(folder / PLAN, head).files()):
             costs[str(file.number)] = [remake_micro(origin, work.policy), file.identity.size_bytes]
             made.append((file.path, origin))
@@ -137,7 +137,7 @@ def _write_origins(work: PurgeWork, plan_id: str) -> None:
 def announce(work: PurgeWork, plan_id: str, *, now: datetime) -> list[str]:
     """Tell the place's people of the plan and of its largest files; the grace begins. Return their names."""
     head = head_of(work, plan_id)
-    place = Place.parse(head.place)
+    place = Place.named(head.place)
     standing = purging.standing(work.ground(place), plan_id)
     standing.require(Phase.PLANNED)
     found = Found()
@@ -218,7 +218,7 @@ def follow(work: PurgeWork, plan_id: str, *, now: datetime, rule: str = "") -> P
     Raises UnknownPlan, and LogBroken when the log has lost what was kept of it here.
     """
     head, file = head_of(work, plan_id), work.records / plan_id / PLAN
-    standing, log_head = purging.signed_standing(work.ground(Place.parse(head.place)), plan_id)
+    standing, log_head = purging.signed_standing(work.ground(Place.named(head.place)), plan_id)
     with work.scopes.session_scope() as session:
         row = purges.lock(session, UUID(plan_id))
         known = None if row is None else (row.state, _counts(row))
@@ -247,7 +247,7 @@ def head_of(work: PurgeWork, plan_id: str) -> plans.Head:
 
 
 def place_of(work: PurgeWork, plan_id: str) -> Place:
-    return Place.parse(head_of(work, plan_id).place)
+    return Place.named(head_of(work, plan_id).place)
 
 
 @contextmanager
@@ -328,13 +328,13 @@ def _tell(
     facts = {"files": files, "gb": size_bytes / GB, "rule": head.policy, "stuck": stuck, "largest": largest}
     with work.scopes.session_scope() as session:
         return storage.notify(
-            session, Place.parse(head.place), kind, plan=head.plan_id, once=once or head.plan_id,
+            session, Place.named(head.place), kind, plan=head.plan_id, once=once or head.plan_id,
             facts={**facts, **days}, now=now,
         )  # fmt: skip
 
 
 def _begun(head: plans.Head, standing: Standing, log_head: str, *, rule: str, now: datetime) -> Purge:
-    place = Place.parse(head.place)
+    place = Place.named(head.place)
     return Purge(
         id=UUID(head.plan_id), place_kind=place.kind, place_name=place.name, rule=rule, policy=head.policy,
         grace_days=head.terms.grace.days, window_days=head.terms.window.days, state=PurgeState.PLANNED,

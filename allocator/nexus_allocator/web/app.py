@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError
-from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError
+from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HubUnreachableError
 from nexus_allocator.web.rendering import page, template_environment
 from nexus_allocator.web.routes import (
@@ -36,9 +36,11 @@ from nexus_allocator.web.routes import (
     purges,
     questions,
     records,
+    request_queue,
     requests,
     servers,
     sign_in,
+    storage,
     teams,
     webhooks,
 )
@@ -79,9 +81,9 @@ def portal_app(portal: Portal) -> ASGIApp:
         app.include_router(module.router)
     for router in (purges.router, purges.administration):
         app.include_router(router)
-    for module in (offers, panel, panel_decisions, panel_rounds):
+    for module in (offers, panel, panel_decisions, panel_rounds, request_queue):
         app.include_router(module.router)
-    for router in (mail.router, mail.administration, webhooks.router):
+    for router in (mail.router, mail.administration, webhooks.router, storage.router, storage.administration):
         app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)
@@ -102,7 +104,13 @@ def message(
     request: Request, status: int, heading: str, text: str, *, action: dict[str, str] | None = None
 ) -> HTMLResponse:
     values = {"heading": heading, "text": text, "action": action}
-    return page(request, "message.html", values, visitor=None, status=status)
+    return page(request, "message.html", values, visitor=known(request, status), status=status)
+
+
+def known(request: Request, status: int) -> Visitor | None:
+    """Return who was found to be signed in, to whom the way around is shown; nobody where we failed."""
+    found: Visitor | None = getattr(request.state, "visitor", None) if status < 500 else None
+    return found
 
 
 def home_action(request: Request) -> dict[str, str]:

@@ -44,6 +44,9 @@ NOTICES: dict[str, Notice] = {
     "let-through": Notice("good", "New launches go through."),
     "accepted": Notice("good", "You accepted the user agreement."),
     "mail-chosen": Notice("good", "Your choices are kept."),
+    "scratch-taken": Notice("good", "The scratch is yours; it is in your next server under scratch."),
+    "looking": Notice("good", "The places are being looked at; the figures here are new in a moment."),
+    "sized": Notice("good", "The place has its new size; the volume is asked to hold it."),
     "retried": Notice("good", "It is tried again now."),
     "webhook-on": Notice("good", "The endpoint is told of events again."),
     "webhook-off": Notice("good", "The endpoint is told nothing for now."),
@@ -80,6 +83,7 @@ NOTICES: dict[str, Notice] = {
     "exemption-asked": Notice("good", "Asked. Until an administrator answers, no purge takes it."),
     "exemption-answered": Notice("good", "Answered, and the person was told."),
     "purge-cancelled": Notice("good", "The plan is being cancelled."),
+    "asked": Notice("good", "It is being computed: the page looks again by itself."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

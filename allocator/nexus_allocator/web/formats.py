@@ -88,14 +88,6 @@ def gigabytes_text(size_gb: int) -> str:
     return f"{size_gb / 1000:g} TB" if size_gb >= 1000 else f"{size_gb} GB"
 
 
-def bytes_text(size_bytes: int) -> str:
-    """Return a size in the largest unit that leaves a figure before the point, of powers of 1000."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size_bytes >= size:
-            return f"{size_bytes / size:.1f} {unit}"
-    return f"{size_bytes} B"
-
-
 def listed(values: Sequence[object]) -> str:
     """Return values as "30, 14, 7 and 1"."""
     words = [str(value) for value in values]

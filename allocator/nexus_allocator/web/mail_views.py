@@ -70,6 +70,7 @@ WHAT: dict[str, str] = {
     PurgeCall.RESTORE: "Restore files",
     PurgeCall.CANCEL_PURGE: "Cancel a purge",
     FileCall.SETTLE_PLACE: "Make or limit a place",
+    FileCall.LOOK: "Look at a place",
 }
 
 

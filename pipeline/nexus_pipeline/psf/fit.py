@@ -6,7 +6,7 @@ from the *model*, not from the image's own errors: those are small where the noi
 a fit down by about 1 % at 10 σ.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -59,6 +59,7 @@ class PsfFits:
     """Fitted sources, one entry each (n,); ``chi2`` is reduced, ``converged`` False keeps the last try.
 
     ``extent`` is the variance along an axis (pixels²) that a source has beyond a star's: 0 for stars.
+    ``before`` are the fits of the pass before, whose stars were taken off for these.
     """
 
     flux: Floats
@@ -72,6 +73,7 @@ class PsfFits:
     converged: NDArray[np.bool_]
     extent: Floats
     extent_err: Floats
+    before: "PsfFits | None" = None
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ class _Task:
     usable: NDArray[np.bool_]
     psf: PsfGrid
     noise: NoiseCurve
+    least: float
     free: bool
     threads: int
 
 
-def fit_sources(
+def fit_sources(  # noqa: PLR0913 - all of them are the fit's own
     image: NDArray[np.float32],
     background: NDArray[np.float32],
     usable: NDArray[np.bool_],
@@ -100,6 +103,7 @@ def fit_sources(
     after: PsfFits | None = None,
     free: bool = True,
     passes: int = 3,
+    least: float | None = None,
     threads: int = 2,
 ) -> PsfFits:
     """Return fits of the sources near ``x``, ``y`` (4088² frame), or exactly there unless ``free``.
@@ -108,15 +112,17 @@ def fit_sources(
     Each pass fits every source on the image without its neighbours as the pass before had them.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
+    ``least`` as in ``without``: what the noise hides, if not said.
     """
-    task = _Task(background, extra_variance, usable, psf, noise, free, threads)
+    least = faintest_light(noise, background) if least is None else least
+    task = _Task(background, extra_variance, usable, psf, noise, least, free, threads)
     fits = after
     for left in range(passes, 0, -1):
         if fits is None:
             start = np.column_stack([np.zeros_like(x), x, y]).astype(np.float64)
             fits = _fit_all(task, image, start, last=left == 1)
         else:
-            fits = _fit_again(task, image, fits, last=left == 1)
+            fits = replace(_fit_again(task, image, fits, last=left == 1), before=fits)
     if fits is None:
         raise InputError("a PSF fit needs one pass at least")
     return fits
@@ -142,8 +148,7 @@ def faintest_light(noise: NoiseCurve, background: NDArray[np.float32]) -> float:
 
 def _fit_again(task: _Task, image: NDArray[np.float32], fits: PsfFits, *, last: bool) -> PsfFits:
     start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
-    least = faintest_light(task.noise, task.background)
-    return _fit_all(task, without(image, task.psf, fits, least=least), start, last=last)
+    return _fit_all(task, without(image, task.psf, fits, least=task.least), start, last=last)
 
 
 def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats, *, last: bool) -> PsfFits:

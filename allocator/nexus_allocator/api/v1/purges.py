@@ -187,7 +187,7 @@ def exempt(body: ExemptionBody, asked: Changing) -> MadeModel:
 
     def act(session: Session) -> MadeModel:
         made = purges.ask_exemption(
-            session, Place.parse(body.place), storage.decoded(body.path), until=body.until,
+            session, Place.named(body.place), storage.decoded(body.path), until=body.until,
             reason=body.reason, hub_name=asked.hub_name, now=asked.now,
         )  # fmt: skip
         return MadeModel(id=made)

@@ -110,7 +110,7 @@ def exempt(
             with portal.session_scope() as session:
                 plan = purges.one(session, purge_id, hub_name=visitor.hub_name, action=Action.EXEMPTION_ASK)
                 purges.ask_exemption(
-                    session, Place.parse(plan.place), storage.decoded(path), until=day,
+                    session, Place.named(plan.place), storage.decoded(path), until=day,
                     reason=typed["reason"], hub_name=visitor.hub_name, now=portal.clock(),
                 )  # fmt: skip
         except AllocatorError as error:
