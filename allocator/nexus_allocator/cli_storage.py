@@ -59,6 +59,8 @@ def quota(
     typer.echo(f"{place}: {in_gb(used)} used, limit {in_gb(limit)}; {holds}")
     if yes:
         volume.set_quota(Place.named(place), limit)
+    else:
+        typer.echo("nothing was done (see --yes)")
 
 
 @storage_app.command("warn")

@@ -1,5 +1,6 @@
 """Storage on the side of the service and of the command line: whose a place is, exemptions, a whole purge."""
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -10,12 +11,13 @@ import pytest
 import yaml
 from tests.support.allocator import World
 
-from nexus_allocator import cli, cli_storage
+from nexus_allocator import cli, cli_purges, cli_storage
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind, Usage, mark_reached
 from nexus_allocator.domain.purges import Parts
-from nexus_allocator.services import storage
+from nexus_allocator.services import purges, storage
+from nexus_allocator.store import purges as purge_rows
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.storage import in_force
 
@@ -287,3 +289,54 @@ def test_a_folder_that_is_nobodys_stops_no_other_warning(nexus: Nexus, run: Run)
 def test_every_database_has_the_table(database: Database) -> None:
     with database.reading_scope() as session:
         assert in_force(session, HOME, datetime.now(UTC)) == []
+
+
+DESTRUCTIVE = {"turn", "plan", "take", "chill", "delete"}
+
+
+def test_every_command_that_takes_files_away_shows_first_what_it_would_do(nexus: Nexus, run: Run) -> None:
+    for name in ("a/old", "a/other", "b/new"):
+        path = nexus.place / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    nexus.switched(on=True)
+    early = run("purge", "plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    run("purge", "notice", early)
+    days_pass(nexus, run, 14)
+    untaken = everything(nexus)
+    assert "3 files would be moved into quarantine" in run("purge", "take", early)
+    assert "quarantine" in run("purge", "turn")
+    assert everything(nexus) == untaken
+    run("purge", "take", early, "--yes")
+    before = everything(nexus)
+    assert "0 files" in run("purge", "plan", "scratch", "scratch/astronomer")
+    assert "3 files would be deleted for good" in run("purge", "delete", early)
+    assert "3 files would be kept cold" in run("purge", "chill", early)
+    assert "nothing was done" in run("purge", "turn")
+    assert "nothing was done" in run("quota", "scratch/astronomer", "0.001")
+    assert everything(nexus) == before
+
+
+def everything(nexus: Nexus) -> tuple[object, ...]:
+    """What lies on the volume, quarantine and all, in the records, and in the database's plans."""
+    files = {
+        str(path): path.read_bytes()
+        for path in (*nexus.place.rglob("*"), *(nexus.folder / "records").rglob("*"))
+        if path.is_file()
+    }
+    with nexus.world.database.reading_scope() as session:
+        plans = [purges.row_of(row) for row in purge_rows.latest(session)]
+    return files, plans, run_usage(nexus)
+
+
+def run_usage(nexus: Nexus) -> Usage:
+    return DirectoryVolume(nexus.folder / "volume").usage(SCRATCH)
+
+
+def test_no_other_command_of_purges_asks_for_a_yes_and_none_of_these_goes_without() -> None:
+    asks = {
+        each.name
+        for each in cli_purges.purge_app.registered_commands
+        if each.callback is not None and "yes" in inspect.signature(each.callback).parameters
+    }
+    assert asks == DESTRUCTIVE
