@@ -21,10 +21,18 @@ OF_A_BUSY_SITE = {
         "storage": "storage",
         "storage-account": "accounts/astronomer/storage",
         "storage-of-types": "accounts/wide-field-demo/storage?by=types",
+        "purges": "storage/purges",
+        "purge": "storage/purges/{purge}",
+        "purge-folder": "storage/purges/{purge}?under=runs",
         "not-found": "nowhere",
         "forbidden": "admin/people",
     },
-    "newcomer": {"my-allocations-empty": "", "requests-empty": "requests", "teams-invited": "teams"},
+    "newcomer": {
+        "my-allocations-empty": "",
+        "requests-empty": "requests",
+        "teams-invited": "teams",
+        "purges-empty": "storage/purges",
+    },
     "reviewer": {"panel": "panel", "panel-case": "panel/{case}"},
     "colleague": {"panel-reviewed": "panel", "panel-case-reviewed": "panel/{case}"},
     "duo": {"requests-offered": "requests"},
@@ -76,6 +84,7 @@ OF_A_BUSY_SITE = {
         "admin-events": "admin/events",
         "admin-event": "admin/events/{event}",
         "join-event": "events/join",
+        "admin-purges": "admin/purges",
         "admin-stop": "admin/servers/teammate/mosaics/stop",
     },
 }
@@ -104,6 +113,7 @@ OF_A_BARE_SITE = {
         "admin-events-empty": "admin/events",
         "admin-outbox-empty": "admin/outbox",
         "admin-webhooks-empty": "admin/webhooks",
+        "admin-purges-empty": "admin/purges",
         "admin-maintenance-held": "admin/maintenance",
     },
 }
@@ -114,4 +124,4 @@ NO_PAGES = {
     "/health": "is for machines",
     "/admin": "leads to the requests",
 }
-FILES = (".csv", ".jsonl")
+FILES = (".csv", ".jsonl", ".sh")

@@ -25,6 +25,7 @@ from tests.support.portal import (
     with_a_shared_team,
     with_an_announcement,
     with_an_event,
+    with_purges,
 )
 
 from nexus_allocator.domain.care import QuestionState
@@ -102,6 +103,7 @@ def busy_site(folder: Path, browser: Browser) -> Iterator[Site]:
         with portal.database.reading_scope() as session:
             words["request"] = str(portal_lists.waiting_requests(session)[0].id)
         words |= with_a_panel(portal) | with_care_of_people(portal) | with_long_names(portal)
+        words |= with_purges(portal)
         with_an_outside(portal)
         with_places(portal)
         with portal.served() as address:
