@@ -157,13 +157,14 @@ def test_fits_with_the_mean_psf_are_right_once_stars_are_evened_out() -> None:
     usable = np.isfinite(made.light)
     image = np.where(usable, made.light, 0).astype(np.float32)
 
-    def fitted(seen: np.ndarray, x: np.ndarray, y: np.ndarray) -> fit.PsfFits:
-        nothing = np.zeros_like(image)
+    def fitted(seen: np.ndarray, x: np.ndarray, y: np.ndarray, *, free: bool = True) -> fit.PsfFits:
         noise = fit.NoiseCurve(np.array([-1e6, 1e6]), np.array([1e-4, 1e-4]))
         return fit.fit_sources(
-            seen, nothing, usable, extra_variance=nothing, psf=made.psf.mean, noise=noise, x=x, y=y, passes=1
-        )
+            seen, nothing, usable, extra_variance=nothing, psf=made.psf.mean, noise=noise, x=x, y=y, passes=1,
+            free=free,
+        )  # fmt: skip
 
+    nothing = np.zeros_like(image)
     first = fitted(image, np.rint(made.x), np.rint(made.y))
     second = fitted(made.psf.evened(image, first.x, first.y, first.flux), first.x, first.y)
     whole = np.array([np.isfinite(made.seen(k)).all() for k in range(made.x.size)])
@@ -176,6 +177,19 @@ def test_fits_with_the_mean_psf_are_right_once_stars_are_evened_out() -> None:
     # Asked for are 0.2 %.
     assert after[whole].max() < 0.001
     assert moved[whole].max() < 0.003
+    # At known places flux alone is unknown; a star that is drawn has nothing to be reckoned with.
+    forced = fitted(image, made.x, made.y, free=False)
+    evened = made.psf.evened(image, made.x, made.y, forced.flux, fitted=1)
+    again = fitted(evened, made.x, made.y, free=False)
+    assert np.abs(again.flux - 1)[whole].max() < 0.001 < np.abs(forced.flux - 1)[whole].max()
+    drawn = made.psf.evened(nothing, made.x, made.y, -np.ones(made.x.size), fitted=0)
+    made.psf.mean.add_to(drawn, made.x, made.y, np.ones(made.x.size), radii=np.full(made.x.size, 7))
+    inner = np.flatnonzero(whole)[0]
+    at = np.s_[
+        round(made.y[inner]) - 5 : round(made.y[inner]) + 6,
+        round(made.x[inner]) - 5 : round(made.x[inner]) + 6,
+    ]
+    np.testing.assert_allclose(drawn[at], image[at], atol=3e-3 * image[at].max())
 
 
 @dataclass(frozen=True)

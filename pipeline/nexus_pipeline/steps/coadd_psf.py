@@ -139,34 +139,37 @@ class CoaddPsf:
 
     def evened(
         self, image: Single, x: Floats, y: Floats, flux: Floats, *,
-        first: tuple[int, int] = (0, 0), threads: int = 2,
+        first: tuple[int, int] = (0, 0), fitted: int = 3, threads: int = 2,
     ) -> Single:  # fmt: skip
         """Return ``image`` with stars of ``flux`` at ``x``, ``y`` (n) as if they had ``mean``'s PSF.
 
-        ``x``, ``y`` and ``flux`` are those of a fit with that PSF, which misses each star's own by its
-        phases: that is reckoned with. What stars have beside it is taken off within a fit's window; NaN
-        places and fluxes are passed over. ``first`` is the pixel (x, y) of the mosaic that the first of
-        ``image`` is.
+        The first ``fitted`` of flux, x and y are those of a fit with that PSF, which misses each star's own
+        by its phases: that is reckoned with; the others are true. What stars have beside it is taken off
+        within a fit's window; NaN places and fluxes are passed over. ``first`` is the pixel (x, y) of the
+        mosaic that the first of ``image`` is.
         """
         known = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux) & (flux != 0)
         x, y, flux = x[known], y[known], flux[known]
-        missed = self._missed(x, y, threads=threads)
+        missed = self._missed(x, y, fitted, threads=threads)
         x, y, flux = x - missed[:, 1], y - missed[:, 2], flux / (1 + missed[:, 0])
         out = image.copy()
         stars = self.fast(x, y, threads=threads)
         kernels.even_out(out, x - first[0], y - first[1], flux, stars, self.mean.phases)
         return out
 
-    def _missed(self, x: Floats, y: Floats, *, threads: int) -> Floats:
+    def _missed(self, x: Floats, y: Floats, fitted: int, *, threads: int) -> Floats:
         """Return by which share of flux, x and y a fit of ``mean`` misses stars at ``x``, ``y`` (n, 3).
 
-        To first order; 0 where too little of a star is seen to tell.
+        To first order; 0 for what is not ``fitted``, and where too little of a star is seen to tell.
         """
-        normal, right = np.empty((x.size, 3, 3)), np.empty((x.size, 3))
-        kernels.normal_equations(x, y, self.fast(x, y, threads=threads), self.mean.phases, normal, right)
-        told = np.linalg.det(normal) > _SINGULAR * normal[:, 0, 0] ** 3
         missed = np.zeros((x.size, 3))
-        missed[told] = np.linalg.solve(normal[told], right[told, :, None])[:, :, 0]
+        if fitted:
+            normal, right = np.empty((x.size, 3, 3)), np.empty((x.size, 3))
+            stars = self.fast(x, y, threads=threads)
+            kernels.normal_equations(x, y, stars, self.mean.phases, normal, right)
+            some = normal[:, :fitted, :fitted]
+            told = np.linalg.det(some) > _SINGULAR * normal[:, 0, 0] ** fitted
+            missed[told, :fitted] = np.linalg.solve(some[told], right[told, :fitted, None])[:, :, 0]
         return missed
 
     @property
