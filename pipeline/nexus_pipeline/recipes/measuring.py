@@ -45,11 +45,19 @@ _BLANK_PIXELS: Final = 2048
 class Evened(Protocol):
     """Makes stars at x, y of a flux look as the PSF says that is fitted to all of them.
 
-    ``first`` is the pixel (x, y) of the whole image that the first of ``image`` is.
+    The first ``fitted`` of flux, x and y come from a fit with that PSF, the others are true. ``first`` is the
+    pixel (x, y) of the whole image that the first of ``image`` is.
     """
 
     def __call__(
-        self, image: Plane, x: Floats, y: Floats, flux: Floats, *, first: tuple[int, int] = (0, 0)
+        self,
+        image: Plane,
+        x: Floats,
+        y: Floats,
+        flux: Floats,
+        *,
+        first: tuple[int, int] = (0, 0),
+        fitted: int = 3,
     ) -> Plane: ...
 
 
@@ -246,7 +254,8 @@ def fitted(
     least = fit.faintest_light(sky.noise, sky.background)
     rate = picture.rate
     if evened is not None:
-        rate = evened(rate, first.x, first.y, np.where(first.converged, first.flux, 0.0))
+        light = np.where(first.converged, first.flux, 0.0)
+        rate = evened(rate, first.x, first.y, light, fitted=3 if free else 1)
     starless = fit.without(rate, psf, first, least=least)
     behind = background.estimate(starless, unusable, sources=sky.covered)
     better = replace(sky, image=picture.rate - behind, background=behind)
