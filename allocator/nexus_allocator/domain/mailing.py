@@ -63,6 +63,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.PURGE_PLANNED: MailKind.FILES,
     NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
     NoticeKind.PLACE_FILLS: MailKind.FILES,
+    NoticeKind.PLACE_SOFT: MailKind.FILES,
     NoticeKind.PLACE_LOCKED: MailKind.FILES,
     NoticeKind.SCRATCH_ENDS: MailKind.FILES,
     NoticeKind.SCRATCH_ENDED: MailKind.FILES,
