@@ -14,7 +14,7 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("RECORDS", "KEY_FILE")
+    f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
 }
 Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -104,6 +104,8 @@ class Settings(BaseSettings):
 
     metrics_token: SecretStr | None = None
     """The bearer token with which monitoring reads metrics; without one nobody reads them."""
+    storage_records: Path | None = None
+    """Where plans of purges are kept; read to show which files they name, without it folders only."""
 
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""
@@ -223,6 +225,9 @@ class StorageSettings(BaseSettings):
 
     key_file: Path
     """The key that signs the logs, 32 bytes or more."""
+
+    cold_bucket: str | None = None
+    """The bucket for what is kept cold, as boto3 finds it (AWS_…); needs the extra `aws`."""
 
 
 def read_storage_settings() -> StorageSettings:
