@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
-from scipy.ndimage import label
 from scipy.optimize import nnls
 from scipy.special import gammainc, gammaincinv
 
 from nexus_pipeline.measure import correlation, sources
+from nexus_pipeline.measure.islands import islands, paint
 
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -79,10 +79,12 @@ def _profiles(own: float) -> Iterator[Floats]:
 def _measured(light: Floats, significance: Floats, scale: float) -> tuple[Floats, float] | None:
     """Return what is shown of a galaxy of unit flux in the middle, and ln(total / Kron)."""
     middle = _SIZE // 2
-    islands, _ = label(significance > _FLOOR_SIGMA, structure=np.ones((3, 3)))
-    labels = (islands == islands[middle, middle]).astype(np.int32)
-    if not islands[middle, middle]:
+    found = islands(significance.astype(np.float32), _FLOOR_SIGMA)
+    mine = found.island[(found.row == middle) & (found.first <= middle) & (found.last >= middle)]
+    if not mine.size:
         return None
+    labels = np.zeros(light.shape, np.int32)
+    paint(labels, found.row, found.first, found.last, (found.island == mine[0]).astype(np.int32))
     variance = np.full(light.shape, 1 / scale**2, np.float32)
     nothing = np.zeros(light.shape, np.bool_)
     field = sources.Field(light.astype(np.float32), variance, nothing, labels, correlation.independent())
@@ -143,8 +145,10 @@ def _gaussians(index: float) -> Floats:
 
 def _profile(weights: Floats, radius: float, axis_ratio: float) -> Floats:
     """Return the modes of the profile in the middle of the field, its larger axis along x."""
-    ky, kx = 2 * np.pi * np.fft.fftfreq(_SIZE)[:, None], 2 * np.pi * np.fft.rfftfreq(_SIZE)[None, :]
-    wave = (kx**2 / axis_ratio + ky**2 * axis_ratio) * radius**2
-    modes = np.tensordot(weights, np.exp(-0.5 * wave * _GAUSSIANS[:, None, None] ** 2), axes=1)
+    ky, kx = 2 * np.pi * np.fft.fftfreq(_SIZE), 2 * np.pi * np.fft.rfftfreq(_SIZE)
+    along, across = (
+        np.exp(-0.5 * (wave * radius * _GAUSSIANS[:, None]) ** 2 * stretch)
+        for wave, stretch in ((kx, 1 / axis_ratio), (ky, axis_ratio))
+    )
     sign = (-1.0) ** (np.arange(_SIZE)[:, None] + np.arange(_SIZE // 2 + 1)[None, :])
-    return np.asarray(modes * sign, dtype=np.float64)
+    return np.asarray(((across * weights[:, None]).T @ along) * sign, dtype=np.float64)

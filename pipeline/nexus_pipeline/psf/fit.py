@@ -33,6 +33,8 @@ _COLUMNS: Final = (
     "extent_err",
 )
 _UNSEEN_SIGMA: Final = 0.03
+_STEEPEST: Final = 1.0
+"""How steep a PSF's wings are: their light changes by itself at most within a pixel."""
 _SOURCES: Final = 512
 """How many sources a thread fits before it takes the next lot."""
 
@@ -104,19 +106,17 @@ def fit_sources(
 ) -> PsfFits:
     """Return fits of the sources near ``x``, ``y`` (4088² frame), or exactly there unless ``free``.
 
-    ``after``, if there are fits of the same sources already, takes neighbours off from the first pass on.
-    Each pass fits every source on the image without its neighbours as the pass before had them.
+    Each pass fits every source on the image without its neighbours as the pass before had them. ``after`` are
+    fits of the same sources, if there are any, whose light ``image`` is already without.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
     """
     task = _Task(background, extra_variance, usable, psf, noise, free, threads)
-    fits = after
+    fits, least = after, faintest_light(noise, background)
     for left in range(passes, 0, -1):
-        if fits is None:
-            start = np.column_stack([np.zeros_like(x), x, y]).astype(np.float64)
-            fits = _fit_all(task, image, start, last=left == 1)
-        else:
-            fits = _fit_again(task, image, fits, last=left == 1)
+        before, fits = fits, _fit_all(task, image, _start(fits, x, y), last=left == 1)
+        if left > 1:
+            image = _exchanged(image, psf, before, fits, least=least)
     if fits is None:
         raise InputError("a PSF fit needs one pass at least")
     return fits
@@ -128,9 +128,10 @@ def without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits, *, least: f
     A star is taken off as far out as its pixels hold more than ``least`` (U).
     """
     residual = image.copy()
-    good = fits.converged & np.isfinite(fits.flux) & (fits.flux != 0)
-    radii = psf.reach(least / np.abs(fits.flux[good]))
-    psf.add_to(residual, fits.x[good], fits.y[good], -fits.flux[good], radii=radii)
+    light = _light(fits)
+    some = np.abs(light) > least
+    radii = psf.reach(least / np.abs(light[some]))
+    psf.add_to(residual, fits.x[some], fits.y[some], -light[some], radii=radii)
     return residual
 
 
@@ -140,10 +141,37 @@ def faintest_light(noise: NoiseCurve, background: NDArray[np.float32]) -> float:
     return _UNSEEN_SIGMA * float(np.sqrt(variance))
 
 
-def _fit_again(task: _Task, image: NDArray[np.float32], fits: PsfFits, *, last: bool) -> PsfFits:
-    start = np.column_stack([np.where(fits.converged, fits.flux, 0.0), fits.x, fits.y])
-    least = faintest_light(task.noise, task.background)
-    return _fit_all(task, without(image, task.psf, fits, least=least), start, last=last)
+def _start(fits: PsfFits | None, x: Floats, y: Floats) -> Floats:
+    """Return the flux that the image is without, x and y of each source."""
+    if fits is None:
+        return np.column_stack([np.zeros_like(x), x, y]).astype(np.float64)
+    return np.column_stack([_light(fits), fits.x, fits.y])
+
+
+def _light(fits: PsfFits) -> Floats:
+    return np.where(fits.converged & np.isfinite(fits.flux), fits.flux, 0.0)
+
+
+def _exchanged(
+    image: NDArray[np.float32], psf: PsfGrid, old: PsfFits | None, new: PsfFits, *, least: float
+) -> NDArray[np.float32]:
+    """Return ``image``, which is without the stars of ``old``, without those of ``new`` in their place.
+
+    Stars that hardly changed stay as they are, and their pixels where that is less than ``least`` (U).
+    """
+    if old is None:
+        return without(image, psf, new, least=least)
+    was, now = _light(old), _light(new)
+    moved = np.hypot(new.x - old.x, new.y - old.y)
+    change = np.abs(now - was) + _STEEPEST * np.where(moved > 0, moved, 0) * np.maximum(
+        np.abs(was), np.abs(now)
+    )
+    some = change > least
+    radii = np.tile(psf.reach(least / change[some]), 2)
+    x, y = np.concatenate([old.x[some], new.x[some]]), np.concatenate([old.y[some], new.y[some]])
+    out = image.copy()
+    psf.add_to(out, x, y, np.concatenate([was[some], -now[some]]), radii=radii)
+    return out
 
 
 def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats, *, last: bool) -> PsfFits:

@@ -140,8 +140,12 @@ def cut(phases: Plane, corners: NDArray[np.int64], weights: Floats, radius: int,
     w0, w1 = np.float32(weights[0]), np.float32(weights[1])
     w2, w3 = np.float32(weights[2]), np.float32(weights[3])
     right = left + block.shape[2]
+    alone = weights[1] == 0.0 and weights[2] == 0.0 and weights[3] == 0.0
     for j in range(block.shape[0]):
         for p in range(oversample):
+            if alone:
+                block[j, p] = phases[corners[0], top + j, p, left:right]
+                continue
             # Slices, because an index that might be negative keeps a loop from being vectorised.
             a, b = phases[corners[0], top + j, p, left:right], phases[corners[1], top + j, p, left:right]
             c, d = phases[corners[2], top + j, p, left:right], phases[corners[3], top + j, p, left:right]
@@ -253,16 +257,22 @@ def _row(
     basis(v - row, wy, sy)
     left = phases.shape[3] // 2 - half - MARGIN
     nodes[:, : n + 2 * MARGIN] = 0.0
+    alone = weights[1] == 0.0 and weights[2] == 0.0 and weights[3] == 0.0
     for a in range(4):
         r = phases.shape[1] // 2 + row + a - 1
-        for corner in range(4):
-            w = np.float32(wy[a] * weights[corner])
-            if w != 0.0:
-                for p in range(oversample):
-                    to = nodes[p, : n + 2 * MARGIN]
-                    taps = phases[corners[corner], r, p, left : left + to.size]
-                    for i in range(to.size):
-                        to[i] += w * taps[i]
+        for p in range(oversample):
+            to = nodes[p, : n + 2 * MARGIN]
+            first = phases[corners[0], r, p, left : left + to.size]
+            if alone:
+                _add(to, first, np.float32(wy[a]))
+                continue
+            second = phases[corners[1], r, p, left : left + to.size]
+            third = phases[corners[2], r, p, left : left + to.size]
+            fourth = phases[corners[3], r, p, left : left + to.size]
+            w0, w1 = np.float32(wy[a] * weights[0]), np.float32(wy[a] * weights[1])
+            w2, w3 = np.float32(wy[a] * weights[2]), np.float32(wy[a] * weights[3])
+            for i in range(to.size):
+                to[i] += (w0 * first[i] + w1 * second[i]) + (w2 * third[i] + w3 * fourth[i])
     line[:n] = 0.0
     for b in range(4):
         node = column + b - 1

@@ -182,7 +182,8 @@ def fitted(
     starless = fit.without(picture.rate, psf, first, least=least)
     behind = background.estimate(starless, unusable, sources=sky.covered)
     better = replace(sky, image=picture.rate - behind, background=behind)
-    return better, fit_on(better.image, better.background, after=first, passes=1)
+    starless -= behind
+    return better, fit_on(starless, behind, after=first, passes=1)
 
 
 def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
