@@ -30,6 +30,8 @@ _WINDOW_REACH: Final = 4.0
 _MOST_WINDOWS: Final = 2.0
 """How far (σ of the window) a windowed centroid may move from the centroid."""
 _SETTLED_PIXELS: Final = 2e-4
+_OWN, _LENT = 1.0, 0.5
+"""Marks of a stamp's pixels: of the source itself, and from across its centre."""
 
 
 @compiled
@@ -57,23 +59,43 @@ def extents(
         dx, dy = x[k] - column, y[k] - row
         reach = ceil(_WHOLE * shape[k, 3]) + 1
         planes = image, variance, unusable, labels, label[k], column, row
-        stamp, whole = _cut(planes, x[k], y[k], reach)
+        stamp, whole = _cut(planes, dx, dy, reach)
         first = _first_moment(stamp[0], dx, dy, shape[k])
         out[k, 0] = min(max(first, LEAST_KRON), _MOST_KRON)
         size = KRON_FACTOR * out[k, 0]
         if size * shape[k, 3] + 2.0 > reach:
             reach = ceil(size * shape[k, 3]) + 2
-            stamp, whole = _cut(planes, x[k], y[k], reach)
+            stamp, whole = _cut(planes, dx, dy, reach)
         out[k, 1], out[k, 2], out[k, 3] = _in_ellipse(stamp, dx, dy, shape[k], size)
         out[k, 4] = _half_light(stamp, dx, dy, size * shape[k, 3], 0.5 * out[k, 1])
         half_light = out[k, 4] if out[k, 4] > _LEAST_HALF_LIGHT else _LEAST_HALF_LIGHT
         width = 2.0 * half_light * _FWHM_TO_SIGMA
         if (_WINDOW_REACH + _MOST_WINDOWS) * width + 1.0 > reach:
             reach = ceil((_WINDOW_REACH + _MOST_WINDOWS) * width) + 1
-            stamp, whole = _cut(planes, x[k], y[k], reach)
+            stamp, whole = _cut(planes, dx, dy, reach)
         _windowed(planes, stamp, whole, dx, dy, width, out[k, 5:])
         out[k, 5] += column
         out[k, 6] += row
+
+
+@compiled
+def stamps(
+    image: Plane,
+    variance: Plane,
+    unusable: NDArray[np.bool_],
+    labels: NDArray[np.int32],
+    label: NDArray[np.int32],
+    x: Floats,
+    y: Floats,
+    out: Plane,
+) -> None:
+    """Write light and variance of sources (n, 2, size, size; even), their nearest pixel at size // 2."""
+    size = out.shape[2]
+    for k in range(x.size):
+        column, row = floor(x[k] + 0.5), floor(y[k] + 0.5)
+        planes = image, variance, unusable, labels, label[k], column, row
+        stamp, _ = _cut(planes, x[k] - column, y[k] - row, size // 2)
+        out[k] = stamp[:2, :size, :size]
 
 
 @compiled
@@ -81,7 +103,7 @@ def _cut(planes: Any, x: float, y: float, reach: int) -> tuple[Plane, bool]:
     """Return light, variance and presence (3, 2·reach + 1 squared), and whether all pixels are the source's.
 
     ``planes`` are image, variance, unusable pixels, labels, the source's own, and column and row of the
-    middle; (x, y) is the centre across which pixels are replaced. Where there is none all is 0.
+    middle; (x, y) from there is the centre across which pixels are replaced. Where there is none all is 0.
     """
     image, variance, unusable, labels, label, column, row = planes
     size, (ny, nx) = 2 * reach + 1, labels.shape
@@ -89,18 +111,36 @@ def _cut(planes: Any, x: float, y: float, reach: int) -> tuple[Plane, bool]:
     out, whole = np.zeros((3, size, size), np.float32), True
     for j in range(max(top, 0), min(top + size, ny)):
         for i in range(max(left, 0), min(left + size, nx)):
-            jj, ii = j, i
             if unusable[j, i] or (labels[j, i] != 0 and labels[j, i] != label):
                 whole = False
-                jj, ii = floor(2 * y - j + 0.5), floor(2 * x - i + 0.5)
-                if not (0 <= jj < ny and 0 <= ii < nx):
-                    continue
-                if unusable[jj, ii] or (labels[jj, ii] != 0 and labels[jj, ii] != label):
-                    continue
-            out[0, j - top, i - left] = image[jj, ii]
-            out[1, j - top, i - left] = variance[jj, ii]
-            out[2, j - top, i - left] = 1.0
+            else:
+                out[0, j - top, i - left] = image[j, i]
+                out[1, j - top, i - left] = variance[j, i]
+                out[2, j - top, i - left] = _OWN
+    if not whole:
+        _fill(planes, out, x, y)
     return out, whole
+
+
+@compiled
+def _fill(planes: Any, stamp: Plane, x: float, y: float) -> None:
+    """Write into ``stamp`` what lies across (x, y) from pixels that are not the source's own."""
+    image, variance, unusable, labels, label, column, row = planes
+    reach, (ny, nx) = stamp.shape[1] // 2, labels.shape
+    for j in range(max(-reach, -row), min(reach + 1, ny - row)):
+        for i in range(max(-reach, -column), min(reach + 1, nx - column)):
+            if stamp[2, j + reach, i + reach] == _OWN:
+                continue
+            jj, ii = row + floor(2 * y - j + 0.5), column + floor(2 * x - i + 0.5)
+            there = (
+                0 <= jj < ny
+                and 0 <= ii < nx
+                and not unusable[jj, ii]
+                and (labels[jj, ii] == 0 or labels[jj, ii] == label)
+            )
+            stamp[0, j + reach, i + reach] = image[jj, ii] if there else 0.0
+            stamp[1, j + reach, i + reach] = variance[jj, ii] if there else 0.0
+            stamp[2, j + reach, i + reach] = _LENT if there else 0.0
 
 
 @compiled
@@ -137,7 +177,7 @@ def _in_ellipse(stamp: Plane, x: float, y: float, shape: Floats, radius: float) 
             share = min(max((radius - r) / step + 0.5, 0.0), 1.0)
             flux[i] += share * light[i]
             var[i] += share * share * noise[i]
-            area[i] += share * there[i]
+            area[i] += share if there[i] > 0.0 else 0.0
     return flux.sum(), var.sum(), area.sum()
 
 
@@ -193,7 +233,7 @@ def _windowed(planes: Any, stamp: Plane, whole: bool, x: float, y: float, width:
     out[0], out[1] = at_x, at_y
     for step in range(_WINDOW_STEPS):
         if step > 0 and not whole:
-            stamp, _ = _cut(planes, planes[5] + at_x, planes[6] + at_y, size // 2)
+            _fill(planes, stamp, at_x, at_y)
         _window(at_x, width, columns)
         _window(at_y, width, rows)
         total, along, across = _moments(stamp[0], rows, columns, at_x, at_y, width)

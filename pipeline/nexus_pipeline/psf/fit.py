@@ -18,6 +18,7 @@ from nexus_pipeline.psf.fit_kernels import fit_block, variances, window_radius
 from nexus_pipeline.psf.grid import PsfGrid
 
 Floats = NDArray[np.float64]
+Plane = NDArray[np.float32]
 
 _COLUMNS: Final = (
     "flux",
@@ -46,7 +47,7 @@ class NoiseCurve:
     level: Floats
     variance: Floats
 
-    def of_plane(self, brightness: NDArray[np.float32]) -> NDArray[np.float32]:
+    def of_plane(self, brightness: Plane) -> Plane:
         """Return the variance of pixels of a ``brightness`` (ny, nx); beyond the nodes it stays level."""
         out = np.empty(brightness.shape, np.float32)
         over_rows(
@@ -80,8 +81,8 @@ class PsfFits:
 class _Task:
     """What all passes share."""
 
-    background: NDArray[np.float32]
-    extra_variance: NDArray[np.float32]
+    background: Plane
+    extra_variance: Plane
     usable: NDArray[np.bool_]
     psf: PsfGrid
     noise: NoiseCurve
@@ -90,11 +91,11 @@ class _Task:
 
 
 def fit_sources(
-    image: NDArray[np.float32],
-    background: NDArray[np.float32],
+    image: Plane,
+    background: Plane,
     usable: NDArray[np.bool_],
     *,
-    extra_variance: NDArray[np.float32],
+    extra_variance: Plane,
     psf: PsfGrid,
     noise: NoiseCurve,
     x: Floats,
@@ -111,18 +112,48 @@ def fit_sources(
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
     """
+    if passes < 1:
+        raise InputError("a PSF fit needs one pass at least")
     task = _Task(background, extra_variance, usable, psf, noise, free, threads)
-    fits, least = after, faintest_light(noise, background)
-    for left in range(passes, 0, -1):
-        before, fits = fits, _fit_all(task, image, _start(fits, x, y), last=left == 1)
-        if left > 1:
-            image = _exchanged(image, psf, before, fits, least=least)
+    if passes > 1:
+        after, image = _passes(task, image, x, y, n=passes - 1, after=after)
+    return _fit_all(task, image, _start(after, x, y), last=True)
+
+
+def fit_and_take_off(
+    image: Plane,
+    background: Plane,
+    usable: NDArray[np.bool_],
+    *,
+    extra_variance: Plane,
+    psf: PsfGrid,
+    noise: NoiseCurve,
+    x: Floats,
+    y: Floats,
+    free: bool = True,
+    passes: int = 2,
+    threads: int = 2,
+) -> tuple[PsfFits, Plane]:
+    """Return what ``fit_sources`` does, without extents and last digits, and ``image`` less those stars."""
+    task = _Task(background, extra_variance, usable, psf, noise, free, threads)
+    return _passes(task, image, x, y, n=passes, after=None)
+
+
+def _passes(
+    task: _Task, image: Plane, x: Floats, y: Floats, *, n: int, after: PsfFits | None
+) -> tuple[PsfFits, Plane]:
+    """Return fits after ``n`` passes, and the image without their stars."""
+    least = faintest_light(task.noise, task.background)
+    fits = after
+    for _ in range(n):
+        before, fits = fits, _fit_all(task, image, _start(fits, x, y), last=False)
+        image = _exchanged(image, task.psf, before, fits, least=least)
     if fits is None:
         raise InputError("a PSF fit needs one pass at least")
-    return fits
+    return fits, image
 
 
-def without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits, *, least: float) -> NDArray[np.float32]:
+def without(image: Plane, psf: PsfGrid, fits: PsfFits, *, least: float) -> Plane:
     """Return ``image`` less the stars of ``fits`` (of the same unit and frame).
 
     A star is taken off as far out as its pixels hold more than ``least`` (U).
@@ -135,7 +166,7 @@ def without(image: NDArray[np.float32], psf: PsfGrid, fits: PsfFits, *, least: f
     return residual
 
 
-def faintest_light(noise: NoiseCurve, background: NDArray[np.float32]) -> float:
+def faintest_light(noise: NoiseCurve, background: Plane) -> float:
     """Return what no pixel shows of its noise: the ``least`` of ``without`` for a sky of ``background``."""
     variance = np.interp(float(np.median(background[::16, ::16])), noise.level, noise.variance)
     return _UNSEEN_SIGMA * float(np.sqrt(variance))
@@ -152,9 +183,7 @@ def _light(fits: PsfFits) -> Floats:
     return np.where(fits.converged & np.isfinite(fits.flux), fits.flux, 0.0)
 
 
-def _exchanged(
-    image: NDArray[np.float32], psf: PsfGrid, old: PsfFits | None, new: PsfFits, *, least: float
-) -> NDArray[np.float32]:
+def _exchanged(image: Plane, psf: PsfGrid, old: PsfFits | None, new: PsfFits, *, least: float) -> Plane:
     """Return ``image``, which is without the stars of ``old``, without those of ``new`` in their place.
 
     Stars that hardly changed stay as they are, and their pixels where that is less than ``least`` (U).
@@ -174,7 +203,7 @@ def _exchanged(
     return out
 
 
-def _fit_all(task: _Task, image: NDArray[np.float32], start: Floats, *, last: bool) -> PsfFits:
+def _fit_all(task: _Task, image: Plane, start: Floats, *, last: bool) -> PsfFits:
     psf, noise = task.psf, task.noise
 
     def run(part: slice) -> Floats:

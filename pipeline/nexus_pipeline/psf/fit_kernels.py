@@ -20,7 +20,7 @@ Plane = NDArray[np.float32]
 
 _WINDOW_NODES: Final = 16
 """Nodes of the ePSF about the source that are fitted: 81 of the detector's pixels, 90 % of the light."""
-MAX_STEPS: Final = 25
+MAX_STEPS: Final = 60
 MAX_SHIFT: Final = 1.5
 _SETTLED_PIXELS: Final = 1e-4
 _NEARLY_SETTLED_PIXELS: Final = 1e-2
@@ -325,13 +325,17 @@ def _solve(normal: Floats, right: Floats) -> float:
     # Cauchy-Schwarz bounds it by the diagonal's product: relative to that, zero means singular.
     if not determinant > 1e-12 * a * d * f:
         return 0.0
-    inverse = np.empty((3, 3))
-    inverse[0, 0], inverse[0, 1], inverse[0, 2] = d * f - e * e, c * e - b * f, b * e - c * d
-    inverse[1, 1], inverse[1, 2], inverse[2, 2] = a * f - c * c, b * c - a * e, a * d - b * b
-    inverse[1, 0], inverse[2, 0], inverse[2, 1] = inverse[0, 1], inverse[0, 2], inverse[1, 2]
-    inverse /= determinant
-    step = inverse @ right
-    normal[:], right[:] = inverse, step
+    aa, ab, ac = (d * f - e * e) / determinant, (c * e - b * f) / determinant, (b * e - c * d) / determinant
+    bb, bc, cc = (a * f - c * c) / determinant, (b * c - a * e) / determinant, (a * d - b * b) / determinant
+    normal[0, 0], normal[0, 1], normal[0, 2] = aa, ab, ac
+    normal[1, 0], normal[1, 1], normal[1, 2] = ab, bb, bc
+    normal[2, 0], normal[2, 1], normal[2, 2] = ac, bc, cc
+    p, q, r = right[0], right[1], right[2]
+    right[0], right[1], right[2] = (
+        aa * p + ab * q + ac * r,
+        ab * p + bb * q + bc * r,
+        ac * p + bc * q + cc * r,
+    )
     return float(determinant)
 
 

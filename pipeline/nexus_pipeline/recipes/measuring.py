@@ -6,7 +6,6 @@ Takes a ``Picture``: planes of one level's image in its own unit (U per pixel) a
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -166,24 +165,17 @@ def fitted(
 
     Wings reach beyond any mask: the sky is estimated again once they are taken off.
     """
-    fit_on = partial(
-        fit.fit_sources,
-        usable=~unusable,
-        extra_variance=sky.extra_variance,
-        psf=psf,
-        noise=sky.noise,
-        x=x,
-        y=y,
-        free=free,
-        threads=threads,
-    )
-    first = fit_on(sky.image, sky.background, passes=2)
-    least = fit.faintest_light(sky.noise, sky.background)
-    starless = fit.without(picture.rate, psf, first, least=least)
+    usable = ~unusable
+    options: dict[str, Any] = {
+        "extra_variance": sky.extra_variance, "psf": psf, "noise": sky.noise,
+        "x": x, "y": y, "free": free, "threads": threads,
+    }  # fmt: skip
+    first, starless = fit.fit_and_take_off(sky.image, sky.background, usable, passes=2, **options)
+    starless += sky.background
     behind = background.estimate(starless, unusable, sources=sky.covered)
-    better = replace(sky, image=picture.rate - behind, background=behind)
     starless -= behind
-    return better, fit_on(starless, behind, after=first, passes=1)
+    better = replace(sky, image=picture.rate - behind, background=behind)
+    return better, fit.fit_sources(starless, behind, usable, after=first, passes=1, **options)
 
 
 def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
