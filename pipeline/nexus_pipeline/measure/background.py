@@ -37,7 +37,7 @@ def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.b
         covered = np.empty_like(sources)
         over_rows(lambda first, last: grown(sources, _SOURCE_MARGIN, first, last, covered), len(sources))
         level, share = _boxes(image, unusable, covered, mean=True)
-        if float(share.max()) >= _MIN_SKY_SHARE:
+        if float(np.max(share)) >= _MIN_SKY_SHARE:
             return _surface(level, share, image.shape)
     return _surface(*_boxes(image, unusable, unusable, mean=False), image.shape)
 
@@ -64,7 +64,7 @@ def _surface(level: Floats, share: Floats, shape: tuple[int, ...]) -> Plane:
 
     Boxes that hardly show any sky are filled from their neighbours; where all are, the emptier ones count.
     """
-    least = min(1 - _MOSTLY_MASKED, 0.25 * float(share.max()))
+    least = min(1 - _MOSTLY_MASKED, 0.25 * float(np.max(share)))
     smooth = median_filter(_filled(np.where(share >= least, level, np.nan)), size=3, mode="nearest")
     padded = np.pad(spline_filter(smooth, mode="reflect"), 2, mode="symmetric")
     out = np.empty(shape, np.float32)
@@ -119,9 +119,9 @@ def _thinned(
 ) -> tuple[Floats, Floats]:
     """Return values and variances of every bright pixel but only each ``step``-th of the sky's millions."""
     level, values = np.empty(image.size, np.float32), np.empty(image.size, np.float32)
-    n = pick(image, variance, unusable, step, np.float32(np.inf), level, values)
+    n = pick(image, variance, unusable, step, np.inf, level, values)
     limit = np.quantile(level[:n], 0.98)
-    n = pick(image, variance, unusable, step, np.float32(limit), level, values)
+    n = pick(image, variance, unusable, step, float(limit), level, values)
     return level[:n].astype(np.float64), values[:n].astype(np.float64)
 
 

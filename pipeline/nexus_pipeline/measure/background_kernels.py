@@ -147,8 +147,8 @@ def _into_buckets(
 @compiled
 def _ranked(room: Plane, start: NDArray[np.int64], rank: int) -> float:
     """Return the value that would be at ``rank`` were ``room`` in order."""
-    b = np.searchsorted(start, rank, side="right") - 1
-    return selected(room[start[b] : start[b + 1]], rank - start[b])
+    b = int(np.searchsorted(start, rank, side="right")) - 1
+    return selected(room[start[b] : start[b + 1]], int(rank - start[b]))
 
 
 @compiled

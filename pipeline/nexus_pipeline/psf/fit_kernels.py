@@ -222,9 +222,9 @@ def _extent(
             right[1] += rest * b
             right[2] += rest * c
     explained = covariance @ shared
-    own -= explained @ shared
+    own -= float(explained @ shared)
     if own > 0.0:
-        out[9], out[10] = (wanted - explained @ right) / own, 1.0 / sqrt(own)
+        out[9], out[10] = (wanted - float(explained @ right)) / own, 1.0 / sqrt(own)
 
 
 @compiled

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
 from nexus_pipeline.measure import (
     background,
     columns,
     correlation,
     detect,
     kron_total,
+    shapes,
     sources,
     star_probability,
 )
@@ -228,6 +230,7 @@ def _table(
         segments=segments,
         extents=extents,
         kron_total=whole.factor(extents, segments),
+        shapes=_shapes(picture, field, segments, psf, threads=threads),
         star_probability=star_probability.probabilities(
             fits.extent, fits.extent_err, fits.flux, core=_core(psf)
         ),
@@ -246,6 +249,15 @@ def _table(
         scale_arcsec=scale,
     )
     return columns.table(measured, star_ratio=_star_ratio(psf, scale))
+
+
+def _shapes(
+    picture: Picture, field: sources.Field, segments: sources.Segments, psf: PsfGrid, *, threads: int
+) -> shapes.Shapes:
+    """Return shapes on pixels finer than the detector's, none on those: they are too coarse for its PSF."""
+    if picture.scale_arcsec < PIXEL_SCALE_ARCSEC:
+        return shapes.shapes(field, segments, _whole_star(psf), threads=threads)
+    return shapes.none(len(segments.x))
 
 
 def _shared_error(field: sources.Field, psf: PsfGrid) -> float:
