@@ -1,15 +1,20 @@
 """What the settings say about sending: the deliverer's carriers, for the service and for the command line."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from nexus_allocator.clients.files.btrfs import BtrfsVolume
+from nexus_allocator.clients.files.directory import DirectoryVolume
+from nexus_allocator.clients.files.volumes import Volume
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
 from nexus_allocator.clients.webhooks import Caller
-from nexus_allocator.config import Settings
+from nexus_allocator.config import Driver, Settings
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.services.delivery import Carrier
 from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.services.letters import MailCarrier
+from nexus_allocator.services.place_calls import FilesCarrier
 from nexus_allocator.services.webhook_calls import WebhookCarrier
 from nexus_allocator.services.webhooks import Vault
 
@@ -17,11 +22,22 @@ from nexus_allocator.services.webhooks import Vault
 def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]:
     """Return how each channel's rows are sent."""
     vault = vault_of(settings)
-    return {
+    carriers: dict[Channel, Carrier] = {
         Channel.MAIL: _mail(settings),
         Channel.WEBHOOK: WebhookCarrier(Caller(vault.reach), vault),
         Channel.HUB: HubCarrier(hub),
     }
+    if settings.storage_root is not None:
+        volume = volume_at(settings.storage_root, settings.storage_driver)
+        carriers[Channel.FILES] = FilesCarrier({settings.storage_volume: volume})
+    return carriers
+
+
+def volume_at(root: Path, driver: Driver) -> Volume:
+    """Return the volume mounted at ``root``, made ready."""
+    volume = BtrfsVolume(root) if driver == "btrfs" else DirectoryVolume(root)
+    volume.prepare()
+    return volume
 
 
 def vault_of(settings: Settings) -> Vault:

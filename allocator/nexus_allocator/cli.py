@@ -1,6 +1,7 @@
 """The operator's command line; each command is one transaction, and CronJobs call the same ones."""
 
 import getpass
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,11 +18,13 @@ from sqlalchemy.orm import Session
 from nexus_allocator.cli_announce import announce_app
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
-from nexus_allocator.cli_outbox import deliver, webhook_app
+from nexus_allocator.cli_outbox import deliver, outbox_app, webhook_app
 from nexus_allocator.cli_overview import server_app, show_app
 from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
+from nexus_allocator.cli_places import places_app
 from nexus_allocator.cli_requests import request_app
+from nexus_allocator.cli_rounds import rounds
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
@@ -64,6 +67,8 @@ from nexus_allocator.services import enforcement as enforcing
 from nexus_allocator.store import schema
 from nexus_allocator.store.session import Database
 
+SCHEMA_PAUSE_S = 2.0
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 team_app = typer.Typer(no_args_is_help=True, help="Teams and their members.")
 app.add_typer(team_app, name="team")
@@ -76,8 +81,11 @@ app.add_typer(announce_app, name="announce")
 app.add_typer(person_app, name="person")
 app.command()(simulate)
 app.command()(deliver)
+app.command()(rounds)
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(outbox_app, name="outbox")
 app.command()(log)
+storage_app.add_typer(places_app)
 app.add_typer(storage_app, name="storage")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
@@ -99,13 +107,27 @@ def main() -> None:
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database to the current schema."""
+def migrate(
+    wait: Annotated[bool, typer.Option("--wait", help="Change nothing: wait until another did it.")] = False,
+) -> None:
+    """Bring the database to the current schema; one that a newer version has left is not touched."""
     with _database(read_database_settings()) as database:
+        while wait and not _has_schema(database):
+            time.sleep(SCHEMA_PAUSE_S)
+        if wait or schema.is_ready(database):
+            typer.echo(f"schema {schema.current(database)}")
+            return
         before = schema.current(database)
         schema.upgrade(database)
-        after = schema.current(database)
-    typer.echo(f"schema {after}" if before == after else f"schema {before or 'empty'} → {after}")
+        typer.echo(f"schema {before or 'empty'} → {schema.current(database)}")
+
+
+def _has_schema(database: Database) -> bool:
+    """Whether the schema is there; while the database itself is not, it is not."""
+    try:
+        return schema.is_ready(database)
+    except OperationalError:
+        return False
 
 
 @app.command("seed-demo")

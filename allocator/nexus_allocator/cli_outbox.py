@@ -1,4 +1,4 @@
-"""`nexus-allocator deliver` sends what is due in the outbox, once; `webhook` keeps endpoints of events."""
+"""`nexus-allocator deliver` sends what is due, once; `outbox` shows what does, `webhook` keeps endpoints."""
 
 import random
 from collections.abc import Iterator
@@ -14,10 +14,14 @@ from nexus_allocator.carriers import carriers_of, vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.webhooks import EventKind
-from nexus_allocator.services import digests, webhook_reading, webhooks
+from nexus_allocator.services import digests, outbox, outbox_reading, webhook_reading, webhooks
 from nexus_allocator.services.delivery import deliver as deliver_due
+from nexus_allocator.services.outbox_reading import Show
+from nexus_allocator.services.rights import person_called
 from nexus_allocator.store.session import Database
 
+MOST = 10_000
+outbox_app = typer.Typer(no_args_is_help=True, help="What leaves the service.")
 webhook_app = typer.Typer(no_args_is_help=True, help="Endpoints that are told of events.")
 SIGNED = "Each event is signed with it; it is not shown again:"
 
@@ -38,6 +42,34 @@ def deliver() -> None:
     typer.echo(f"{done.sent} sent, {done.dropped} dropped, {done.failed} to try again, {done.dead} given up")
     if done.dead:
         raise typer.Exit(1)
+
+
+@outbox_app.command("list")
+def list_outgoing(
+    show: Annotated[Show, typer.Option(help="Which rows.")] = Show.DEAD,
+) -> None:
+    """Print what leaves the service, the latest first: what was given up, unless asked otherwise."""
+    with _writing(read_settings()) as session:
+        rows = outbox_reading.after(session, show=show, channel=None, last=None, limit=MOST)
+    for row in rows:
+        words = [str(row.id), row.channel, row.kind, row.whom or "-", row.state, row.problem or ""]
+        typer.echo("\t".join(words))
+
+
+@outbox_app.command("retry")
+def retry(
+    administrator: Annotated[str, typer.Option("--as", help="The administrator who wants it.")],
+    row_id: Annotated[UUID | None, typer.Argument(help="All that was given up, unless given.")] = None,
+) -> None:
+    """Let what was given up be sent again."""
+    with _writing(read_settings()) as session:
+        who = person_called(session, administrator).id
+        if row_id is None:
+            count = outbox.retry_all(session, channel=None, administrator_id=who, now=_now())
+        else:
+            outbox.retry(session, row_id, administrator_id=who, now=_now())
+            count = 1
+    typer.echo(f"{count} to be sent again")
 
 
 @webhook_app.command("add")

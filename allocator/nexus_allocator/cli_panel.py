@@ -14,7 +14,9 @@ from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
 from nexus_allocator.domain.panel import Window
-from nexus_allocator.services import panel_lists, panels
+from nexus_allocator.domain.rights import Action
+from nexus_allocator.policy import load_policy
+from nexus_allocator.services import exports, panel_lists, panels, rights
 from nexus_allocator.store.session import Database
 
 panel_app = typer.Typer(no_args_is_help=True, help="The panel's rounds and reviewers.")
@@ -23,6 +25,7 @@ DAY = ["%Y-%m-%d"]
 First = Annotated[datetime, typer.Option("--from", formats=DAY, help="First UTC day.")]
 Last = Annotated[datetime, typer.Option("--to", formats=DAY, help="Last UTC day on which requests come in.")]
 Due = Annotated[datetime, typer.Option("--due", formats=DAY, help="UTC day when reviews are due.")]
+As = Annotated[str, typer.Option("--as", help="The administrator who looks.")]
 Budget = Annotated[str | None, typer.Option(help="Credits it may award; shown, not enforced.")]
 
 
@@ -80,6 +83,25 @@ def dismiss(hub_name: str) -> None:
     with _writing() as session:
         panels.dismiss(session, hub_name, by=None, now=_now())
     typer.echo(f"{hub_name} is no reviewer any more")
+
+
+@panel_app.command("cases")
+def cases(round_id: UUID, administrator: As) -> None:
+    """Print the requests of a round as CSV, with their scores as far as the administrator may see them."""
+    with _reading() as session:
+        viewer = rights.overseer(session, rights.person_called(session, administrator).id, Action.PANEL_SEE)
+        told = exports.cases(session, round_id, viewer=viewer.id, now=_now())
+        typer.echo("".join(told), nl=False)
+
+
+@panel_app.command("reviews")
+def reviews(round_id: UUID, administrator: As) -> None:
+    """Print the reviews of a round's requests as CSV, as far as the administrator may see them."""
+    policy = load_policy(read_database_settings().tiers_file)
+    with _reading() as session:
+        viewer = rights.overseer(session, rights.person_called(session, administrator).id, Action.PANEL_SEE)
+        told = exports.reviews(session, round_id, viewer=viewer.id, policy=policy, now=_now())
+        typer.echo("".join(told), nl=False)
 
 
 def _plan(

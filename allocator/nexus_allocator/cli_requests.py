@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
@@ -14,10 +15,9 @@ from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import decisions, portal_lists, rights
+from nexus_allocator.services import decisions, offers, panels, portal_lists, rights
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.store.session import Database
-from nexus_allocator.store.tables import TierRequest
 
 request_app = typer.Typer(no_args_is_help=True, help="Requests for more, and what is answered.")
 DAY = ["%Y-%m-%d"]
@@ -25,7 +25,10 @@ As = Annotated[
     str, typer.Option("--as", help="The administrator who decides: their name stands at the decision.")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="The applicant reads it.")]
-Decide = Callable[[Session, UUID, datetime], TierRequest]
+Last = Annotated[
+    datetime | None, typer.Option("--to", formats=DAY, help="The last UTC day; as the tier states.")
+]
+Note = Annotated[str | None, typer.Option(help="The applicant reads it.")]
 
 
 @request_app.command("list")
@@ -56,13 +59,7 @@ def show(request_id: UUID) -> None:
 @request_app.command("review")
 def review(request_id: UUID, administrator: As) -> None:
     """Take a request into review."""
-    _decide(
-        administrator,
-        request_id,
-        lambda session, who, now: decisions.review(
-            session, request_id=request_id, administrator_id=who, now=now
-        ),
-    )
+    _decide(administrator, request_id, decisions.review)
 
 
 @request_app.command("award")
@@ -71,52 +68,74 @@ def award(
     administrator: As,
     *,
     credits: Annotated[str | None, typer.Option(help="As the tier states, unless given.")] = None,  # noqa: A002
-    last: Annotated[
-        datetime | None, typer.Option("--to", formats=DAY, help="The last UTC day; as the tier states.")
-    ] = None,
-    note: Annotated[str | None, typer.Option(help="The applicant reads it.")] = None,
+    last: Last = None,
+    note: Note = None,
+    bypass: Annotated[str | None, typer.Option(help="Why, where too few reviews are in.")] = None,
 ) -> None:
     """Say yes, in whole or in part: the credits are granted at once."""
-    ends = last.replace(tzinfo=UTC) + timedelta(days=1) if last else None
-    given = decisions.Award(_micro(credits), None, ends, note)
     policy = load_policy(read_database_settings().tiers_file)
-    _decide(
-        administrator,
-        request_id,
-        lambda session, who, now: decisions.award(
-            session, policy=policy, request_id=request_id, administrator_id=who, award=given, now=now
-        ),
-    )
+    given = replace(_given(credits, last, note), bypass=bypass)
+    _decide(administrator, request_id, decisions.award, policy=policy, award=given)
 
 
 @request_app.command("deny")
 def deny(request_id: UUID, administrator: As, reason: Reason) -> None:
     """Say no, with a reason."""
-    _decide(
-        administrator,
-        request_id,
-        lambda session, who, now: decisions.deny(
-            session, request_id=request_id, administrator_id=who, reason=reason, now=now
-        ),
-    )
+    _decide(administrator, request_id, decisions.deny, reason=reason)
 
 
 @request_app.command("return")
 def send_back(request_id: UUID, administrator: As, reason: Reason) -> None:
     """Return a request to be revised."""
-    _decide(
-        administrator,
-        request_id,
-        lambda session, who, now: decisions.send_back(
-            session, request_id=request_id, administrator_id=who, reason=reason, now=now
-        ),
-    )
+    _decide(administrator, request_id, decisions.send_back, reason=reason)
 
 
-def _decide(administrator: str, request_id: UUID, decide: Decide) -> None:
+@request_app.command("offer")
+def offer(
+    request_id: UUID,
+    administrator: As,
+    credits: str,  # noqa: A002 - the word people use
+    *,
+    last: Last = None,
+    note: Note = None,
+) -> None:
+    """Offer other terms than were asked for; the applicant accepts or declines them."""
+    policy = load_policy(read_database_settings().tiers_file)
+    _decide(administrator, request_id, offers.make, policy=policy, award=_given(credits, last, note))
+
+
+@request_app.command("take-back")
+def take_back(request_id: UUID, administrator: As, reason: Reason) -> None:
+    """Take an offer back: the request is to be decided again."""
+    _decide(administrator, request_id, offers.take_back, reason=reason)
+
+
+@request_app.command("refer")
+def refer(
+    request_id: UUID, administrator: As, reason: Annotated[str, typer.Option(help="Reviewers read it.")]
+) -> None:
+    """Bring a request before the panel whose tier does not ask for that."""
+    _decide(administrator, request_id, panels.refer, reason=reason)
+
+
+@request_app.command("place")
+def place(request_id: UUID, administrator: As, round_id: UUID) -> None:
+    """Put a request into a round of the panel, or into another."""
+    _decide(administrator, request_id, panels.place, round_id=round_id)
+
+
+def _given(credits: str | None, last: datetime | None, note: str | None) -> decisions.Award:  # noqa: A002
+    ends = last.replace(tzinfo=UTC) + timedelta(days=1) if last else None
+    return decisions.Award(_micro(credits), None, ends, note)
+
+
+def _decide(administrator: str, request_id: UUID, decide: Callable[..., object], **said: object) -> None:
+    """Do to a request what an administrator decided, and print its state then."""
     with _database() as database, database.session_scope() as session:
         who = rights.person_called(session, administrator).id
-        state = decide(session, who, _now()).state
+        decide(session, request_id=request_id, administrator_id=who, now=_now(), **said)
+        session.flush()
+        state = portal_lists.request(session, request_id=request_id, now=_now())[0].state
     typer.echo(f"request {request_id} is {state}")
 
 

@@ -16,9 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nexus_allocator.carriers import volume_at
 from nexus_allocator.clients.files import plans, purging
-from nexus_allocator.clients.files.btrfs import BtrfsVolume
-from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome
 from nexus_allocator.clients.files.purge_state import State
@@ -334,9 +333,7 @@ def _busy(database: Database, place: Place) -> bool:
 
 def _volume() -> Volume:
     settings = read_storage_settings()
-    volume = BtrfsVolume(settings.root) if settings.driver == "btrfs" else DirectoryVolume(settings.root)
-    volume.prepare()
-    return volume
+    return volume_at(settings.root, settings.driver)
 
 
 def _ground(settings: StorageSettings, plan_id: str) -> Ground:

@@ -14,8 +14,9 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("ROOT", "DRIVER", "RECORDS", "KEY_FILE")
+    f"NEXUS_STORAGE_{name}" for name in ("RECORDS", "KEY_FILE")
 }
+Driver = Literal["directory", "btrfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -49,6 +50,9 @@ class Settings(BaseSettings):
 
     metering_interval_s: float = Field(default=60, gt=0)
     """The longest time between two readings of the hub's live servers."""
+
+    rounds: Literal["inside", "elsewhere"] = "inside"
+    """Where the meter and the deliverer run: in this process, or in one of `nexus-allocator rounds`."""
 
     posting_interval_s: float = Field(default=3600, gt=0)
     """How often a running server's usage reaches the ledger."""
@@ -98,8 +102,23 @@ class Settings(BaseSettings):
     webhook_key: SecretStr | None = None
     """Seals the secrets of webhooks; the internal token does when it is not set."""
 
+    metrics_token: SecretStr | None = None
+    """The bearer token with which monitoring reads metrics; without one nobody reads them."""
+
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""
+
+    storage_root: Path | None = None
+    """The mounted volume on which this process makes and limits places; without one it touches no files."""
+
+    storage_driver: Driver = "directory"
+    """What that volume is; see README on what each holds."""
+
+    storage_volume: str = "main"
+    """The volume's name; each has its own."""
+
+    storage_most_places: int | None = Field(default=None, gt=0)
+    """How many places the volume takes; any number when not set."""
 
     @model_validator(mode="after")
     def mail_is_whole(self) -> Self:
@@ -143,7 +162,7 @@ class Settings(BaseSettings):
             raise ValueError("must start and end with a slash")
         return value
 
-    @field_validator("hub_token", "internal_token", "webhook_key")
+    @field_validator("hub_token", "internal_token", "webhook_key", "metrics_token")
     @classmethod
     def long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < 16:
@@ -182,7 +201,7 @@ class StorageSettings(BaseSettings):
     root: Path
     """The mounted volume that holds homes, teams and scratch."""
 
-    driver: Literal["directory", "btrfs"] = "directory"
+    driver: Driver = "directory"
 
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""

@@ -1,9 +1,9 @@
-"""Builds the app: routers, error handlers, the meter's thread, the portal; nothing else."""
+"""Builds the app: routers, error handlers, the rounds beside it, the portal; nothing else."""
 
+import gc
 import logging
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 
 from anyio.to_thread import current_default_thread_limiter
@@ -14,19 +14,19 @@ from starlette.exceptions import HTTPException
 from nexus_allocator.api import gateway as gateway_routes
 from nexus_allocator.api import hub as hub_routes
 from nexus_allocator.api import lab as lab_routes
+from nexus_allocator.api import metrics as metrics_routes
 from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
-from nexus_allocator.carriers import carriers_of, vault_of
+from nexus_allocator.carriers import vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.policy import load_policy
+from nexus_allocator.rounds import running_rounds, terms_of
 from nexus_allocator.services import agreements, rates
-from nexus_allocator.services.delivery_loop import DeliveryLoop
-from nexus_allocator.services.meter_loop import MeterLoop
-from nexus_allocator.services.metering import Clock, Terms
+from nexus_allocator.services.metering import Clock
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
 from nexus_allocator.web.context import Portal
@@ -51,8 +51,6 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     database = Database(settings.database_url, threads=settings.worker_threads)
     hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
     portal = _portal(settings, policy, database, hub, clock=clock)
-    meter = MeterLoop(database, hub, terms=_terms(settings), policy=policy, clock=clock)
-    deliverer = _deliverer(settings, database, hub, clock=clock)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -60,13 +58,15 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
         with database.session_scope() as session:
             rates.keep(session, policy.rate_card, now=clock())
             agreements.keep(session, policy.agreement, now=clock())
-        meter.start()
-        deliverer.start()
+        # What was imported lives as long as the process: a full collection that walks all of it stops
+        # every answer for a quarter of a second.
+        gc.collect()
+        gc.freeze()
+        own_rounds = running_rounds(settings, policy, database, hub, clock=clock)
         try:
-            yield
+            with own_rounds if settings.rounds == "inside" else nullcontext():
+                yield
         finally:
-            deliverer.stop()
-            meter.stop()
             hub.close()
             portal.sign_in.close()
             database.dispose()
@@ -85,17 +85,11 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     app.include_router(hub_routes.router, prefix=prefix)
     app.include_router(lab_routes.router, prefix=prefix)
     app.include_router(gateway_routes.router, prefix=prefix)
+    app.include_router(metrics_routes.router, prefix=prefix)
     app.include_router(v1.router, prefix=prefix)
     # Last, because a mount answers every path below it.
     app.mount(prefix, portal_app(portal))
     return app
-
-
-def _deliverer(settings: Settings, database: Database, hub: HubClient, *, clock: Clock) -> DeliveryLoop:
-    rng = random.Random()  # noqa: S311 - spreads attempts, hides nothing
-    return DeliveryLoop(
-        database, carriers_of(settings, hub), clock=clock, rng=rng, lease=settings.delivery_lease
-    )
 
 
 def _portal(
@@ -122,14 +116,6 @@ def _portal(
     )
 
 
-def _terms(settings: Settings) -> Terms:
-    return Terms(
-        interval=settings.metering_interval,
-        posting_interval=settings.posting_interval,
-        start_timeout=settings.hold_start_timeout,
-    )
-
-
 def _context(
     settings: Settings, policy: Policy, database: Database, hub: HubClient, *, clock: Clock
 ) -> Context:
@@ -142,6 +128,8 @@ def _context(
         grace_minutes=settings.save_grace_minutes,
         confinement=settings.confinement,
         clock=clock,
-        metering=_terms(settings),
+        metering=terms_of(settings),
         vault=vault_of(settings),
+        metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
+        tiers_file=settings.tiers_file,
     )

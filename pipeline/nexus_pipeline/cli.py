@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from nexus_pipeline import cli_coadd
+from nexus_pipeline import cli_coadd, cli_inject
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
@@ -27,6 +27,7 @@ app = typer.Typer(
 references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration references.")
 app.add_typer(references_app, name="references")
 app.add_typer(cli_coadd.commands)
+app.add_typer(cli_inject.commands)
 
 StoreUrl = Annotated[
     str,

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 from httpx import Client, Response
-from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, ISSUER, served
+from prometheus_client.parser import text_string_to_metric_families
+from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, ISSUER, METRICS_TOKEN, served
 from tests.support.postgres import free_port
 
 from nexus_allocator.config import Settings
@@ -49,7 +50,7 @@ class Hub(Client):
 def service(database_url: str) -> Iterator[Hub]:
     settings = Settings(
         database_url=database_url, hub_api_url=f"http://127.0.0.1:{free_port()}/hub/api", hub_token=HUB_TOKEN,
-        internal_token=INTERNAL_TOKEN, worker_threads=4,
+        internal_token=INTERNAL_TOKEN, metrics_token=METRICS_TOKEN, worker_threads=4,
     )  # fmt: skip
     app = create_app(settings, load_policy())
     headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
@@ -65,6 +66,25 @@ def refused(answer: Response, status: int, slug: str) -> dict[str, Any]:
     assert answer.json()["message"].endswith(".")
     facts: dict[str, Any] = answer.json()["facts"]
     return facts
+
+
+def test_monitoring_reads_what_was_admitted_and_refused_and_its_token_admits_nothing(service: Hub) -> None:
+    service.accepted("astronomer")
+    assert service.admit().status_code == 201
+    assert service.admit(server_name="b", size="gigantic").status_code == 422
+    as_monitor = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+    figures = service.get("/services/nexus/api/metrics", headers=as_monitor)
+    read = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(figures.text)
+        for sample in family.samples
+    }
+    assert read["nexus_live_servers", ("size", "small"), ("state", "placed")] == 1
+    assert read["nexus_held_credits",] == pytest.approx(0.270834)
+    assert read["nexus_admission_seconds_count",] == 2
+    assert read["nexus_refusals_total", ("error", "unknown_size")] == 1
+    assert service.get("/services/nexus/api/metrics").status_code == 401
+    assert service.put(f"{BASE}/people", json={}, headers=as_monitor).status_code == 401
 
 
 def test_a_launch_runs_from_sign_in_to_settlement(service: Hub) -> None:

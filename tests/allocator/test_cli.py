@@ -1,9 +1,11 @@
 """The operator's command line, called as the console script calls it; once as a process of its own."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -91,6 +93,25 @@ def test_an_unmigrated_database_and_a_misspelt_setting_are_told(run: Run, tmp_pa
     assert "migrated?" in run(url, "audit")[2]
     code, _, error = run(url, "reconcile", NEXUS_METERING_INTERVALL_S="60")
     assert (code, "NEXUS_METERING_INTERVALL_S" in error) == (1, True)
+
+
+def test_waiting_for_the_schema_ends_when_another_has_made_it_and_a_newer_one_is_left_alone(
+    run: Run, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/empty.sqlite"
+    environment = service_environment(url, "http://127.0.0.1:9/hub/api")
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "nexus_allocator", "migrate", "--wait"], env=environment, text=True,
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(5)
+    assert "empty →" in run(url, "migrate")[1]
+    assert "schema" in waiting.communicate(timeout=60)[0]
+    assert waiting.returncode == 0
+    with closing(sqlite3.connect(tmp_path / "empty.sqlite")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert run(url, "migrate")[:2] == (0, "schema 9999\n")
 
 
 def test_it_runs_as_a_process_of_its_own_and_shows_no_traceback(migrated_sqlite: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import checks
 from tests.support.allocator import INTERNAL_TOKEN, World
-from tests.support.api import Api, running_api, with_people
+from tests.support.api import Api, running_api, with_a_panel, with_people
 from tests.support.fake_hub import running_hub
 
 from nexus_allocator.store import schema as database_schema
@@ -29,7 +29,8 @@ CHECKS = [
 COUNTED: Counter[str] = Counter()
 KNOWN = {"hub_name": "mia", "server_name": "-", "account": "grism", "size": "small", "image": "nexus",
          "slug": "grism", "whom": "guest", "tier": "research"}  # fmt: skip
-IDS = ("subgroup_id", "invitation_id", "request_id", "notice_id", "announcement_id", "event_id", "code")
+IDS = ("subgroup_id", "invitation_id", "request_id", "notice_id", "announcement_id", "event_id", "code",
+       "round_id", "question_id")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     database_schema.upgrade(database)
     with running_hub() as hub, running_api(World(database), hub, url) as running:
         with_people(running)
+        with_a_panel(running)
         yield running
     database.dispose()
     print(f"schemathesis: {COUNTED.total()} requests, {dict(COUNTED)}")
@@ -49,9 +51,10 @@ def test_every_answer_is_one_that_the_schema_tells_of(api: Api) -> None:
     """As the services on their routes, and on those of people as an administrator and as a lead."""
     described = schemathesis.openapi.from_url(f"{api.address}/services/nexus/api/openapi.json")
     operations = [found.ok() for found in described.get_all_operations()]
-    assert len(operations) >= 60
-    people = [f"token {api.token(name)}" for name in ("ada", "alex")]
+    assert len(operations) >= 110
+    people = [f"token {api.token(name)}" for name in ("ada", "alex", "rae")]
     known_ids = {name: api.words[name] for name in IDS}
+    before_the_panel = known_ids | {"request_id": api.words["case_id"]}
     for operation in operations:
         tokens = people if "/api/v1/" in operation.path else [f"Bearer {INTERNAL_TOKEN}"]
 
@@ -61,7 +64,8 @@ def test_every_answer_is_one_that_the_schema_tells_of(api: Api) -> None:
         @given(case=operation.as_strategy(), known=st.booleans(), token=st.sampled_from(tokens))
         def asked(case: schemathesis.Case, known: bool, token: str) -> None:
             if known:
-                about_somebody(case, KNOWN | known_ids)
+                ids = before_the_panel if "/panel/" in case.operation.path else known_ids
+                about_somebody(case, KNOWN | ids)
             answer = case.call(headers={"Authorization": token})
             COUNTED[f"{answer.status_code}"] += 1
             case.validate_response(answer, checks=CHECKS)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, served
+from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, METRICS_TOKEN, served
 from tests.support.postgres import free_port
 from tests.support.routes import Named, routes_of
 
@@ -31,6 +31,7 @@ BEARERS = {
     f"Bearer {INTERNAL_TOKEN}": {Capacity.VISITOR, Capacity.HUB, Capacity.GATEWAY},
     f"Bearer {lab_token(INTERNAL_TOKEN, uuid4())}": {Capacity.VISITOR, Capacity.SERVER},
     f"Bearer {lab_token('another secret', uuid4())}": {Capacity.VISITOR},
+    f"Bearer {METRICS_TOKEN}": {Capacity.VISITOR, Capacity.MONITOR},
 }
 WORDS = {"hub_name": "ada", "server_name": "-", "slug": "grism"}
 PREFIX = "/services/nexus/api/"
@@ -44,7 +45,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     database.dispose()
     settings = Settings(
         database_url=url, hub_api_url=f"http://127.0.0.1:{free_port()}/hub/api", hub_token=HUB_TOKEN,
-        internal_token=INTERNAL_TOKEN, worker_threads=4,
+        internal_token=INTERNAL_TOKEN, metrics_token=METRICS_TOKEN, worker_threads=4,
     )  # type: ignore[arg-type] # fmt: skip
     made = create_app(settings, load_policy())
     yield made
@@ -75,7 +76,9 @@ def test_every_action_of_the_table_is_done_by_a_route_or_asked_by_a_service(rout
     assert done | ASKED_BY_SERVICES == set(Action) == set(rights.TABLE)
 
 
-@pytest.mark.parametrize("bearer", BEARERS, ids=["none", "forged", "the-hub", "a-server", "another-server"])
+@pytest.mark.parametrize(
+    "bearer", BEARERS, ids=["none", "forged", "the-hub", "a-server", "another-server", "monitoring"]
+)
 def test_each_service_route_is_open_to_the_token_that_the_table_names(
     address: str, routes: list[Named], bearer: str
 ) -> None:

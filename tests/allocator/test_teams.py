@@ -1,5 +1,6 @@
 """Who is in a team: made by an award, joined by invitation, led by one, left without leaving costs behind."""
 
+import random
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -21,16 +22,22 @@ from nexus_allocator.domain.errors import (
     LeadStays,
     NotAllowed,
     TeamRoleNeeded,
+    TooManyTeams,
     UnknownAccount,
     UnknownInvitation,
     UnknownMember,
     UnknownPerson,
     UnknownTeam,
 )
+from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.domain.rights import TEAM_ACTIONS, Action, roles_for
-from nexus_allocator.domain.states import Role, StopReason, TeamMoveKind
-from nexus_allocator.services import invitations, memberships
+from nexus_allocator.domain.states import Role, StopReason, TeamMoveKind, TierSlug
+from nexus_allocator.domain.wording import sentence
+from nexus_allocator.services import invitations, memberships, teams
+from nexus_allocator.services.delivery import deliver
+from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.services.memberships import stop_leavers
+from nexus_allocator.store import accounts
 
 
 @pytest.fixture
@@ -252,6 +259,61 @@ def test_a_leaver_s_servers_on_the_team_s_credits_are_stopped_with_the_reason_ke
     assert (gone.hub_name, gone.taken_micro) == ("mia", hold.posted_micro)
     with hub.client() as client:
         assert stop_leavers(team.database, client, now=team.clock()) == []
+
+
+def test_a_leaver_s_server_on_own_credits_has_ten_minutes_and_then_no_longer_the_folder(
+    team: World, hub: FakeHub
+) -> None:
+    with team.database.session_scope() as session:
+        accounts.lock(session, [team.allocation("zoe").id])[
+            team.allocation("zoe").id
+        ].tier = TierSlug.RESEARCH
+    before = team.launch("zoe")
+    began = team.started(before.hold_id)
+    invited = team.invite("survey", "zoe")
+    team.clock.forward(minutes=1)
+    team.answers("zoe", invited)
+    team.clock.forward(minutes=1)
+    own = team.launch("zoe", server_name="own")
+    other = team.launch("zoe", server_name="other", account="survey")
+    for admitted, name in ((before, ""), (own, "own"), (other, "other")):
+        hub.runs("zoe", admitted.hold_id, team.started(admitted.hold_id) if name else began, name)
+    servers = team.leaves("zoe", "survey")
+    assert [server.server_name for server in servers] == ["other"]
+    assert "1 server of yours that ran on its credits was stopped. 1 other" in team.told("zoe")[0]
+
+    def sent() -> list[tuple[str, str]]:
+        with hub.client() as client:
+            carriers = {Channel.HUB: HubCarrier(client)}
+            rng = random.Random(1)  # noqa: S311 - spreads attempts, hides nothing
+            deliver(team.database, carriers, clock=team.clock, rng=rng)
+        return hub.stops
+
+    assert sent() == [("zoe", "other")]
+    team.clock.forward(minutes=9)
+    assert sent() == [("zoe", "other")]
+    team.clock.forward(minutes=1)
+    assert sent() == [("zoe", "other"), ("zoe", "own")]
+    with hub.client() as client:
+        # One that outlives its stop is asked for again; that from before zoe joined never had the folder.
+        stop_leavers(team.database, client, now=team.clock())
+    assert sorted(hub.stops[2:]) == [("zoe", "other"), ("zoe", "own")]
+    team.stopped(own.hold_id, stopped_at=team.clock(), alive_at_stop=True)
+    assert team.hold(own.hold_id).stop_reason == StopReason.ACCESS_ENDED
+
+
+def test_a_seventeenth_team_is_refused_because_the_network_s_files_know_sixteen(team: World) -> None:
+    for number in range(16):
+        team.team(f"team-{number}", "zoe")
+    invited = team.invite("survey", "zoe")
+    with pytest.raises(TooManyTeams) as refused:
+        team.answers("zoe", invited)
+    assert "is in 16 teams" in sentence(refused.value)
+    assert len(team.launch("zoe").supplemental_gids) == 16
+    team.remove("mia", "survey", by="ann")
+    # A seat that somebody has may still change.
+    with team.database.session_scope() as session:
+        teams.add_member(session, team="team-0", hub_name="zoe", role=Role.LEAD, now=team.clock())
 
 
 def test_a_server_that_outlives_its_first_stop_is_stopped_again_and_still_says_why(

@@ -9,17 +9,19 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.allocator import World
-from tests.support.api import ASK, V1, Api, running_api, with_people
+from tests.support.api import ASK, V1, Api, running_api, with_a_panel, with_people
 from tests.support.fake_hub import running_hub
 from tests.support.routes import routes_of
 
 from nexus_allocator.domain import rights, scopes
 from nexus_allocator.domain.rights import Action, Deed, Reach
 from nexus_allocator.domain.states import Role
+from nexus_allocator.policy import load_policy
 from nexus_allocator.store import schema
 from nexus_allocator.store.session import Database
 
-PEOPLE = {"lead": "ada", "manager": "max", "member": "mia", "stranger": "sam", "administrator": "alex"}
+PEOPLE = {"lead": "ada", "manager": "max", "member": "mia", "stranger": "sam", "reviewer": "rae",
+          "administrator": "alex"}  # fmt: skip
 ROLES = {"lead": Role.LEAD, "manager": Role.MANAGER, "member": Role.MEMBER}
 EVERYBODY = ("nobody", *PEOPLE)
 THE_TEAMS, NO_THING = "the team's", "no thing"
@@ -39,6 +41,10 @@ class Row:
 
 
 REASON = {"reason": "Because the test says so"}
+TERMS = {"credits_micro": 5_000_000}
+ROUND = {"label": "Autumn", "opens_at": "2026-09-01T00:00:00Z", "closes_at": "2026-10-01T00:00:00Z",
+         "due_at": "2026-11-01T00:00:00Z"}  # fmt: skip
+SCORES = {"scores": {each.slug: 4 for each in load_policy().panel.criteria}}
 DAYS = {"starts_at": "2026-03-03T00:00:00Z", "ends_at": "2026-03-05T00:00:00Z"}
 SHARE = {"kind": "cap", "amount_micro": 1_000_000}
 MEMBER = "/teams/{grism}/members/{mia}"
@@ -120,12 +126,40 @@ ROWS = (
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("PUT", "/admin/webhooks/{endpoint_id}/switch", body={"on": False}),
     Row("DELETE", "/admin/webhooks/{endpoint_id}"),
+    Row("GET", "/panel/cases"),
+    Row("GET", "/panel/cases/{case_id}"),
+    Row("PUT", "/panel/cases/{case_id}/review", body=SCORES),
+    Row("POST", "/panel/cases/{case_id}/conflict", body=REASON),
+    Row("GET", "/requests/{offered_id}/offer", "manager"),
+    Row("POST", "/requests/{offered_id}/offer/accept", "manager", {"number": 1}),
+    Row("POST", "/requests/{offered_id}/offer/decline", "manager", {"number": 1, **REASON}),
+    Row("GET", "/admin/panel/cases"),
+    Row("GET", "/admin/panel/cases", query={"round_id": "{round_id}"}),
+    Row("GET", "/admin/panel/cases/{case_id}"),
+    Row("GET", "/admin/panel/rounds"),
+    Row("POST", "/admin/panel/rounds", body=ROUND),
+    Row("PUT", "/admin/panel/rounds/{round_id}", body=ROUND),
+    Row("GET", "/admin/panel/reviewers"),
+    Row("POST", "/admin/panel/reviewers", body={"hub_name": "sam"}),
+    Row("DELETE", "/admin/panel/reviewers/{rae}"),
+    Row("POST", "/admin/requests/{request_id}/refer", body=REASON),
+    Row("POST", "/admin/requests/{case_id}/place", body={"round_id": "{round_id}"}),
+    Row("POST", "/admin/requests/{case_id}/offer", body={**TERMS, "bypass": "Urgent, and small."}),
+    Row("POST", "/admin/requests/{offered_id}/take-back", body=REASON),
+    Row("GET", "/admin/what-if"),
+    Row("POST", "/admin/what-if", body={"changes": ["tiers.entry.credits=x0.5"], "people": 10}),
+    Row("GET", "/admin/what-if/{question_id}"),
+    Row("POST", "/admin/people/{second}/identity", body={"to": "deuxieme", **REASON}),
+    Row("POST", "/admin/people/{second}/merge", body={"gone": "guest", **REASON}),
+    Row("GET", "/admin/people/{second}/erasure"),
+    Row("POST", "/admin/people/{second}/erase", body={"name": "second", **REASON}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
 WORDS = {"{to_sam}": "{invitation_id}", "{grism}": "{slug}", "{mia}": "{hub_name}", "{second}": "{hub_name}",
+         "{rae}": "{hub_name}", "{case_id}": "{request_id}", "{offered_id}": "{request_id}",
          "{ada}": "{slug}", "/servers/-/": "/servers/{server_name}/",
          "{hub_name}/-/": "{hub_name}/{server_name}/"}  # fmt: skip
-NAMES = {name: name for name in ("ada", "grism", "mia", "second")}
+NAMES = {name: name for name in ("ada", "grism", "mia", "second", "rae")}
 
 
 @dataclass(frozen=True)
@@ -137,13 +171,18 @@ class Scene:
     def sent(self, row: Row, token: str | None) -> httpx.Response:
         """Ask for the row's route, and bring the database back where something may have changed."""
         path = row.route.format(**self.api.words, **NAMES)
-        body = row.body if row.body != {"code": "{code}"} else {"code": self.api.words["code"]}
-        answer = self.api.ask(row.method, path, token, json=body, params=row.query)
+        body = None if row.body is None else self.filled(row.body)
+        answer = self.api.ask(row.method, path, token, json=body, params=self.filled(row.query))
         assert answer.status_code < 500, (row.method, path, answer.text)
         assert answer.status_code != 422 or answer.json()["error"] != "invalid_request", (path, answer.text)
         if row.method not in READING and answer.is_success:
             self.api.restore(self.file)
         return answer
+
+    def filled(self, words: dict[str, Any]) -> dict[str, Any]:
+        """Return what is sent, with the ids that it names."""
+        ids = {f"{{{name}}}": found for name, found in self.api.words.items()}
+        return {name: ids.get(word, word) if isinstance(word, str) else word for name, word in words.items()}
 
     def deed(self, row: Row) -> Deed:
         path = row.route
@@ -160,6 +199,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     schema.upgrade(database)
     with running_hub() as hub, running_api(World(database), hub, url) as api:
         with_people(api)
+        with_a_panel(api)
         database.dispose()
         api.app.state.context.database.dispose()
         file = Path(shutil.copy(folder / "allocator.sqlite", folder / "scene.sqlite"))
@@ -177,7 +217,8 @@ def is_right(who: str, row: Row, deed: Deed, limits: frozenset[rights.Capacity])
     if who not in PEOPLE:
         return rights.lets(rights.NOBODY_KNOWN, deed)
     is_administrator = who == "administrator"
-    at_door = rights.lets(rights.somewhere(is_administrator=is_administrator) & limits, deed)
+    door = rights.somewhere(is_administrator=is_administrator, is_reviewer=who == "reviewer")
+    at_door = rights.lets(door & limits, deed)
     if row.of == NO_THING or not at_door:
         return at_door
     role = ROLES.get(who) if row.of == THE_TEAMS else None
@@ -203,7 +244,7 @@ def test_each_route_is_for_whom_the_table_names(scene: Scene, who: str) -> None:
 
 
 @pytest.mark.parametrize("scope", scopes.SCOPES, ids=lambda scope: scope.name.removeprefix("custom:nexus:"))
-@pytest.mark.parametrize("who", ["lead", "administrator"])
+@pytest.mark.parametrize("who", ["lead", "reviewer", "administrator"])
 def test_a_token_with_one_scope_does_only_what_that_allows(
     scene: Scene, who: str, scope: scopes.Scope
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.volumes import FILL, NEST, as_person, btrfs_volume, reachable_folder
+from tests.support.volumes import FILL, LIST, NEST, as_person, btrfs_volume, reachable_folder
 
 from nexus_allocator.clients.files.btrfs import BtrfsVolume
 from nexus_allocator.clients.files.directory import DirectoryVolume
@@ -70,6 +70,29 @@ def test_what_a_member_writes_in_a_teams_folder_belongs_to_the_team(volume: Volu
     assert fill(folder / "file", at_most=MIB, gids=(ANNA, TEAM)) == (MIB, None)
     status = (folder / "file").stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (ANNA, TEAM, 0o664)
+
+
+# As servers write, with the umask that keeps homes private: a folder, and a file in it.
+PRIVATELY = """
+import json, os, sys
+os.umask(0o027)
+folder = sys.argv[1]
+os.makedirs(folder, exist_ok=True)
+with open(os.path.join(folder, "shared"), "a") as file:
+    file.write("x")
+print(json.dumps({"uid": os.getuid()}))
+"""
+
+
+@needs_root
+def test_members_write_what_others_made_below_a_teams_top_whatever_their_umask(volume: Volume) -> None:
+    folder = volume.create(STARS, Owner(0, TEAM, 0o3770))
+    for uid in (ANNA, ANNA + 1):
+        as_person(uid, PRIVATELY, folder / "run", gids=(uid, TEAM))
+    inner, file = (folder / "run").stat(), (folder / "run" / "shared").stat()
+    assert (inner.st_uid, inner.st_gid, inner.st_mode & 0o7770) == (ANNA, TEAM, 0o2770)
+    assert (file.st_uid, file.st_gid, file.st_mode & 0o770, file.st_size) == (ANNA, TEAM, 0o660, 2)
+    assert as_person(ANNA + 2, LIST, folder, gids=(ANNA + 2,))["errno"] == "EACCES"
 
 
 @needs_root

@@ -1,12 +1,14 @@
 """The allocation service under load on PostgreSQL, with a long ledger: a tenth of the size, and the whole.
 
-Run it as ``python -m tests.bench.allocator``. Two workers of the service, PostgreSQL with its usual
-durability and the generator of the load share this machine. ``--entries``, ``--people``, ``--teams`` and
-``--seconds`` change how much; ``--only-whole`` leaves the tenth out.
+Run it as ``python -m tests.bench.allocator``. Two workers of the service, the process that meters and
+delivers, PostgreSQL with its usual durability and the generator of the load share this machine.
+``--entries``, ``--people``, ``--teams`` and ``--seconds`` change how much; ``--only-whole`` leaves the
+tenth out.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -22,7 +24,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from sqlalchemy import event, text
-from tests.support.allocator import GRACE_MINUTES, INTERNAL_TOKEN, running_service, service_environment
+from tests.support.allocator import (
+    GRACE_MINUTES,
+    INTERNAL_TOKEN,
+    running_rounds,
+    running_service,
+    service_environment,
+)
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub, running_hub
 from tests.support.ledger_of_years import Filled, fill
 from tests.support.open_loop import Answers, Ask, at_once, at_random, get, post
@@ -36,7 +44,7 @@ from nexus_allocator.store.session import Database
 # As a server is run: what is committed is on the disk. Memory as for a small machine.
 DURABLE = ("max_connections=300", "shared_buffers=1GB", "max_wal_size=4GB")
 WORKERS, THREADS, EACH = 2, 8, 60
-ADMISSIONS_A_SECOND, PAGES_A_SECOND = 50, 5
+ADMISSIONS_A_SECOND, PAGES_A_SECOND, LIVE_SERVERS = 50, 5, 1_000
 RAMP = (75, 100, 125, 150, 200, 250, 300, 400)
 POLICY = load_policy()
 NUMBERS = count()
@@ -79,17 +87,35 @@ class Bench:
         return [post(ports[n % len(ports)], path, self.wish(), token=INTERNAL_TOKEN) for n in range(number)]
 
     def wish(self) -> bytes:
-        person = int(self.rng.integers(self.filled.people))
+        return self.launch_of(int(self.rng.integers(self.filled.people)), server_name=f"s{next(NUMBERS)}")
+
+    def launch_of(self, person: int, *, server_name: str) -> bytes:
         team = person // 5
         on_team = team < self.filled.teams and self.rng.random() < 0.2
         wish = {
             "hub_name": f"p{person}", "account": f"t{team}" if on_team else f"p{person}",
-            "server_name": f"s{next(NUMBERS)}", "size": "small", "image": "nexus", "hours": 2,
+            "server_name": server_name, "size": "small", "image": "nexus", "hours": 2,
         }  # fmt: skip
         return json.dumps(wish).encode()
 
+    def live_servers(self, number: int) -> None:
+        """Start servers that live through what follows, and let the hub show them to the meter."""
+        path = "/services/nexus/api/hub/admissions"
+        people = self.rng.choice(self.filled.people, number, replace=False).tolist()
+        launches = [self.launch_of(person, server_name="") for person in people]
+        at_once([post(self.ports[0], path, launch, token=INTERNAL_TOKEN) for launch in launches])
+        now = datetime.now(UTC).isoformat()
+        placed = (
+            "SELECT hub_name, hold.id FROM hold JOIN person ON person.id = person_id WHERE state = 'placed'"
+        )
+        with self.database.reading_scope() as session:
+            for name, hold_id in session.execute(text(placed)):
+                state = {"hold_id": str(hold_id), "process_started_at": now}
+                self.hub.servers[name] = {"ready": True, "pending": None, "stopped": False, "state": state}
+
     def settle_all(self) -> None:
         """End every server, so that each measurement begins with none running."""
+        self.hub.servers.clear()
         ended = "UPDATE hold SET state = 'settled', settled_at = now() WHERE state IN ('placed', 'running')"
         with self.database.session_scope() as session:
             session.execute(text(ended))
@@ -147,8 +173,10 @@ def seconds_of(act: Callable[[], object]) -> float:
 
 
 def open_loop(bench: Bench) -> None:
+    """Measure for so long that the meter's rounds over a thousand servers fall into it."""
+    bench.live_servers(LIVE_SERVERS)
     at_random(bench.launches(int(4 * bench.seconds)), per_second=30, seed=1)
-    number = int(ADMISSIONS_A_SECOND * bench.seconds)
+    number = int(ADMISSIONS_A_SECOND * 2 * bench.seconds)
     answers = at_random(bench.launches(number), per_second=ADMISSIONS_A_SECOND, seed=2)
     bench.add(f"admission at {ADMISSIONS_A_SECOND}/s", answers, {0.99: 50})
     bench.settle_all()
@@ -255,22 +283,33 @@ def bench_over(
         filled = fill(database, server, policy=POLICY, people=people, teams=teams, entries=entries)
         with database.session_scope() as session:
             forecasts.keep_days(session, now=datetime.now(UTC))
+        write_out(database)
         took = time.perf_counter() - began
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-bench-")))
         hub = stack.enter_context(running_hub())
+        # Launches that the load makes are taken for servers that start slowly.
         environment = service_environment(
-            url, hub.api_url, NEXUS_HUB_TOKEN=SERVICE_TOKEN, NEXUS_HUB_PUBLIC_URL=hub.url
-        )
+            url, hub.api_url, NEXUS_HUB_TOKEN=SERVICE_TOKEN, NEXUS_HUB_PUBLIC_URL=hub.url,
+            NEXUS_ROUNDS="elsewhere", NEXUS_HOLD_START_TIMEOUT_S="3600",
+        )  # fmt: skip
         bases = [
             stack.enter_context(running_service(environment, folder / f"{number}.log"))
             for number in range(WORKERS)
         ]
+        stack.enter_context(running_rounds(environment, folder / "rounds.log"))
         ports = [port for base in bases if (port := urlsplit(base).port)]
         bench = Bench(database, filled, ports, hub, seconds)
         bench.table.add("entries", filled.entries, "rows")
         bench.table.add("entries of the longest account", filled.largest, "rows")
         bench.table.add("filled in", took, "s")
         yield bench
+
+
+def write_out(database: Database) -> None:
+    """Bring the filling to the disk: a service at work does not answer while a year is being loaded."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("CHECKPOINT"))
+    os.sync()
 
 
 def run(server: PostgresServer, **sizes: float) -> Table:

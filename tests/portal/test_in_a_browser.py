@@ -1,28 +1,17 @@
 """Each page in a real Chromium, wide and narrow, light and dark: accessible, steady, and nothing cut off."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Response, expect
+from starlette.routing import compile_path
 from tests.support.browser import chromium, press, screenshot, tab_to
-from tests.support.fake_hub import running_hub
-from tests.support.portal import (
-    PREFIX,
-    PortalUnderTest,
-    database_file,
-    portal_over,
-    with_a_busy_month,
-    with_a_panel,
-    with_a_question,
-    with_a_shared_team,
-    with_an_announcement,
-    with_an_event,
-)
-
-from nexus_allocator.services import portal_lists
+from tests.support.pages import FILES, NO_PAGES, OF_A_BARE_SITE, OF_A_BUSY_SITE, OF_NOBODY
+from tests.support.pictures import GALLERY
+from tests.support.portal import PREFIX
+from tests.support.routes import routes_of
+from tests.support.site import Site, bare_site, busy_site
 
 pytestmark = pytest.mark.browser
 
@@ -39,101 +28,34 @@ SHIFT = """() => new Promise(done => {
     setTimeout(() => done(total), 30);
 })"""
 
-OF_THE_ASTRONOMER = {
-    "my-allocations": "",
-    "account": "accounts/wide-field-demo",
-    "requests-waiting": "requests",
-    "policy": "policy",
-    "agreement": "agreement",
-    "preferences": "preferences",
-    "teams": "teams",
-    "team": "teams/wide-field-demo",
-    "team-member": "teams/wide-field-demo/members/teammate",
-    "team-group": "teams/wide-field-demo/groups/{group}",
-    "team-leave": "teams/wide-field-demo/leave",
-    "not-found": "nowhere",
-    "forbidden": "admin/people",
-}
-OF_THE_REVIEWER = {"panel": "panel", "panel-case": "panel/{case}"}
-OF_THE_COLLEAGUE = {"panel-reviewed": "panel", "panel-case-reviewed": "panel/{case}"}
-OF_WHO_HAS_AN_OFFER = {"requests-offered": "requests"}
-OF_THE_NEWCOMER = {"my-allocations-empty": "", "requests-empty": "requests", "teams-invited": "teams"}
-OF_THE_ADMINISTRATOR = {
-    "no-usage": "",
-    "teams-empty": "teams",
-    "ask": "requests",
-    "admin-requests": "admin/requests",
-    "admin-request": "admin/requests/{request}",
-    "admin-panel": "admin/panel",
-    "admin-round": "admin/panel/rounds/{round}",
-    "admin-request-panel": "admin/requests/{case}",
-    "admin-request-offered": "admin/requests/{offered}",
-    "admin-people": "admin/people",
-    "admin-enter": "admin/servers/teammate/mosaics/enter",
-    "admin-person": "admin/people/teammate",
-    "admin-maintenance": "admin/maintenance",
-    "admin-outbox": "admin/outbox?show=all",
-    "admin-outbox-none": "admin/outbox",
-    "admin-webhooks": "admin/webhooks",
-    "admin-people-none": "admin/people?q=nobody-of-this-name",
-    "admin-accounts": "admin/accounts",
-    "admin-servers": "admin/servers",
-    "admin-pool": "admin/pool",
-    "admin-forecast": "admin/forecast",
-    "admin-identity": "admin/people/teammate/identity",
-    "admin-log": "admin/log",
-    "admin-log-none": "admin/log?q=no-such-words",
-    "admin-what-if": "admin/what-if",
-    "admin-question": "admin/what-if/{question}",
-    "admin-announcements": "admin/announcements",
-    "admin-events": "admin/events",
-    "admin-event": "admin/events/{event}",
-    "join-event": "events/join",
-    "admin-stop": "admin/servers/teammate/mosaics/stop",
-}
 
-
-@dataclass(frozen=True)
-class Site:
-    portal: PortalUnderTest
-    browser: Browser
-    root: str
-    pictures: Path
-    words: dict[str, str]
-
-    def page(self, hub_name: str, *, scheme: str = "light", width: int = 1280) -> Page:
-        """Return a page of a fresh browser in which ``hub_name`` has signed in."""
-        self.portal.hub.at_the_keyboard = hub_name
-        context = self.browser.new_context(
-            color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 800}
-        )
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.goto(self.root)
-        expect(page.get_by_role("heading", name="My allocations")).to_be_visible()
-        return page
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    with running_hub() as hub, portal_over(database_file(folder), hub) as portal:
-        with_a_busy_month(portal)
-        portal.person("newcomer", "Nia Newcomer")
-        words = {"group": str(with_a_shared_team(portal)), "event": str(with_an_event(portal))}
-        with_an_announcement(portal)
-        words["question"] = str(with_a_question(portal))
-        with portal.database.reading_scope() as session:
-            words["request"] = str(portal_lists.waiting_requests(session)[0].id)
-        words |= with_a_panel(portal)
-        with portal.served() as address, chromium() as browser:
-            yield Site(portal, browser, address + PREFIX, folder / "pictures", words)
+def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with busy_site(tmp_path_factory.mktemp("site"), browser) as site:
+        yield site
 
 
-def require_steady_and_whole(page: Page, site: Site, name: str, *, width: int) -> None:
+@pytest.fixture(scope="module")
+def bare(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with bare_site(tmp_path_factory.mktemp("bare"), browser) as site:
+        yield site
+
+
+def require_steady_and_whole(page: Page, name: str, *, width: int) -> None:
     assert page.evaluate(SHIFT) < 0.01, f"{name} moves while it loads"
+    require_whole(page, name, width=width)
+
+
+def require_whole(page: Page, name: str, *, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is cut off at {width}"
-    screenshot(page, site.pictures, name)
+    if GALLERY:
+        screenshot(page, GALLERY, name)
 
 
 def require_accessible(page: Page, name: str) -> None:
@@ -145,30 +67,106 @@ def require_accessible(page: Page, name: str) -> None:
     assert told == [], name
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-@pytest.mark.parametrize(
-    ("hub_name", "pages"),
-    [
-        ("astronomer", OF_THE_ASTRONOMER),
-        ("newcomer", OF_THE_NEWCOMER),
-        ("reviewer", OF_THE_REVIEWER),
-        ("colleague", OF_THE_COLLEAGUE),
-        ("duo", OF_WHO_HAS_AN_OFFER),
-        ("admin", OF_THE_ADMINISTRATOR),
-    ],
-)
-def test_every_page_is_accessible_steady_and_whole(
-    *, site: Site, hub_name: str, pages: dict[str, str], scheme: str, width: int
-) -> None:
-    page = site.page(hub_name, scheme=scheme, width=width)
+def require_good_pages(page: Page, site: Site, pages: dict[str, str], *, look: str, width: int) -> None:
     try:
         for name, path in pages.items():
             page.goto(site.root + path.format(**site.words))
-            require_steady_and_whole(page, site, f"{name}-{scheme}-{width}", width=width)
-            if (scheme, width) in AXE_LOOKS:
+            require_steady_and_whole(page, f"{name}-{look}-{width}", width=width)
+            if (look, width) in AXE_LOOKS:
                 require_accessible(page, name)
     finally:
         page.context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize("hub_name", list(OF_A_BUSY_SITE))
+def test_every_page_is_accessible_steady_and_whole(
+    site: Site, hub_name: str, scheme: str, width: int
+) -> None:
+    page = site.page(hub_name, scheme=scheme, width=width)
+    require_good_pages(page, site, OF_A_BUSY_SITE[hub_name], look=scheme, width=width)
+
+
+@pytest.mark.parametrize("hub_name", [*OF_A_BARE_SITE, None])
+def test_every_page_with_nothing_on_it_or_for_nobody_is_good_in_four_looks(
+    bare: Site, hub_name: str | None
+) -> None:
+    page = bare.page(hub_name) if hub_name else bare.stranger()
+    try:
+        for name, path in (OF_A_BARE_SITE[hub_name] if hub_name else OF_NOBODY).items():
+            page.goto(bare.root + path.format(**bare.words))
+            in_four_looks(page, name)
+            require_accessible(page, name)
+    finally:
+        page.context.close()
+
+
+def test_no_page_of_the_portal_is_left_out(site: Site) -> None:
+    prefix = PREFIX.rstrip("/")
+    paths = [each.path.removeprefix(prefix) for each in routes_of(site.portal.app) if each.method == "GET"]
+    routes = {path: compile_path(path)[0] for path in paths}
+    looked_at = {
+        next((path for path, form in routes.items() if form.match("/" + address.split("?")[0])), None)
+        for pages in (*OF_A_BUSY_SITE.values(), OF_NOBODY)
+        for address in (path.format(**site.words) for path in pages.values())
+    }
+    left_out = {path for path in paths if not path.endswith(FILES)} - looked_at
+    assert left_out == set(NO_PAGES)
+
+
+# Fills each form that takes words with what none of them takes.
+NONSENSE = """form => {
+    for (const field of form.querySelectorAll("input:not([type=hidden]), textarea")) {
+        if (field.type === "radio" || field.type === "checkbox") field.checked = true;
+        else if (field.required || field.type === "date" || field.type === "datetime-local") field.value = "";
+        else field.value = "?".repeat(Math.max(field.maxLength, 0) + 1);
+    }
+    form.requestSubmit();
+}"""
+TAKES_WORDS = "form[method=post]:has(input:not([type=hidden], [type=radio], [type=checkbox]), textarea)"
+
+
+@pytest.mark.parametrize("hub_name", [name for name in OF_A_BUSY_SITE if name != "long"])
+def test_every_page_says_what_is_wrong_with_a_form_and_puts_the_focus_there(
+    site: Site, hub_name: str
+) -> None:
+    page, sent = site.page(hub_name), set()
+    try:
+        for name, path in OF_A_BUSY_SITE[hub_name].items():
+            page.goto(site.root + path.format(**site.words))
+            forms = page.locator(TAKES_WORDS)
+            addresses = [form.get_attribute("action") for form in forms.all()]
+            for number, address in enumerate(addresses):
+                if address not in sent:
+                    page.goto(site.root + path.format(**site.words))
+                    with page.expect_navigation() as answer:
+                        forms.nth(number).evaluate(NONSENSE)
+                    require_told(page, answer.value, f"{name}, {address}")
+                    in_four_looks(page, f"{name}-wrong-{number + 1}")
+            sent |= set(addresses)
+    finally:
+        page.context.close()
+
+
+def require_told(page: Page, answer: Response | None, name: str) -> None:
+    assert answer is not None
+    assert answer.status == 422, name
+    expect(page.get_by_role("alert")).to_be_focused()
+    wrong = page.locator("[aria-invalid=true], .nx-field--wrong")
+    assert wrong.count(), f"{name} does not mark the field"
+    for link in page.get_by_role("alert").get_by_role("link").all():
+        field = page.locator(f"[id='{(link.get_attribute('href') or '')[1:]}']")
+        assert field.count() == 1, f"{name}: the summary leads to no field"
+
+
+def in_four_looks(page: Page, name: str) -> None:
+    """Look at a page that stays as it is while the screen changes."""
+    for scheme, width in LOOKS:
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.set_viewport_size({"width": width, "height": 800})
+        require_whole(page, f"{name}-{scheme}-{width}", width=width)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1280, "height": 800})
 
 
 @pytest.mark.parametrize(("scheme", "width"), AXE_LOOKS)
@@ -182,13 +180,13 @@ def test_a_wrong_form_comes_back_accessible_with_the_focus_on_what_is_wrong(
         page.get_by_role("button", name="Send the request").click()
         expect(page.get_by_role("alert")).to_be_focused()
         expect(page.get_by_label("What is it for?")).to_have_value("too short")
-        require_steady_and_whole(page, site, f"ask-wrong-{scheme}-{width}", width=width)
+        require_steady_and_whole(page, f"ask-wrong-{scheme}-{width}", width=width)
         require_accessible(page, "ask-wrong")
         page.goto(f"{site.root}admin/requests/{site.words['request']}")
         page.get_by_label("Credits to grant").fill("-3")
         page.get_by_role("button", name="Approve").click()
         expect(page.get_by_role("alert")).to_be_focused()
-        require_steady_and_whole(page, site, f"award-wrong-{scheme}-{width}", width=width)
+        require_steady_and_whole(page, f"award-wrong-{scheme}-{width}", width=width)
         require_accessible(page, "award-wrong")
     finally:
         page.context.close()
@@ -205,7 +203,7 @@ def test_a_returned_request_is_reckoned_kept_and_told_of_accessibly(
         page.get_by_label("Area in square degrees").fill("100")
         page.get_by_role("button", name="Reckon the credits").click()
         expect(page.get_by_role("status")).to_contain_text("356 exposures (100.0 sq deg) cost")
-        require_steady_and_whole(page, site, f"ask-reckoned-{scheme}-{width}", width=width)
+        require_steady_and_whole(page, f"ask-reckoned-{scheme}-{width}", width=width)
         require_accessible(page, "ask-reckoned")
     finally:
         page.context.close()

@@ -56,6 +56,7 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 GRACE_MINUTES = 10
 HUB_TOKEN = "hub-token-for-tests"
 INTERNAL_TOKEN = "internal-token-for-tests"
+METRICS_TOKEN = "metrics-token-for-tests"
 TERMS = metering.Terms(
     interval=timedelta(seconds=60), posting_interval=timedelta(hours=1), start_timeout=timedelta(seconds=30)
 )
@@ -449,6 +450,21 @@ def running_service(environment: dict[str, str], log: Path) -> Iterator[str]:
     process, base = start_service(environment, log)
     try:
         yield base
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@contextmanager
+def running_rounds(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Meter and deliver in a process of its own, for services with NEXUS_ROUNDS=elsewhere."""
+    words = "from nexus_allocator.cli import main; main()"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", words, "rounds"], env=environment, stdout=output, stderr=output
+        )
+    try:
+        yield process
     finally:
         process.terminate()
         process.wait(20)

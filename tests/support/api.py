@@ -12,16 +12,29 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy.orm import Session
 from tests.support.allocator import INTERNAL_TOKEN, START, World, served
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.care import Level
+from nexus_allocator.domain.panel import Window
 from nexus_allocator.domain.scopes import SCOPES
 from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import announcements, events, notices, people, requests, webhooks
+from nexus_allocator.services import (
+    announcements,
+    decisions,
+    events,
+    notices,
+    offers,
+    panels,
+    questions,
+    requests,
+    webhooks,
+)
+from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import meter, outbox
 from nexus_allocator.store.session import Database
 
@@ -123,6 +136,32 @@ def with_people(api: Api) -> None:
         world.started(world.launch(name, account="grism" if name == "mia" else name).hold_id)
 
 
+def with_a_panel(api: Api) -> None:
+    """Rae reviews; Guest's request is before the panel, Max has an offer, and a what-if question stands."""
+    world, now = api.world, api.world.clock()
+    world.astronomer("rae")
+    world.started(world.launch("rae").hold_id)
+    window = Window(now - timedelta(days=1), now + timedelta(days=9), now + timedelta(days=20))
+    with world.database.session_scope() as session:
+        admin = person_called(session, "alex").id
+        made = panels.make_round(session, panels.RoundPlan("Spring", window), by=admin, now=now)
+        panels.appoint(session, "rae", by=admin, now=now)
+        case, offered = (asked_for_a_team(session, world, name) for name in ("guest", "max"))
+        given = decisions.Award(5_000_000, bypass="Urgent, and small.")
+        offers.make(session, policy=world.policy, request_id=offered, administrator_id=admin, award=given,
+                    now=now)  # fmt: skip
+        question = questions.ask(
+            session, administrator_id=admin, changes=["tiers.entry.credits=x0.5"], tiers_file=None, now=now
+        )
+        api.words |= {"round_id": str(made.id), "case_id": str(case), "offered_id": str(offered),
+                      "question_id": str(question)}  # fmt: skip
+
+
+def asked_for_a_team(session: Session, world: World, hub_name: str) -> UUID:
+    ask = requests.Ask(hub_name, "team", JUSTIFICATION, team_label=f"Team of {hub_name}")
+    return requests.submit(session, ask, policy=world.policy, hub_name=hub_name, now=world.clock()).id
+
+
 def with_care(world: World) -> dict[str, str]:
     """An announcement, and a workshop that nobody has joined yet."""
     now = world.clock()
@@ -148,7 +187,7 @@ def asked(world: World) -> UUID:
 
 def told(world: World) -> UUID:
     with world.database.session_scope() as session:
-        ada = people.person_called(session, "ada")
+        ada = person_called(session, "ada")
         notices.tell(
             session, ada.id, NoticeKind.LEADS_TEAM, key="leads", facts={"team": "x"}, now=world.clock()
         )

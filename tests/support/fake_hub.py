@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 SERVICE_TOKEN = "the-service's-own-token"
 CLIENT_ID = "service-nexus"
@@ -39,6 +39,8 @@ class FakeHub:
     stop_status: int = 202
     asked_who: int = 0
     on_stop: list[Any] = field(default_factory=list)
+    # Each person's one server, as the hub's list shows it.
+    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def api_url(self) -> str:
@@ -47,6 +49,17 @@ class FakeHub:
     def forget(self) -> None:
         """Become a hub that was just started; the addresses stay."""
         vars(self).update(vars(FakeHub(self.url, self.public_url)))
+
+    def user(self, name: str) -> dict[str, Any]:
+        shown = {"": self.servers[name]} if name in self.servers else {}
+        return {"kind": "user", "name": name, "servers": shown}
+
+    def page_of_users(self, offset: int, limit: int) -> dict[str, Any]:
+        names = list(self.servers)
+        end = offset + limit
+        following = {"offset": end, "limit": limit} if end < len(names) else None
+        place = {"offset": offset, "limit": limit, "total": len(names), "next": following}
+        return {"items": [self.user(name) for name in names[offset:end]], "_pagination": place}
 
     def sign_out(self) -> None:
         """Forget every token, as the hub does for the session that signs out."""
@@ -67,6 +80,10 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(503, {"message": "starting"})
         elif path.startswith("/hub/api/users/") and path.endswith("/tokens"):
             self.answer(200, {"api_tokens": []})
+        elif path == "/hub/api/users":
+            self.answer(200, self.hub.page_of_users(int(query["offset"]), int(query["limit"])))
+        elif path.startswith("/hub/api/users/"):
+            self.answer(200, self.hub.user(unquote(path.removeprefix("/hub/api/users/"))))
         elif path == "/hub/api/user":
             self.who()
         elif path == "/hub/logout":

@@ -14,6 +14,8 @@ from tests.support.romanisim_ramp import INSTALL_TIMEOUT_S, cache_folder, locked
 
 NEXT: Final = ("roman_datamodels==1.2.0", "rad==1.2.1", "asdf==6.0.0", "stdatamodels==6.0.0")
 """The versions after those that our lock pins the writer to, and a reader of ASDF in FITS."""
+HATS: Final = ("hats==0.11.1", "lsdb==0.11.1")
+"""The readers of HATS, which bring Dask and pandas with them."""
 SCRIPT: Final = Path(__file__).with_name("reader_opens.py")
 TIMEOUT_S: Final = 300
 
@@ -59,11 +61,22 @@ def trees_in_fits(files: Iterable[Path]) -> dict[str, Any]:
     return found
 
 
+def hats_collections(asked: dict[str, list[list[float]]]) -> dict[str, Any]:
+    """Return what hats and LSDB find in collections, each with the cones (RA, Dec, arcsec) asked of it."""
+    found: dict[str, Any] = told(python_with("hats-venv", HATS), SCRIPT.with_name("hats_opens.py"), asked)
+    return found
+
+
 def _told(python: Path, script: Path, files: Iterable[Path]) -> Any:
+    return told(python, script, [str(path) for path in files])
+
+
+def told(python: Path, script: Path, asked: Any) -> Any:
+    """Return what ``script`` answers, as JSON in its last line, to ``asked`` on its stdin."""
     # What PYTHONPATH names is ours, and must not come before the packages of the environment.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        [python, script], input=json.dumps([str(path) for path in files]), env=environment,
+        [python, script], input=json.dumps(asked), env=environment,
         capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]

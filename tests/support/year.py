@@ -34,34 +34,15 @@ PATIENCE_MS = 60_000
 
 @dataclass
 class HubOfServers(FakeHub):
-    """The small hub, with servers: it lists them, and one it is asked to stop it reports as stopped."""
+    """The small hub; a server it is asked to stop it reports as stopped."""
 
-    servers: dict[str, dict[str, Any]] = field(default_factory=dict)
     report: Any = None
-
-    def page_of_users(self) -> dict[str, Any]:
-        items = [
-            {"kind": "user", "name": name, "servers": {"": shown}} for name, shown in self.servers.items()
-        ]
-        place = {"offset": 0, "limit": 100, "total": len(items), "next": None}
-        return {"items": items, "_pagination": place}
 
 
 class HandlerOfServers(Handler):
     hub: HubOfServers
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's own name
-        path, _ = self.parts()
-        if path == "/hub/api/users":
-            self.answer(200, self.hub.page_of_users())
-        elif path.startswith("/hub/api/users/"):
-            name = unquote(path.removeprefix("/hub/api/users/"))
-            shown = {"": self.hub.servers[name]} if name in self.hub.servers else {}
-            self.answer(200, {"kind": "user", "name": name, "servers": shown})
-        else:
-            super().do_GET()
-
-    def do_DELETE(self) -> None:  # noqa: N802
+    def do_DELETE(self) -> None:  # noqa: N802 - the library's own name
         name = unquote(self.path.removeprefix("/hub/api/users/").split("/")[0])
         gone = self.hub.servers.pop(name, None)
         if gone is not None:

@@ -4,12 +4,14 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from nexus_allocator.api.counted import Counted
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import InvalidToken, NotAllowed, ScopeNeeded
 from nexus_allocator.domain.lab_tokens import hold_of_token
@@ -36,6 +38,9 @@ class Context:
     clock: Callable[[], datetime]
     metering: Terms
     vault: Vault
+    metrics_token: str | None = field(repr=False)
+    counted: Counted = field(default_factory=Counted)
+    tiers_file: Path | None = None
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))
@@ -83,5 +88,7 @@ def _acting_as(context: Context, bearer: HTTPAuthorizationCredentials | None) ->
     given = bearer.credentials if bearer else ""
     if hmac.compare_digest(given.encode(), context.internal_token.encode()):
         return NOBODY_KNOWN | {Capacity.HUB, Capacity.GATEWAY}
+    if context.metrics_token and hmac.compare_digest(given.encode(), context.metrics_token.encode()):
+        return NOBODY_KNOWN | {Capacity.MONITOR}
     is_of_a_server = hold_of_token(context.internal_token, given) is not None
     return NOBODY_KNOWN | {Capacity.SERVER} if is_of_a_server else NOBODY_KNOWN

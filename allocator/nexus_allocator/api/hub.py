@@ -99,7 +99,7 @@ def accept_agreement(hub_name: str, body: AgreementBody, here: Here) -> Response
 @trusted.post("/admissions", status_code=201)
 @does(Action.LAUNCH_ADMIT)
 def admit(body: LaunchBody, here: Here) -> AdmissionModel:
-    with here.database.session_scope() as session:
+    with here.counted.admission_s.time(), here.database.session_scope() as session:
         admitted = admission.admit(
             session,
             admission.Launch(**body.model_dump()),

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from nexus_allocator.api.context import Context
 from nexus_allocator.api.models import RefusalModel
 from nexus_allocator.domain.errors import AllocatorError, InvalidRequest
 from nexus_allocator.domain.wording import sentence
@@ -22,6 +23,8 @@ async def refuse(request: Request, error: Exception) -> JSONResponse:
     # Figures only: names and accounts of people stay out of the log.
     figures = {name: fact for name, fact in error.facts.items() if isinstance(fact, int | float | UUID)}
     log.info(json.dumps({"event": "refused", "error": error.slug, **figures}, default=str))
+    context: Context = request.app.state.context
+    context.counted.refusals.labels(error.slug).inc()
     body = RefusalModel(error=error.slug, message=sentence(error), facts=error.facts)
     return JSONResponse(body.model_dump(mode="json"), status_code=error.status)
 

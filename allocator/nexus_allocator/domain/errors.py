@@ -392,3 +392,11 @@ class BadPurgeTerms(AllocatorError):
 
 class UnknownPlan(AllocatorError):
     slug, status = "unknown_plan", 404
+
+
+class UnknownVolume(AllocatorError):
+    slug, status = "unknown_volume", 404
+
+
+class TooManyTeams(AllocatorError):
+    slug, status = "too_many_teams", 409

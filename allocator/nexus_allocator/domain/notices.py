@@ -7,10 +7,17 @@ from nexus_allocator.domain.wording import Facts
 
 
 def _stopped(facts: Facts) -> str:
-    count = facts["servers"]
+    count, others = facts["servers"], facts.get("others", 0)
+    soon = ""
+    if others:
+        soon = (
+            f" {others} other{'s' if others > 1 else ''}, started while its folder was yours to use, "
+            f"{'are' if others > 1 else 'is'} stopped in 10 minutes: save your work and start again."
+        )
     if not count:
-        return "No server of yours was running on its credits."
-    return f"{count} server{'s' if count > 1 else ''} of yours that ran on its credits {_was(count)} stopped."
+        return f"No server of yours was running on its credits.{soon}"
+    was = f"{count} server{'s' if count > 1 else ''} of yours that ran on its credits {_was(count)} stopped."
+    return was + soon
 
 
 def _was(count: int) -> str:

@@ -17,6 +17,7 @@ class Channel(StrEnum):
     MAIL = "mail"
     WEBHOOK = "webhook"
     HUB = "hub"
+    FILES = "files"
 
 
 class OutgoingState(StrEnum):
@@ -38,6 +39,12 @@ class HubCall(StrEnum):
 
     STOP_SERVER = "stop-server"
     REVOKE_TOKENS = "revoke-tokens"
+
+
+class FileCall(StrEnum):
+    """What a volume is asked to do: the place as its row says, made if need be and limited."""
+
+    SETTLE_PLACE = "settle-place"
 
 
 class DeliveryFailed(Exception):  # noqa: N818 - says what happened

@@ -9,6 +9,7 @@ from nexus_allocator.domain.panel import Panel
 from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.pool import Pool
 from nexus_allocator.domain.purges import Terms
+from nexus_allocator.domain.quotas import GB, StorageTerms
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 GIB = 1024**3
@@ -77,6 +78,17 @@ class Tier:
     requestable_by: tuple[AccountKind, ...]
     scratch_days: int | None = None
     grace_hours: float = 0
+    team_gb: int | None = None
+
+    def place_bytes(self, kind: PlaceKind) -> int | None:
+        """Return the most that a place of this kind may hold; None is as awarded."""
+        sizes = {
+            PlaceKind.HOME: self.home_gb,
+            PlaceKind.TEAM: self.team_gb,
+            PlaceKind.SCRATCH: self.scratch_gb,
+        }
+        gb = sizes[kind]
+        return None if gb is None else gb * GB
 
 
 @dataclass(frozen=True)
@@ -163,6 +175,7 @@ class Policy:
     images: tuple[Image, ...]
     hours: HoursRange
     agreement: Agreement
+    storage: StorageTerms
     purges: tuple[PurgeRule, ...] = ()
 
     def purge_rule(self, slug: str) -> PurgeRule:

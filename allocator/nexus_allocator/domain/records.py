@@ -85,6 +85,12 @@ class Act(StrEnum):
     EVENT_JOINED = "event_joined"
     EVENT_ENDED = "event_ended"
     EVENT_CLOSED = "event_closed"
+    VOLUME_OPENED = "volume_opened"
+    VOLUME_CLOSED = "volume_closed"
+    PLACE_OPENED = "place_opened"
+    PLACE_SIZED = "place_sized"
+    SCRATCH_TAKEN = "scratch_taken"
+    SCRATCH_ENDED = "scratch_ended"
     FILES_EXEMPTED = "files_exempted"
     EXEMPTION_ENDED = "exemption_ended"
     GRANTS_IMPORTED = "grants_imported"
@@ -127,6 +133,10 @@ _OF_ACCOUNTS = {
     Act.ALLOCATION_LAPSED,
     Act.NOTICED,
     Act.NOTICE_CLEARED,
+    Act.PLACE_OPENED,
+    Act.PLACE_SIZED,
+    Act.SCRATCH_TAKEN,
+    Act.SCRATCH_ENDED,
 }
 _OF_REQUESTS = {
     Act.REQUEST_BEGUN,

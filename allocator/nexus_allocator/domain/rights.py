@@ -26,6 +26,7 @@ class Capacity(StrEnum):
     HUB = "hub"
     GATEWAY = "gateway"
     SERVER = "server"
+    MONITOR = "monitor"
 
 
 class Reach(StrEnum):
@@ -103,6 +104,7 @@ class Action(StrEnum):
     CLUSTER_ADMIT = "cluster.admit"
     CLUSTER_REPORT = "cluster.report"
     CARD_SEE = "card.see"
+    METRICS_SEE = "metrics.see"
 
 
 Cells = Mapping[Capacity, Reach]
@@ -118,6 +120,7 @@ REVIEWED: Cells = {Capacity.REVIEWER: Reach.ANY}
 HUB: Cells = {Capacity.HUB: Reach.ANY}
 GATEWAY: Cells = {Capacity.GATEWAY: Reach.ANY}
 ITSELF: Cells = {Capacity.SERVER: Reach.OWN}
+MONITORED: Cells = {Capacity.MONITOR: Reach.ANY}
 
 TABLE: Mapping[Action, Cells] = {
     Action.SIGN_IN: PUBLIC,
@@ -187,6 +190,7 @@ TABLE: Mapping[Action, Cells] = {
     Action.CLUSTER_ADMIT: GATEWAY,
     Action.CLUSTER_REPORT: GATEWAY,
     Action.CARD_SEE: ITSELF,
+    Action.METRICS_SEE: MONITORED,
 }
 TEAM_ACTIONS = frozenset(action for action in Action if action.startswith("team."))
 

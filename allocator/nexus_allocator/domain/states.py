@@ -158,6 +158,7 @@ class StopReason(StrEnum):
     ADMINISTRATOR = "administrator"
     SUSPENDED = "suspended"
     LEFT_TEAM = "left-team"
+    ACCESS_ENDED = "access-ended"
     SHUTDOWN = "shutdown"
     START_FAILED = "start-failed"
     OUT_OF_MEMORY = "out-of-memory"

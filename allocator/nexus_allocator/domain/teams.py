@@ -8,6 +8,8 @@ from nexus_allocator.domain.names import NAME
 INVITATION_LASTS = timedelta(days=14)
 MOST_OPEN_INVITATIONS = 100
 LONGEST_ADDRESS = 254
+# What NFS carries beside a person's own group (AUTH_SYS, RFC 5531); more would be cut off in silence.
+MOST_TEAMS = 16
 
 
 def address(text: str) -> tuple[str | None, str | None]:

@@ -260,6 +260,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
     ),
     "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
+    "too_many_teams": lambda f: (
+        f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "
+        "of one person. Leave a team first."
+    ),
+    "unknown_volume": lambda f: f"No volume {f['volume']} is known.",
 }
 
 
@@ -279,6 +284,7 @@ STOPS: dict[str, str] = {
     StopReason.ADMINISTRATOR: "An administrator stopped it.",
     StopReason.SUSPENDED: "The person was suspended.",
     StopReason.LEFT_TEAM: "The team's credits paid for it, and its owner left the team.",
+    StopReason.ACCESS_ENDED: "Its owner had left a team whose folder it could still reach.",
     StopReason.SHUTDOWN: "The platform was shut down.",
     StopReason.NEVER_STARTED: "It never started; nothing was charged.",
     StopReason.REPLACED: "It never started, and a new launch took its place; nothing was charged.",

@@ -76,6 +76,10 @@ def service_environment(settings: Settings, secrets: Secrets) -> dict[str, str]:
         "NEXUS_CONFINEMENT": confinement_sentence(),
         # Everything of this Nexus is on this machine; so may be what it tells.
         "NEXUS_WEBHOOK_REACH": "loopback",
+        "NEXUS_STORAGE_ROOT": str(settings.state),
+        "NEXUS_STORAGE_DRIVER": "directory",
+        "NEXUS_STORAGE_RECORDS": str(settings.folder("purges")),
+        "NEXUS_STORAGE_KEY_FILE": str(settings.folder("secrets") / "storage-log"),
         **passed_on,
     }
 

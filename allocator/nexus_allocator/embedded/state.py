@@ -9,9 +9,9 @@ from pathlib import Path
 from nexus_allocator.embedded.settings import Settings
 
 CODE = Path(__file__).parents[1]
-PRIVATE = ("secrets", "db", "log", "run")
+PRIVATE = ("secrets", "db", "log", "run", "purges")
 # Each person may pass through, and enter only what is theirs.
-PASSABLE = ("homes", "teams", "store", "store/accounts")
+PASSABLE = ("homes", "teams", "scratch", "store", "store/accounts")
 READABLE = ("store/mission",)
 
 
@@ -27,6 +27,7 @@ class Secrets:
     parent: str
     internal: str
     client: str
+    storage_log: str
 
 
 def make_folders(settings: Settings) -> None:

@@ -58,9 +58,11 @@ class Folders:
         self._make(self.store / "accounts" / admission.account, *owner, 0o2770)
 
     def _make(self, folder: Path, uid: int, gid: int, mode: int) -> None:
-        if folder.is_dir():
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            # As most often; the service makes places, too.
             return
-        folder.mkdir()
         if self.separate:
             os.chown(folder, uid, gid)
             folder.chmod(mode)

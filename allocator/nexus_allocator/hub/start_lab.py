@@ -49,6 +49,9 @@ def make_caches(home: Path) -> dict[str, str]:
 
 def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
+    if umask := os.environ.get("NEXUS_UMASK"):
+        # In a pod nobody sets it before this runs.
+        os.umask(int(umask, 8))
     try:
         if reading := os.environ.get("NEXUS_READ_ONLY_HOME"):
             # HOME is a folder that goes with this server; the home is read at its usual place.

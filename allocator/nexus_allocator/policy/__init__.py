@@ -28,6 +28,7 @@ from nexus_allocator.domain.policy import (
 )
 from nexus_allocator.domain.pool import Pool
 from nexus_allocator.domain.purges import Terms
+from nexus_allocator.domain.quotas import StorageTerms
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 Amount = Decimal
@@ -114,6 +115,7 @@ class TierDocument(Document):
     gpus: int | None = Field(ge=0)
     dask_cores: int | None = Field(ge=0)
     home_gb: int | None = Field(gt=0)
+    team_gb: int | None = Field(default=None, gt=0)
     scratch_gb: int | None = Field(ge=0)
     notice_days: list[int]
     grace_days: int = Field(ge=0)
@@ -129,6 +131,22 @@ class TierDocument(Document):
             raise ValueError(
                 f"notice_days {days} must fall from below length_days to above zero, each day once"
             )
+        return self
+
+
+class StorageDocument(Document):
+    soft_percent: int = Field(default=90, ge=1, le=100)
+    grace_days: int = Field(default=14, ge=0, le=365)
+    scratch_most_days: int = Field(default=90, ge=1, le=3660)
+    scratch_notice_days: list[int] = Field(default=[7, 1])
+
+    @model_validator(mode="after")
+    def notices_come_in_order(self) -> Self:
+        days = self.scratch_notice_days
+        if days != sorted(set(days), reverse=True) or any(
+            not 0 < day < self.scratch_most_days for day in days
+        ):
+            raise ValueError(f"scratch_notice_days {days} must fall to above zero, each day once")
         return self
 
 
@@ -175,6 +193,7 @@ class PolicyDocument(Document):
     images: list[ImageDocument] = Field(min_length=1)
     hours: HoursDocument
     agreement: AgreementDocument
+    storage: StorageDocument = Field(default_factory=StorageDocument)
     purges: list[PurgeDocument] = Field(default_factory=list)
 
     @model_validator(mode="after")
@@ -233,6 +252,7 @@ class PolicyDocument(Document):
             images=tuple(Image(**image.model_dump()) for image in self.images),
             hours=_hours(self.hours),
             agreement=Agreement(self.agreement.version, self.agreement.title, agreement_html),
+            storage=_storage(self.storage),
             purges=tuple(_purge(rule) for rule in self.purges),
         )
 
@@ -281,11 +301,21 @@ def _tier(tier: TierDocument) -> Tier:
         requestable_by=tuple(tier.requestable_by),
         scratch_days=tier.scratch_days,
         grace_hours=tier.grace_hours,
+        team_gb=tier.team_gb,
     )
 
 
 def _enforcement(document: EnforcementDocument) -> Enforcement:
     return Enforcement(tuple(document.warn_at_percent), timedelta(minutes=document.save_minutes_at_zero))
+
+
+def _storage(document: StorageDocument) -> StorageTerms:
+    return StorageTerms(
+        soft_percent=document.soft_percent,
+        grace=timedelta(days=document.grace_days),
+        scratch_most_days=document.scratch_most_days,
+        scratch_notice_days=tuple(document.scratch_notice_days),
+    )
 
 
 def _purge(rule: PurgeDocument) -> PurgeRule:

@@ -9,6 +9,7 @@ from nexus_allocator.domain import scopes
 from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.rights import Capacity
 from nexus_allocator.services.rights import in_good_standing, person_called
+from nexus_allocator.store import panel
 from nexus_allocator.store.session import Database
 
 
@@ -31,9 +32,10 @@ def caller_of(database: Database, hub: HubClient, token: str, *, writes: bool) -
         raise InvalidToken()
     with database.reading_scope() as session:
         person = in_good_standing(person_called(session, owner.hub_name))
+        is_reviewer = panel.term_of(session, person.id) is not None
     return Caller(
         person_id=person.id,
         hub_name=person.hub_name,
-        may_act_as=table.somewhere(is_administrator=person.is_administrator),
+        may_act_as=table.somewhere(is_administrator=person.is_administrator, is_reviewer=is_reviewer),
         limits=scopes.acting_as(owner.scopes, writes=writes),
     )

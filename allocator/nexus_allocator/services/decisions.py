@@ -13,7 +13,7 @@ from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import require_move
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, RequestState, TierSlug
-from nexus_allocator.services import allocations, endings, founding, reviews, shares
+from nexus_allocator.services import allocations, endings, founding, places, reviews, shares
 from nexus_allocator.services.records import record
 from nexus_allocator.services.request_moves import move, renew
 from nexus_allocator.services.rights import overseer
@@ -154,6 +154,7 @@ def _give(
     if found.team_id is not None and endings.is_renewal(session, request):
         shares.count_anew(session, found.team_id, now=now)
     endings.begin_anew(session, allocation, expires_at=ends)
+    places.awarded(session, found, policy=policy, now=now)
     request.awarded_micro, request.ends_at = amount, ends
     allocations.award(session, allocation.id, amount, key=f"request/{request.id}", actor=actor,
                       reason=f"{terms.label} award", now=now)  # fmt: skip

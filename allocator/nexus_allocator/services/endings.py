@@ -16,7 +16,7 @@ from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.requests import RENEWABLE
 from nexus_allocator.domain.states import EntryKind, HoldState, NoticeKind, TierSlug
 from nexus_allocator.domain.webhooks import EventKind
-from nexus_allocator.services import allocations
+from nexus_allocator.services import allocations, places
 from nexus_allocator.services.holds import reading_of
 from nexus_allocator.services.notices import owners, tell
 from nexus_allocator.services.records import record
@@ -177,6 +177,7 @@ def _lapse(
     entry = policy.tiers[TierSlug.ENTRY]
     allocation.tier, allocation.policy_version, allocation.starts_at = entry.slug, policy.version, now
     begin_anew(session, allocation, expires_at=now + entry.length)
+    places.awarded(session, account, policy=policy, now=now)
     if entry.credits_micro:
         allocations.award(
             session, allocation.id, entry.credits_micro, key=f"lapse/{allocation.id}/{ended.isoformat()}",

@@ -26,17 +26,19 @@ from nexus_allocator.store.tables import Hold, Person
 SIGN_IN_LASTS = timedelta(minutes=10)
 
 
-def order_stop(session: Session, hold: Hold, *, now: datetime) -> UUID | None:
+def order_stop(
+    session: Session, hold: Hold, *, now: datetime, after: timedelta = timedelta(0)
+) -> UUID | None:
     """Have the hub asked to stop the hold's server; return the row. A cluster is no server of the hub."""
     if hold.size == CLUSTER:
         return None
     waiting = outbox.waiting_for(session, Channel.HUB, HubCall.STOP_SERVER, key_begins=_key(hold.id))
     if waiting is not None:
-        waiting.due_at = min(waiting.due_at, now)
+        waiting.due_at = min(waiting.due_at, now + after)
         return waiting.id
     made = enqueue(
         session, Channel.HUB, HubCall.STOP_SERVER, key=f"stop/{hold.id}/{now.isoformat()}", now=now,
-        person_id=hold.person_id, facts={"hold": str(hold.id)},
+        person_id=hold.person_id, facts={"hold": str(hold.id)}, due_at=now + after,
     )  # fmt: skip
     return made.id if made else None
 

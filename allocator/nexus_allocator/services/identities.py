@@ -25,6 +25,7 @@ from nexus_allocator.domain.states import Role, TierSlug
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.records import By, record
 from nexus_allocator.services.rights import in_good_standing, lock_team, overseer, person_called
+from nexus_allocator.services.teams import require_seat_left
 from nexus_allocator.store import (
     accounts,
     holds,
@@ -212,6 +213,7 @@ def _join_seats(session: Session, team_id: UUID, kept: Person, left: Person) -> 
     assert other is not None  # noqa: S101 - the caller has just read it
     if mine is None:
         identities.give_seat(session, team_id, left.id, kept.id)
+        require_seat_left(session, kept)
         return
     roles = list(Role)
     better = min(mine.role, other.role, key=roles.index)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.errors import UnknownRequest
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action
-from nexus_allocator.domain.states import EntryKind, RequestState
+from nexus_allocator.domain.states import EntryKind, RequestState, TierSlug
 from nexus_allocator.services import portal_lists, rights, statements
 from nexus_allocator.services.portal_lists import AccountRow, PersonRow, RequestRow
 from nexus_allocator.services.portal_reading import ServerReading, account_sums, server_readings
@@ -63,11 +63,14 @@ def requests(
     session: Session,
     *,
     states: Collection[RequestState],
+    query: str,
+    tier: TierSlug | None,
     after: tuple[datetime, UUID] | None,
     limit: int,
 ) -> tuple[RequestRow, ...]:
-    """Return everybody's requests in these states, the longest waiting first."""
-    rows = api_reading.requests(session, states, person_id=None, after=after, limit=limit)
+    """Return everybody's requests in these states that contain ``query``, the longest waiting first."""
+    wanted = api_reading.Requests(states, text=query, tier=tier)
+    rows = api_reading.requests(session, wanted, after=after, limit=limit)
     return portal_lists.request_rows(session, rows, viewer=None)
 
 
@@ -76,8 +79,8 @@ def own_requests(
 ) -> tuple[RequestRow, ...]:
     """Return a person's requests, the oldest first. Raises UnknownPerson, NotAllowed."""
     viewer = rights.themselves(session, hub_name, Action.REQUEST_SEE)
-    states = tuple(RequestState)
-    rows = api_reading.requests(session, states, person_id=viewer.id, after=after, limit=limit)
+    wanted = api_reading.Requests(tuple(RequestState), person_id=viewer.id)
+    rows = api_reading.requests(session, wanted, after=after, limit=limit)
     return portal_lists.request_rows(session, rows, viewer=viewer)
 
 

@@ -1,11 +1,12 @@
 """Who is in a team and as what: roles, the lead handed over, leaving and being removed.
 
-Who leaves keeps nothing running on the team's credits: the reason is stored with each such server and its
-stop put into the outbox, in the same transaction; `stop_leavers` orders it again until it is done.
+Who leaves keeps nothing running on the team's credits, and soon nothing that reaches its folder: the reason
+is stored with each such server and its stop put into the outbox, in the same transaction; `stop_leavers`
+orders it again until it is done.
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -34,6 +35,8 @@ from nexus_allocator.store.tables import Hold, Membership, Person, Team
 
 log = logging.getLogger(__name__)
 PLATFORM = "nexus"
+# So long a leaver may save what they do on a server that has the team's folder; less than an intent lasts.
+ACCESS_LASTS = timedelta(minutes=10)
 ACTS = {
     TeamMoveKind.ROLE_CHANGED: Act.ROLE_CHANGED,
     TeamMoveKind.HANDED_OVER: Act.HANDED_OVER,
@@ -91,18 +94,11 @@ def leave(session: Session, *, team: str, hub_name: str, now: datetime) -> list[
     _, row = _member(session, found, hub_name)
     if row.role is Role.LEAD:
         raise LeadStays(team=found.label)
-    servers = _part(session, found, person, actor=hub_name, note=None, now=now)
-    number = _keep(
-        session,
-        found,
-        TeamMoveKind.LEFT,
-        actor=person,
-        subject=person,
-        facts={"servers": len(servers)},
-        now=now,
-    )
+    servers, others = _part(session, found, person, row, actor=hub_name, note=None, now=now)
+    facts: dict[str, object] = {"servers": len(servers), "others": others}
+    number = _keep(session, found, TeamMoveKind.LEFT, actor=person, subject=person, facts=facts, now=now)
     tell(session, person.id, NoticeKind.LEFT_TEAM, key=f"left/{found.id}/{number}",
-         facts={"team": found.label, "servers": len(servers)}, now=now)  # fmt: skip
+         facts={"team": found.label, **facts}, now=now)  # fmt: skip
     for leader in teams.leading(session, found.id):
         tell(session, leader, NoticeKind.MEMBER_LEFT, key=f"left/{found.id}/{number}",
              facts={"team": found.label, "person": person.hub_name}, now=now)  # fmt: skip
@@ -122,8 +118,8 @@ def remove(
     if row.role is Role.LEAD:
         raise LeadStays(team=found.label)
     _require_above(session, found, row, actor)
-    servers = _part(session, found, person, actor=by or "operator", note=text, now=now)
-    facts = {"reason": text, "servers": len(servers)}
+    servers, others = _part(session, found, person, row, actor=by or "operator", note=text, now=now)
+    facts = {"reason": text, "servers": len(servers), "others": others}
     number = _keep(session, found, TeamMoveKind.REMOVED, actor=actor, subject=person, facts=facts, now=now)
     tell(session, person.id, NoticeKind.REMOVED_FROM_TEAM, key=f"removed/{found.id}/{number}",
          facts={"team": found.label, **facts}, now=now)  # fmt: skip
@@ -133,12 +129,15 @@ def remove(
 def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
     """Stop what still runs on a team's credits for people who are not in it, and what the suspended run."""
     with database.reading_scope() as session:
-        if not teams.live_without_seat(session) and not teams.live_of_suspended(session):
+        reaching = teams.live_of_leavers(session, left_before=now - ACCESS_LASTS)
+        if not reaching and not teams.live_without_seat(session) and not teams.live_of_suspended(session):
             return []
     with database.session_scope() as session:
         servers = []
         for hold, person, team in teams.live_without_seat(session):
             servers.append(_to_stop(session, hold, person, StopReason.LEFT_TEAM, note=team.label, now=now))
+        for hold, person, team in teams.live_of_leavers(session, left_before=now - ACCESS_LASTS):
+            servers.append(_to_stop(session, hold, person, StopReason.ACCESS_ENDED, note=team.label, now=now))
         for hold, person in teams.live_of_suspended(session):
             reason = person.suspension_reason
             servers.append(_to_stop(session, hold, person, StopReason.SUSPENDED, note=reason, now=now))
@@ -172,15 +171,32 @@ def _require_above(session: Session, team: Team, row: Membership, actor: Person 
 
 
 def _part(
-    session: Session, team: Team, person: Person, *, actor: str, note: str | None, now: datetime
-) -> list[ToStop]:
-    account = teams.account_of(session, team.id)
+    session: Session,
+    team: Team,
+    person: Person,
+    seat: Membership,
+    *,
+    actor: str,
+    note: str | None,
+    now: datetime,
+) -> tuple[list[ToStop], int]:
+    """Take the seat away; return the servers to stop at once, and how many others stop in a while.
+
+    The others run on other credits, but were started as a member's: they reach the team's folder while they
+    last.
+    """
+    account, joined_at = teams.account_of(session, team.id), seat.joined_at
     teams.remove_seat(session, team.id, person.id)
     servers = []
     for hold in teams.live_holds(session, account.allocation.id, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=actor[:64], note=note, now=now)
         servers.append(ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now)))
-    return servers
+    others = teams.live_elsewhere(session, account.allocation.id, person.id, since=joined_at)
+    for hold in others:
+        reason = StopReason.ACCESS_ENDED
+        holds.add_intent(session, hold.id, reason=reason, actor=actor[:64], note=team.label, now=now)
+        order_stop(session, hold, now=now, after=ACCESS_LASTS)
+    return servers, len(others)
 
 
 def _keep(

@@ -10,7 +10,7 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.scopes import ADMINISTRATORS
 from nexus_allocator.domain.states import AccountKind, TierSlug
-from nexus_allocator.services import allocations
+from nexus_allocator.services import allocations, places
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import accounts, people
@@ -110,7 +110,8 @@ def accept_agreement(session: Session, *, policy: Policy, hub_name: str, version
 
 def _settle_in(session: Session, policy: Policy, person: Person, now: datetime) -> None:
     session.add(Home(person_id=person.id, name=person.hub_name, created_at=now))
-    allocations.open_account(
+    account = allocations.open_account(
         session, policy=policy, slug=person.hub_name, label="Your own account", kind=AccountKind.PERSONAL,
         owner_id=person.id, tier=TierSlug.ENTRY, actor="nexus", now=now,
     )  # fmt: skip
+    places.open_own(session, account, name=person.hub_name, policy=policy, now=now)

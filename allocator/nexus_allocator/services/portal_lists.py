@@ -31,6 +31,7 @@ from nexus_allocator.store.tables import Account, Person, RequestMove, TierReque
 PAGE = 25
 DECISIONS = 20
 PANEL = "the panel"
+SENT = frozenset(RequestState) - {RequestState.DRAFT}
 
 Row = TypeVar("Row")
 
@@ -191,10 +192,23 @@ def waiting_requests(session: Session) -> tuple[RequestRow, ...]:
     return request_rows(session, rows, viewer=None)
 
 
-def every_request(session: Session, *, query: str, number: int) -> tuple[RequestRow, ...]:
-    """Return one page of the requests whose person, account or title contains ``query``, the latest first."""
-    rows = portal_reading.search_requests(session, query, limit=PAGE, offset=(number - 1) * PAGE)
-    return request_rows(session, rows, viewer=None)
+def every_request(
+    session: Session,
+    *,
+    query: str,
+    number: int,
+    tier: TierSlug | None = None,
+    state: RequestState | None = None,
+) -> Listing[RequestRow]:
+    """Return one page of the requests whose person, account or title contains ``query``, the latest first.
+
+    A draft is its applicant's alone.
+    """
+    states = SENT if state is None else SENT & {state}
+    total, rows = portal_reading.search_requests(
+        session, query, tier=tier, states=states, limit=PAGE, offset=(number - 1) * PAGE
+    )
+    return Listing(query, number, total, request_rows(session, rows, viewer=None))
 
 
 def decided_requests(session: Session) -> tuple[RequestRow, ...]:

@@ -165,8 +165,12 @@ def one(session: Session, question_id: UUID, *, now: datetime) -> Asked:
     return _asked(session, _row(session, question_id), now=now)
 
 
-def latest(session: Session, *, now: datetime, limit: int = 20) -> list[Asked]:
-    return [_asked(session, row, now=now) for row in questions.latest(session, limit=limit)]
+def latest(
+    session: Session, *, now: datetime, before: tuple[datetime, UUID] | None = None, limit: int = 20
+) -> list[Asked]:
+    """Return the last questions, or the last before one; the latest first."""
+    rows = questions.latest(session, before=before, limit=limit)
+    return [_asked(session, row, now=now) for row in rows]
 
 
 def _row(session: Session, question_id: UUID) -> Question:

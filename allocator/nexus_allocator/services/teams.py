@@ -4,12 +4,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from nexus_allocator.domain.errors import BadName, NameTaken, UnknownTeam
+from nexus_allocator.domain.errors import BadName, NameTaken, TooManyTeams, UnknownTeam
 from nexus_allocator.domain.names import RESERVED, hub_name_from, numbered, require_name
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, OPERATOR, Act
 from nexus_allocator.domain.states import AccountKind, Role, TeamMoveKind, TierSlug
-from nexus_allocator.services import allocations
+from nexus_allocator.domain.teams import MOST_TEAMS
+from nexus_allocator.services import allocations, places
 from nexus_allocator.services.records import By, record, signature
 from nexus_allocator.services.rights import lock_team, person_called
 from nexus_allocator.store import accounts, people
@@ -88,6 +89,7 @@ def _made(
         session, policy=policy, slug=slug, label=team.label, kind=AccountKind.TEAM, owner_id=team.id,
         tier=tier, actor=actor, now=now, with_grant=with_grant,
     )  # fmt: skip
+    places.open_own(session, account, name=slug, policy=policy, now=now)
     team_rows.add_move(
         session, team.id, TeamMoveKind.MADE, actor_id=None, facts={"by": signature(session, actor)}, at=now
     )
@@ -114,6 +116,7 @@ def seat(session: Session, team: Team, person: Person, role: Role, *, by: By, no
     member = team_rows.membership(session, team.id, person.id)
     before = member.role if member else None
     if member is None:
+        require_seat_left(session, person, but=1)
         session.add(Membership(team_id=team.id, person_id=person.id, role=role, joined_at=now))
         kind = TeamMoveKind.JOINED
     else:
@@ -124,6 +127,12 @@ def seat(session: Session, team: Team, person: Person, role: Role, *, by: By, no
     )
     record(session, Act.MEMBER_SEATED, team.id, by=by, person_id=person.id, before={"role": before},
            after={"role": role}, now=now)  # fmt: skip
+
+
+def require_seat_left(session: Session, person: Person, *, but: int = 0) -> None:
+    """Raise TooManyTeams when a person would be in more teams, with ``but`` more, than a volume knows."""
+    if len(accounts.teams_of(session, person.id)) + but > MOST_TEAMS:
+        raise TooManyTeams(person=person.hub_name, most=MOST_TEAMS)
 
 
 def _step_back(session: Session, team: Team, *, but: Person, by: By, now: datetime) -> None:

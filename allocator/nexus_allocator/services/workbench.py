@@ -107,21 +107,15 @@ def workbench(
     case, found = panel.case(session, request_id), portal_reading.request(session, request_id)
     if case is None or found is None:
         return None
-    parties = panels.parties_of(session, found)
-    who = person_of(session, viewer)
-    conflict = conflict_of(who.id, who.hub_name, parties)
-    sending = panel.sendings(session, [found.id]).get(found.id, 0)
-    rows = panel.reviews(session, [found.id]).get(found.id, [])
-    own = next((row for row in reversed(rows) if row.person_id == viewer and row.sending == sending), None)
-    sees = sees_reviews(conflict, is_reviewer=panels.is_reviewer(session, viewer), has_given=own is not None)
+    seen = _seen(session, found, viewer)
     return Workbench(
         request=portal_lists.request_row(session, found),
         round=panel.round_by_id(session, case.round_id) if case.round_id else None,
         case=case,
         waited=waits(session, [found.id], now=now).get(found.id, timedelta()),
-        conflict=conflict,
-        own=reviews.opinion_of(own) if own else None,
-        heard=_heard(session, found, rows, sending=sending, policy=policy, sees=sees),
+        conflict=seen.conflict,
+        own=reviews.opinion_of(seen.own) if seen.own else None,
+        heard=_heard(session, found, seen, policy=policy),
         conflicts=_conflicts(session, found.id),
         bypasses=_bypasses(session, found.id),
         usage=_usage(session, found, now=now),
@@ -144,15 +138,38 @@ def reviewers_workbench(
     return found
 
 
-def _heard(
-    session: Session,
-    request: TierRequest,
-    rows: Sequence[PanelReview],
-    *,
-    sending: int,
-    policy: Policy,
-    sees: bool,
-) -> Heard:
+def heard_of(session: Session, request_id: UUID, *, viewer: UUID, policy: Policy) -> Heard:
+    """Return the reviews of a request as this viewer may see them. Raises UnknownRequest."""
+    found = portal_reading.request(session, request_id)
+    if found is None:
+        raise UnknownRequest(request_id=str(request_id))
+    return _heard(session, found, _seen(session, found, viewer), policy=policy)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A request's reviews, of its present text those with ``sending``, and whether the viewer sees them."""
+
+    rows: Sequence[PanelReview]
+    sending: int
+    conflict: ConflictKind | None
+    own: PanelReview | None
+    sees: bool
+
+
+def _seen(session: Session, request: TierRequest, viewer: UUID) -> _Seen:
+    who = person_of(session, viewer)
+    conflict = conflict_of(who.id, who.hub_name, panels.parties_of(session, request))
+    sending = panel.sendings(session, [request.id]).get(request.id, 0)
+    rows = panel.reviews(session, [request.id]).get(request.id, [])
+    own = next((row for row in reversed(rows) if row.person_id == viewer and row.sending == sending), None)
+    is_reviewer = panels.is_reviewer(session, viewer)
+    sees = sees_reviews(conflict, is_reviewer=is_reviewer, has_given=own is not None)
+    return _Seen(rows, sending, conflict, own, sees)
+
+
+def _heard(session: Session, request: TierRequest, seen: _Seen, *, policy: Policy) -> Heard:
+    rows, sees, sending = seen.rows, seen.sees, seen.sending
     counting = reviews.unconflicted(session, request, [row for row in rows if row.sending == sending])
     opinions = [reviews.opinion_of(row) for row in counting]
     numbers, names = {row.number for row in counting}, panel.names(session, [row.person_id for row in rows])

@@ -1,14 +1,15 @@
 """Long lists a page at a time: each query goes on after the last row of the page before."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from nexus_allocator.domain.states import RequestState
-from nexus_allocator.store.portal_reading import containing
+from nexus_allocator.domain.states import RequestState, TierSlug
+from nexus_allocator.store.portal_reading import about, containing
 from nexus_allocator.store.tables import Account, Book, Entry, Hold, Link, Person, TierRequest
 
 
@@ -31,20 +32,29 @@ def accounts(session: Session, text: str, *, after: str | None, limit: int) -> S
     return session.scalars(shown.limit(limit)).all()
 
 
+@dataclass(frozen=True)
+class Requests:
+    """Which requests to read: in these states, of one person, of one tier, containing a text."""
+
+    states: Collection[RequestState]
+    person_id: UUID | None = None
+    tier: TierSlug | None = None
+    text: str = ""
+
+
 def requests(
-    session: Session,
-    states: Collection[RequestState],
-    *,
-    person_id: UUID | None,
-    after: tuple[datetime, UUID] | None,
-    limit: int,
+    session: Session, wanted: Requests, *, after: tuple[datetime, UUID] | None, limit: int
 ) -> Sequence[TierRequest]:
-    """Return the requests in these states, of one person or of all, the longest waiting first."""
+    """Return the requests that are wanted, the longest waiting first."""
     account = joinedload(TierRequest.account).joinedload(Account.allocation)
     query = select(TierRequest).options(account, joinedload(TierRequest.person))
-    query = query.where(TierRequest.state.in_(states))
-    if person_id is not None:
-        query = query.where(TierRequest.person_id == person_id)
+    query = query.where(TierRequest.state.in_(wanted.states))
+    if wanted.person_id is not None:
+        query = query.where(TierRequest.person_id == wanted.person_id)
+    if wanted.tier is not None:
+        query = query.where(TierRequest.tier == wanted.tier)
+    if wanted.text:
+        query = query.where(about(wanted.text))
     if after is not None:
         later = and_(TierRequest.submitted_at == after[0], TierRequest.id > after[1])
         query = query.where(or_(TierRequest.submitted_at > after[0], later))

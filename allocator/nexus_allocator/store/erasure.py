@@ -14,8 +14,10 @@ from nexus_allocator.store.api_tables import KeptAnswer
 from nexus_allocator.store.event_tables import JoinTry
 from nexus_allocator.store.outbox_tables import MailPreference, Outgoing
 from nexus_allocator.store.panel_tables import PanelBypass, PanelConflict, PanelReview, RequestOffer
+from nexus_allocator.store.places_tables import PlaceRow
 from nexus_allocator.store.record_tables import Record
 from nexus_allocator.store.tables import (
+    Account,
     ApprovedGrant,
     Entry,
     Hold,
@@ -64,11 +66,16 @@ class Part:
             session.execute(update(self.table).where(self.where).values(**self.values))
 
 
+# Of a place whose folder no row names any more.
+NOWHERE = {"volume": None, "made_at": None, "limit_bytes": None, "applied_bytes": None}
+
+
 def parts(whose: Whose) -> list[Part]:
     """Return what is deleted or written over, save the rows of person, account and memberships."""
     mine, name, instead = whose.person_id, whose.hub_name, whose.pseudonym
     words = {"justification": ERASED_TEXT, "title": None, "results": None, "team_label": None,
              "members": None, "decision_reason": None}  # fmt: skip
+    theirs = PlaceRow.account_id.in_(select(Account.id).where(Account.person_id == mine))
     found = [
         Part("portal sessions", WebSession, WebSession.person_id == mine),
         Part("notices left for them", PortalNotice, PortalNotice.person_id == mine),
@@ -77,6 +84,8 @@ def parts(whose: Whose) -> list[Part]:
         Part("tries of join codes", JoinTry, JoinTry.person_id == mine),
         Part("answers kept for their programs", KeptAnswer, KeptAnswer.person_id == mine),
         Part("the home's name", Home, Home.person_id == mine),
+        Part("names of their places, whose folders an operator removes", PlaceRow, theirs,
+             {"name": instead + "-" + func.substr(cast(PlaceRow.id, String), 1, 8), **NOWHERE}),
         Part("words of their requests", TierRequest, TierRequest.person_id == mine, words),
         Part("names and notes of their servers", Hold,
              (Hold.person_id == mine) & (Hold.state == HoldState.SETTLED),

@@ -1,10 +1,10 @@
 """Holds, and the intents to stop their servers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.clusters import CLUSTER
@@ -53,6 +53,22 @@ def open_servers(session: Session) -> Sequence[Hold]:
 def open_clusters(session: Session) -> Sequence[Hold]:
     """Return the open holds of clusters that dask-gateway runs."""
     return [hold for hold in every_open(session) if hold.size == CLUSTER]
+
+
+def live_by_size(session: Session) -> Mapping[tuple[str, HoldState], int]:
+    """Return how many open holds there are of each size in each state."""
+    rows = session.execute(
+        select(Hold.size, Hold.state, func.count())
+        .where(Hold.state.in_(LIVE))
+        .group_by(Hold.size, Hold.state)
+    )
+    return {(size, state): number for size, state, number in rows}
+
+
+def held_by_all(session: Session) -> int:
+    """Return the micro-credits that open holds set aside."""
+    total = select(func.coalesce(func.sum(Hold.amount_micro - Hold.posted_micro), 0))
+    return int(session.scalars(total.where(Hold.state.in_(LIVE))).one())
 
 
 def read_only_since(session: Session, allocation_id: UUID, moment: datetime) -> Sequence[Hold]:

@@ -1,6 +1,6 @@
 """Queries that only the portal's pages ask: sums per account at once, days of spending, lists to search."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from nexus_allocator.domain.states import LIVE, HoldState
+from nexus_allocator.domain.states import LIVE, HoldState, RequestState, TierSlug
 from nexus_allocator.store import chains
 from nexus_allocator.store.holds import WITH_OWNERS
 from nexus_allocator.store.tables import (
@@ -137,16 +137,30 @@ def decided_requests(session: Session, *, limit: int) -> Sequence[TierRequest]:
     return session.scalars(query.order_by(TierRequest.decided_at.desc()).limit(limit)).all()
 
 
-def search_requests(session: Session, text: str, *, limit: int, offset: int) -> Sequence[TierRequest]:
-    """Return one page of the requests whose person, account or title matches, the latest first."""
+def search_requests(
+    session: Session,
+    text: str,
+    *,
+    tier: TierSlug | None,
+    states: Collection[RequestState],
+    limit: int,
+    offset: int,
+) -> tuple[int, Sequence[TierRequest]]:
+    """Return how many requests match by person, account or title, and one page of them, the latest first."""
+    query = _requests().where(TierRequest.state.in_(states), about(text))
+    if tier is not None:
+        query = query.where(TierRequest.tier == tier)
+    total = session.scalars(select(func.count()).select_from(query.subquery())).one()
+    ordered = query.order_by(TierRequest.submitted_at.desc(), TierRequest.id)
+    return total, session.scalars(ordered.limit(limit).offset(offset)).all()
+
+
+def about(text: str) -> ColumnElement[bool]:
+    """Say which requests are of a person, on an account or under a title that contains ``text``."""
     people = select(Person.id).where(containing(text, Person.display_name, Person.hub_name))
     accounts = select(Account.id).where(containing(text, Account.slug, Account.label))
-    wanted = or_(
-        TierRequest.person_id.in_(people), TierRequest.account_id.in_(accounts),
-        TierRequest.title.icontains(text, autoescape=True),
-    )  # fmt: skip
-    query = _requests().where(wanted).order_by(TierRequest.submitted_at.desc(), TierRequest.id)
-    return session.scalars(query.limit(limit).offset(offset)).all()
+    titled = TierRequest.title.icontains(text, autoescape=True)
+    return or_(TierRequest.person_id.in_(people), TierRequest.account_id.in_(accounts), titled)
 
 
 def _requests() -> Select[TierRequest]:

@@ -66,6 +66,11 @@ def in_states(session: Session, states: Collection[RequestState], *, limit: int)
     return session.scalars(found.order_by(TierRequest.submitted_at).limit(limit)).all()
 
 
+def number_in(session: Session, states: Collection[RequestState]) -> int:
+    found = select(func.count()).select_from(TierRequest).where(TierRequest.state.in_(states))
+    return session.scalars(found).one()
+
+
 def add_move(
     session: Session,
     request: TierRequest,

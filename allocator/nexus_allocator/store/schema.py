@@ -7,6 +7,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from nexus_allocator.store.base import Base
@@ -17,6 +18,15 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """Run the migrations that the database lacks, all in one transaction."""
     with database.migrating() as connection:
         command.upgrade(_config(connection), revision)
+
+
+def is_ready(database: Database) -> bool:
+    """Whether the database has at least the schema of this code; a newer version's is taken for that."""
+    revision = current(database)
+    with database.engine.connect() as connection:
+        ours = ScriptDirectory.from_config(_config(connection))
+        known = {script.revision for script in ours.walk_revisions()}
+        return revision is not None and (revision == ours.get_current_head() or revision not in known)
 
 
 def current(database: Database) -> str | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased, joinedload
 
+from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.shares import Taken
 from nexus_allocator.domain.states import LIVE, InvitationState, Role, TeamMoveKind
 from nexus_allocator.store.tables import (
@@ -181,6 +182,37 @@ def _taken(
 def live_holds(session: Session, allocation_id: UUID, person_id: UUID) -> Sequence[Hold]:
     found = select(Hold).where(Hold.allocation_id == allocation_id, Hold.person_id == person_id)
     return session.scalars(found.where(Hold.state.in_(LIVE)).order_by(Hold.placed_at)).all()
+
+
+def live_elsewhere(
+    session: Session, allocation_id: UUID, person_id: UUID, *, since: datetime
+) -> Sequence[Hold]:
+    """Return a person's servers on other credits that were started since then and write in folders."""
+    found = select(Hold).where(Hold.allocation_id != allocation_id, Hold.person_id == person_id)
+    mine = found.where(Hold.state.in_(LIVE), Hold.placed_at >= since, ~Hold.read_only, Hold.size != CLUSTER)
+    return session.scalars(mine.order_by(Hold.placed_at)).all()
+
+
+def live_of_leavers(session: Session, *, left_before: datetime) -> Sequence[tuple[Hold, Person, Team]]:
+    """Return the servers that were started by a member of a team who left it before then."""
+    gone = TeamMove.kind.in_((TeamMoveKind.LEFT, TeamMoveKind.REMOVED)) & (TeamMove.at <= left_before)
+    member = select(Membership.person_id).where(
+        Membership.team_id == TeamMove.team_id, Membership.person_id == Hold.person_id
+    )
+    joined = aliased(TeamMove)
+    was_member = select(joined.number).where(
+        joined.team_id == TeamMove.team_id, joined.subject_id == Hold.person_id,
+        joined.kind == TeamMoveKind.JOINED, joined.at <= Hold.placed_at,
+    )  # fmt: skip
+    found = (
+        select(Hold, Person, Team)
+        .join(Person, Person.id == Hold.person_id)
+        .join(TeamMove, (TeamMove.subject_id == Hold.person_id) & (TeamMove.at >= Hold.placed_at))
+        .join(Team, Team.id == TeamMove.team_id)
+        .where(Hold.state.in_(LIVE), ~Hold.read_only, Hold.size != CLUSTER, gone)
+        .where(was_member.exists(), ~member.exists())
+    )
+    return [(row[0], row[1], row[2]) for row in session.execute(found.distinct())]
 
 
 def live_of_suspended(session: Session) -> Sequence[tuple[Hold, Person]]:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError
-from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError
+from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HubUnreachableError
 from nexus_allocator.web.rendering import page, template_environment
 from nexus_allocator.web.routes import (
@@ -35,6 +35,7 @@ from nexus_allocator.web.routes import (
     pool,
     questions,
     records,
+    request_queue,
     requests,
     servers,
     sign_in,
@@ -76,7 +77,7 @@ def portal_app(portal: Portal) -> ASGIApp:
         exports,
     ):
         app.include_router(module.router)
-    for module in (offers, panel, panel_decisions, panel_rounds):
+    for module in (offers, panel, panel_decisions, panel_rounds, request_queue):
         app.include_router(module.router)
     for router in (mail.router, mail.administration, webhooks.router):
         app.include_router(router)
@@ -99,7 +100,13 @@ def message(
     request: Request, status: int, heading: str, text: str, *, action: dict[str, str] | None = None
 ) -> HTMLResponse:
     values = {"heading": heading, "text": text, "action": action}
-    return page(request, "message.html", values, visitor=None, status=status)
+    return page(request, "message.html", values, visitor=known(request, status), status=status)
+
+
+def known(request: Request, status: int) -> Visitor | None:
+    """Return who was found to be signed in, to whom the way around is shown; nobody where we failed."""
+    found: Visitor | None = getattr(request.state, "visitor", None) if status < 500 else None
+    return found
 
 
 def home_action(request: Request) -> dict[str, str]:

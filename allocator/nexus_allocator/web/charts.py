@@ -90,7 +90,13 @@ def amount_scale(highest: int) -> tuple[int, int]:
 
 
 def axis_text(level: int) -> str:
-    return f"{level / 1_000_000:,.6f}".rstrip("0").rstrip(".")
+    """Return an amount in credits as the narrow edge of a chart has room for it."""
+    amount, unit = level / 1_000_000, ""
+    for least, divisor, name in ((10**9, 10**9, "bn"), (10**6, 10**6, "M"), (10**5, 10**3, "k")):
+        if amount >= least:
+            amount, unit = amount / divisor, f" {name}"
+            break
+    return f"{amount:,.6f}".rstrip("0").rstrip(".") + unit
 
 
 def day_ticks(spend: Sequence[DaySpend], *, slot: float, count: int) -> tuple[Tick, ...]:

@@ -74,6 +74,7 @@ NOTICES: dict[str, Notice] = {
         "good",
         "The event has ended; what was not used went back. Running servers go on to their planned end.",
     ),
+    "asked": Notice("good", "It is being computed: the page looks again by itself."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nexus_allocator.domain.mailing import LetterKind, MailKind, Timing
-from nexus_allocator.domain.outbox import Channel, HubCall, OutgoingState
+from nexus_allocator.domain.outbox import Channel, FileCall, HubCall, OutgoingState
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services.outbox_reading import Row
 
@@ -42,6 +42,7 @@ CHANNELS: dict[Channel, str] = {
     Channel.MAIL: "Mail",
     Channel.WEBHOOK: "Webhook",
     Channel.HUB: "Hub",
+    Channel.FILES: "Files",
 }
 
 # What each state reads as, and the tag's colour.
@@ -65,6 +66,7 @@ WHAT: dict[str, str] = {
     LetterKind.DIGEST: "Digest",
     HubCall.STOP_SERVER: "Stop a server",
     HubCall.REVOKE_TOKENS: "Revoke tokens",
+    FileCall.SETTLE_PLACE: "Make or limit a place",
 }
 
 

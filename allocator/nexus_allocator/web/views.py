@@ -218,6 +218,7 @@ def tier_rows(policy: Policy) -> list[tuple[str, list[str]]]:
         "GPUs at once": lambda tier: amount_text(tier.gpus),
         "Dask cores": lambda tier: amount_text(tier.dask_cores),
         "Home": lambda tier: amount_text(tier.home_gb, gigabytes_text),
+        "Team folder": lambda tier: amount_text(tier.team_gb, gigabytes_text),
         "Scratch": lambda tier: amount_text(tier.scratch_gb, gigabytes_text),
         "Scratch files unused": lambda tier: f"{tier.scratch_days} days" if tier.scratch_days else "kept",
         "Notices before the end": notices_text,

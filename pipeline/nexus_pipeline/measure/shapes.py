@@ -149,9 +149,9 @@ def _measure(field: Field, found: Segments, star: _Star, out: Floats, lot: NDArr
 def _corrected(seen: Floats, psf: float, noise: Floats) -> Floats:
     """Return g1, g2, error, resolution of galaxies ``seen`` (see ``adapted``) behind a round Gaussian PSF."""
     xx, xy, yy = seen[:, 2:5].T
-    distortion = (xx - yy + 2j * xy) / (xx + yy)
     pointed = 0.5 * seen[:, 6] - 1
     with np.errstate(invalid="ignore", divide="ignore"):
+        distortion = (xx - yy + 2j * xy) / (xx + yy)
         resolution = 1 - 2 * psf / (xx + yy) * (1 + pointed) / (1 - pointed)
         true = distortion / resolution
         good = (resolution > LEAST_RESOLUTION) & (np.abs(true) < 1)

@@ -1,20 +1,17 @@
 """L4: source catalogues (``_cat.parquet``, the mission's columns with their units)."""
 
 import ast
-import shutil
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any
+from functools import partial
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 from asdf.exceptions import ValidationError
-from astropy.table import Table
 from roman_datamodels import datamodels
 
 from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
-from nexus_pipeline.products import l3, store, tree
+from nexus_pipeline.products import l3, parquet_table, store, tree
 from nexus_pipeline.products.l2 import read_photometry, write_photometry
 from nexus_pipeline.products.model import Catalog, MosaicCatalog
 
@@ -35,20 +32,20 @@ def write_catalog(catalog: Catalog, url: str) -> None:
 
 
 def _save(model: Any, url: str) -> None:
-    def fill(handle: IO[bytes]) -> None:
-        # roman_datamodels writes the name of the file it is given into the product.
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / store.file_name(url)
-            try:
-                model.to_parquet(path)
-            except ValidationError as error:
-                raise InvalidProductError(
-                    f"{url}: would break its schema: {error.message}", url=url
-                ) from error
-            with path.open("rb") as written:
-                shutil.copyfileobj(written, handle)
+    """Put the catalogue of ``model`` at ``url`` once its schema was met; its metadata also as texts.
 
-    store.save(url, fill)
+    Those are what roman_datamodels writes: dotted keys, each value as ``str`` has it.
+    """
+    try:
+        model.validate()
+    except ValidationError as error:
+        raise InvalidProductError(f"{url}: would break its schema: {error.message}", url=url) from error
+    meta = tree.plain(model._instance["meta"])
+    texts = {key: str(value) for key, value in model.to_flat_dict().items() if key.startswith(_PREFIX)}
+    content = parquet_table.described(
+        model._instance["source_catalog"], meta={"roman": {"meta": meta}}, texts=texts
+    )
+    store.save(url, partial(parquet_table.write, content))
 
 
 def write_mosaic_catalog(catalog: MosaicCatalog, url: str) -> None:
@@ -65,7 +62,7 @@ def read_catalog(url: str) -> Catalog:
     content, meta = _read(url)
     return Catalog(
         meta=tree.read_meta(meta, url=url),
-        table=_table(content),
+        table=parquet_table.columns_of(content),
         photometry=read_photometry(meta),
         extra=meta.get(tree.OWN_KEY, {}),
     )
@@ -76,7 +73,7 @@ def read_mosaic_catalog(url: str) -> MosaicCatalog:
     content, meta = _read(url)
     if "coadd_info" not in meta:
         raise WrongProductError(f"{url}: a catalogue, but not one of a mosaic", url=url)
-    return MosaicCatalog(l3.read_meta(meta), _table(content), meta["wcsinfo"])
+    return MosaicCatalog(l3.read_meta(meta), parquet_table.columns_of(content), meta["wcsinfo"])
 
 
 def is_of_mosaic(url: str) -> bool:
@@ -99,15 +96,6 @@ def _read(url: str) -> tuple[pyarrow.Table, dict[str, Any]]:
     if not meta:
         raise WrongProductError(f"{url}: a Parquet table, but not a catalogue of the Roman mission", url=url)
     return content, meta
-
-
-def _table(content: pyarrow.Table) -> Table:
-    table = Table({name: content[name].to_numpy() for name in content.column_names})
-    for field in content.schema:
-        unit = (field.metadata or {}).get(b"unit", b"None").decode()
-        if unit not in ("None", "none", ""):
-            table[field.name].unit = unit
-    return table
 
 
 def _unflattened(flat: Mapping[str, str]) -> dict[str, Any]:

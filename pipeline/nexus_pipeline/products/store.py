@@ -5,6 +5,7 @@ A product is complete or not there at all: local files appear by rename, objects
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,6 +100,15 @@ def save(url: str, write: Writer) -> None:
             _save_locally(local_path(url), write)
         else:
             _save_remotely(url, write)
+
+
+def remove_folder(url: str) -> None:
+    """Take away the folder or prefix ``url`` with all in it; StorageError where that is refused."""
+    with _storage_errors(url, "removed"):
+        if is_local(url):
+            shutil.rmtree(local_path(url))
+        else:
+            _remote(url).rm(url, recursive=True)
 
 
 def _save_locally(path: Path, write: Writer) -> None:

@@ -62,6 +62,7 @@ class PsfFits:
     """Fitted sources, one entry each (n,); ``chi2`` is reduced, ``converged`` False keeps the last try.
 
     ``extent`` is the variance along an axis (pixels²) that a source has beyond a star's: 0 for stars.
+    ``before`` are the fits of the pass before, whose stars were taken off for these.
     """
 
     flux: Floats
@@ -75,22 +76,24 @@ class PsfFits:
     converged: NDArray[np.bool_]
     extent: Floats
     extent_err: Floats
+    before: "PsfFits | None" = None
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What all passes share."""
+class Task:
+    """What all passes of a fit share: see ``fit_sources``."""
 
     background: Plane
     extra_variance: Plane
     usable: NDArray[np.bool_]
     psf: PsfGrid
     noise: NoiseCurve
-    free: bool
-    threads: int
+    least: float
+    free: bool = True
+    threads: int = 2
 
 
-def fit_sources(
+def fit_sources(  # noqa: PLR0913 - all of them are the fit's own
     image: Plane,
     background: Plane,
     usable: NDArray[np.bool_],
@@ -103,54 +106,49 @@ def fit_sources(
     after: PsfFits | None = None,
     free: bool = True,
     passes: int = 3,
+    last: bool = True,
+    least: float | None = None,
     threads: int = 2,
 ) -> PsfFits:
     """Return fits of the sources near ``x``, ``y`` (4088² frame), or exactly there unless ``free``.
 
-    Each pass fits every source on the image without its neighbours as the pass before had them. ``after`` are
-    fits of the same sources, if there are any, whose light ``image`` is already without.
+    ``after``, if there are fits of the same sources already, takes neighbours off from the first pass on.
+    Each pass fits every source on the image without its neighbours as the pass before had them. Only the
+    ``last`` one, unless more are to come, settles to the last digit and measures extents.
     ``image`` has no background; ``background`` is what was taken off it and only feeds the noise.
     ``extra_variance`` (U²) is what single pixels have beyond the curve: those hit by a cosmic ray, say.
+    ``least`` as in ``without``: what the noise hides, if not said.
     """
+    least = faintest_light(noise, background) if least is None else least
+    task = Task(background, extra_variance, usable, psf, noise, least, free, threads)
     if passes < 1:
         raise InputError("a PSF fit needs one pass at least")
-    task = _Task(background, extra_variance, usable, psf, noise, free, threads)
+    if after is not None:
+        image = without(image, psf, after, least=least)
     if passes > 1:
-        after, image = _passes(task, image, x, y, n=passes - 1, after=after)
-    return _fit_all(task, image, _start(after, x, y), last=True)
+        after, image = fit_and_take_off(image, task, x, y, passes=passes - 1, after=after)
+    return _fit_all(task, image, _start(after, x, y), before=after, last=last)
 
 
 def fit_and_take_off(
-    image: Plane,
-    background: Plane,
-    usable: NDArray[np.bool_],
-    *,
-    extra_variance: Plane,
-    psf: PsfGrid,
-    noise: NoiseCurve,
-    x: Floats,
-    y: Floats,
-    free: bool = True,
-    passes: int = 2,
-    threads: int = 2,
+    image: Plane, task: Task, x: Floats, y: Floats, *, passes: int, after: PsfFits | None = None
 ) -> tuple[PsfFits, Plane]:
-    """Return what ``fit_sources`` does, without extents and last digits, and ``image`` less those stars."""
-    task = _Task(background, extra_variance, usable, psf, noise, free, threads)
-    return _passes(task, image, x, y, n=passes, after=None)
+    """Return fits that are not the last ones, and ``image`` less their stars.
 
-
-def _passes(
-    task: _Task, image: Plane, x: Floats, y: Floats, *, n: int, after: PsfFits | None
-) -> tuple[PsfFits, Plane]:
-    """Return fits after ``n`` passes, and the image without their stars."""
-    least = faintest_light(task.noise, task.background)
+    ``after``, if there are any, are fits of the same sources whose stars ``image`` is already without.
+    """
     fits = after
-    for _ in range(n):
-        before, fits = fits, _fit_all(task, image, _start(fits, x, y), last=False)
-        image = _exchanged(image, task.psf, before, fits, least=least)
+    for _ in range(passes):
+        before, fits = fits, _fit_all(task, image, _start(fits, x, y), before=fits, last=False)
+        image = exchanged(image, task.psf, before, fits, least=task.least)
     if fits is None:
         raise InputError("a PSF fit needs one pass at least")
     return fits, image
+
+
+def fit_again(image: Plane, task: Task, fits: PsfFits) -> PsfFits:
+    """Return the last fits, on an ``image`` that is without the stars of ``fits``."""
+    return _fit_all(task, image, _start(fits, fits.x, fits.y), before=fits, last=True)
 
 
 def without(image: Plane, psf: PsfGrid, fits: PsfFits, *, least: float) -> Plane:
@@ -183,7 +181,7 @@ def _light(fits: PsfFits) -> Floats:
     return np.where(fits.converged & np.isfinite(fits.flux), fits.flux, 0.0)
 
 
-def _exchanged(image: Plane, psf: PsfGrid, old: PsfFits | None, new: PsfFits, *, least: float) -> Plane:
+def exchanged(image: Plane, psf: PsfGrid, old: PsfFits | None, new: PsfFits, *, least: float) -> Plane:
     """Return ``image``, which is without the stars of ``old``, without those of ``new`` in their place.
 
     Stars that hardly changed stay as they are, and their pixels where that is less than ``least`` (U).
@@ -192,9 +190,8 @@ def _exchanged(image: Plane, psf: PsfGrid, old: PsfFits | None, new: PsfFits, *,
         return without(image, psf, new, least=least)
     was, now = _light(old), _light(new)
     moved = np.hypot(new.x - old.x, new.y - old.y)
-    change = np.abs(now - was) + _STEEPEST * np.where(moved > 0, moved, 0) * np.maximum(
-        np.abs(was), np.abs(now)
-    )
+    brighter = np.maximum(np.abs(was), np.abs(now))
+    change = np.abs(now - was) + _STEEPEST * np.where(moved > 0, moved, 0) * brighter
     some = change > least
     radii = np.tile(psf.reach(least / change[some]), 2)
     x, y = np.concatenate([old.x[some], new.x[some]]), np.concatenate([old.y[some], new.y[some]])
@@ -203,7 +200,7 @@ def _exchanged(image: Plane, psf: PsfGrid, old: PsfFits | None, new: PsfFits, *,
     return out
 
 
-def _fit_all(task: _Task, image: Plane, start: Floats, *, last: bool) -> PsfFits:
+def _fit_all(task: Task, image: Plane, start: Floats, *, before: PsfFits | None, last: bool) -> PsfFits:
     psf, noise = task.psf, task.noise
 
     def run(part: slice) -> Floats:
@@ -223,4 +220,4 @@ def _fit_all(task: _Task, image: Plane, start: Floats, *, last: bool) -> PsfFits
     table = np.concatenate(blocks) if blocks else np.empty((0, len(_COLUMNS)))
     columns = dict(zip(_COLUMNS, table.T, strict=True))
     n_used, converged = columns.pop("n_used"), columns.pop("converged")
-    return PsfFits(n_used=n_used.astype(np.int64), converged=converged > 0, **columns)
+    return PsfFits(n_used=n_used.astype(np.int64), converged=converged > 0, before=before, **columns)

@@ -5,13 +5,13 @@ offset is the share of a star's flux that falls into a pixel whose centre lies t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve, spline_filter
+from scipy.ndimage import convolve, map_coordinates, spline_filter
 
 from nexus_pipeline.errors import MismatchedReferenceError
 from nexus_pipeline.psf import kernels
@@ -45,12 +45,23 @@ class PsfGrid:
 
     def reach(self, share: Floats) -> NDArray[np.int64]:
         """Return how many pixels away no pixel of a star has more than ``share`` of its light, for each."""
+        return np.clip(np.searchsorted(-self.highest, -share), 1, self.radius - 1)
+
+    @cached_property
+    def highest(self) -> Floats:
+        """The largest share of a star's light in any pixel this far away or further, whole pixels."""
         radius = self.radius - 1
         seen = np.abs(self.stamp(float(np.mean(self.xs)), float(np.mean(self.ys)), radius=radius))
         away = np.abs(np.arange(-radius, radius + 1))
         ring = np.maximum(away[:, None], away[None, :])
-        highest = np.array([seen[ring >= r].max() for r in range(radius + 1)])
-        return np.clip(np.searchsorted(-highest, -share), 1, radius)
+        return np.array([seen[ring >= r].max() for r in range(radius + 1)])
+
+    def moved(self, x: float, y: float) -> "PsfGrid":
+        """Return the grid as a cut-out of the frame sees it whose first pixel is at (x, y)."""
+        made = replace(self, xs=self.xs - x, ys=self.ys - y)
+        # What follows from the stamps alone is the same there, and dear.
+        vars(made).update(phases=self.phases, highest=self.highest)
+        return made
 
     def at(self, x: float, y: float) -> Floats:
         """Return the spline coefficients of the ePSF at a detector position, shape (size, size)."""
@@ -66,6 +77,12 @@ class PsfGrid:
             self.at(x, y), self.oversample, *offset, value, np.empty_like(value), np.empty_like(value)
         )
         return value
+
+    def values(self, x: float, y: float, *, dx: Floats, dy: Floats) -> Floats:
+        """Return the ePSF of a star at (x, y) at offsets from it (pixels, any shape); 0 beyond the stamp."""
+        middle = (self.coefficients.shape[1] - 1) / 2
+        nodes = np.array([middle + dy * self.oversample, middle + dx * self.oversample])
+        return np.asarray(map_coordinates(self.at(x, y), nodes, prefilter=False, mode="constant"))
 
     def add_to(
         self, image: NDArray[np.float32], x: Floats, y: Floats, flux: Floats, *, radii: NDArray[np.int64]

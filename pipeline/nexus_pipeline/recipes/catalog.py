@@ -23,8 +23,10 @@ from nexus_pipeline.products.model import (
 )
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import measuring
+from nexus_pipeline.recipes import psf as psf_library
 from nexus_pipeline.recipes.epsf import mosaic_psf_of, psf_of
 from nexus_pipeline.recipes.measuring import Picture, Sky
+from nexus_pipeline.recipes.psf import Library
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import recorded
 from nexus_pipeline.sky.distortion import relative_pixel_area
@@ -54,16 +56,14 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    table, segments = measuring.measure(
-        picture(image), psf, partial(_told, records, on_step), threads=threads
-    )
+    made = measuring.measure(picture(image), psf, partial(_told, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
         references={**image.provenance.references, **files},
         context=store.context,
     )
-    return Catalog(meta, table, provenance, image.photometry, segments=segments)
+    return Catalog(meta, made.table, provenance, image.photometry, segments=made.labels)
 
 
 def mosaic_catalog(
@@ -76,17 +76,24 @@ def mosaic_catalog(
 ) -> MosaicCatalog:
     """Return the sources of ``mosaic``.
 
-    Its PSF is that of the middle of ``detector`` (by default the one the mosaic names), spread by drop and
-    pixel: see ``psf.mosaic``. InputError if there is nothing in it.
+    Its PSF is made of its exposures' own (``steps.coadd_psf``). Where it does not say where they lie, or a
+    ``detector`` is named, it is that of the middle of one, spread by drop and pixel: see ``psf.mosaic``.
+    InputError if there is nothing in it.
     """
     seen = mosaic_picture(mosaic)
     if seen.unusable.all():
         raise InputError("the mosaic has no pixel with light in it")
-    psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
+    evened = None
+    if detector is None and psf_library.EXPOSURES in mosaic.meta.own:
+        coadd, files = psf_library.of_mosaic(Library(store), mosaic.meta)
+        psf, evened = coadd.mean, partial(coadd.evened, threads=threads)
+    else:
+        psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
     records: list[StepRecord] = []
-    table, segments = measuring.measure(seen, psf, partial(_told, records, on_step), threads=threads)
+    told = partial(_told, records, on_step)
+    made = measuring.measure(seen, psf, told, threads=threads, evened=evened)
     provenance = Provenance(steps=tuple(records), references=files, context=store.context)
-    return MosaicCatalog(mosaic.meta, table, mosaic.wcsinfo, provenance, segments)
+    return MosaicCatalog(mosaic.meta, made.table, mosaic.wcsinfo, provenance, made.labels)
 
 
 def require_calibrated(image: RateImage) -> None:

@@ -4,6 +4,7 @@ The stored ePSF of this project is without IPC, as the simulator needs it; one t
 taken as it is. Whether the detector had any is told by the image itself.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from nexus_pipeline.errors import InputError
@@ -36,13 +37,21 @@ def psf_of(
         "date": meta.start_time,
         "ma_table": meta.ma_table.number,
     }
+    return psf_for(store, where, ipc=has_ipc(meta) if ipc is None else ipc)
+
+
+def psf_for(
+    store: ReferenceStore, where: Mapping[str, Any], *, ipc: bool, spectral_type: str = "G2V"
+) -> tuple[PsfGrid, dict[str, str]]:
+    """Return the ePSF for exposures of ``where`` (arguments of ``store.find``), and the files by kind."""
     rule = store.find("epsf", **where)
     reference = store.read(kinds.EpsfReference, rule)
-    if "ipc" in reference.includes or not (has_ipc(meta) if ipc is None else ipc):
-        return from_reference(reference), {"epsf": rule.file}
+    if "ipc" in reference.includes or not ipc:
+        return from_reference(reference, spectral_type=spectral_type), {"epsf": rule.file}
     coupling = store.find("ipc", **where)
     kernel = store.read(kinds.IpcReference, coupling).kernel
-    return from_reference(reference, ipc=kernel), {"epsf": rule.file, "ipc": coupling.file}
+    psf = from_reference(reference, spectral_type=spectral_type, ipc=kernel)
+    return psf, {"epsf": rule.file, "ipc": coupling.file}
 
 
 def mosaic_psf_of(
@@ -57,16 +66,10 @@ def mosaic_psf_of(
     detector = detector or meta.own.get("detector")
     if detector is None:
         raise InputError("the mosaic does not say whose PSF it has: name a detector")
-    where: dict[str, Any] = {"detector": detector, "filter_name": meta.filter_name, "date": meta.first}
-    rule = store.find("epsf", **where)
-    reference = store.read(kinds.EpsfReference, rule)
-    files, finer = {"epsf": rule.file}, round(PIXEL_SCALE_ARCSEC / scale_arcsec)
-    if meta.own.get("idealised"):
-        return mosaic_psf(from_reference(reference), finer=finer), files
-    kernel = None
-    if "ipc" not in reference.includes:
-        coupling = store.find("ipc", **where)
-        kernel, files["ipc"] = store.read(kinds.IpcReference, coupling).kernel, coupling.file
+    where = {"detector": detector, "filter_name": meta.filter_name, "date": meta.first}
+    idealised = bool(meta.own.get("idealised"))
+    psf, files = psf_for(store, where, ipc=not idealised)
+    finer = round(PIXEL_SCALE_ARCSEC / scale_arcsec)
     # The drop and the pixel it falls on.
-    spread = (float(meta.resample.get("pixfrac", 1.0)) * finer, 1.0)
-    return mosaic_psf(from_reference(reference, ipc=kernel), finer=finer, spread_pixels=spread), files
+    spread = () if idealised else (float(meta.resample.get("pixfrac", 1.0)) * finer, 1.0)
+    return mosaic_psf(psf, finer=finer, spread_pixels=spread), files

@@ -20,6 +20,7 @@ from nexus_pipeline.measure import (
     columns,
     correlation,
     detect,
+    joining,
     kron_total,
     shapes,
     sources,
@@ -34,6 +35,8 @@ from nexus_pipeline.psf.grid import PsfGrid
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Told = Callable[[str], AbstractContextManager[Any]]
+Evened = Callable[[Plane, Floats, Floats, Floats], Plane]
+"""Makes stars at x, y of a flux look as the PSF says that is fitted to all of them."""
 
 _SOURCE_SIGMA: Final = 2.5
 _STAR_FWHM_ARCSEC: Final = 0.176
@@ -93,28 +96,65 @@ class Sky:
     correlation: correlation.Correlation
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """A catalogue's table and all that it was made of; ``labels`` (ny, nx) are the table's, 0 for none.
+
+    ``skies`` are those that sources were found in and measured over; ``stamp``, ``rule`` and ``kron`` are
+    what detection, deblending and Kron's correction took from the image as a whole.
+    """
+
+    table: Table
+    found: detect.Detections
+    skies: tuple[Sky, Sky]
+    fits: fit.PsfFits
+    measured: columns.Measured
+    stamp: Plane
+    rule: Rule
+    kron: kron_total.KronTotal
+
+    @property
+    def labels(self) -> NDArray[np.uint32]:
+        return self.found.labels.astype(np.uint32)
+
+
 def matched_filter(picture: Picture, psf: PsfGrid) -> Plane:
     """Return the stamp of a star in the middle of ``picture``, small enough for a filter."""
     middle = (picture.rate.shape[0] - 1) // 2
     return psf.stamp(middle, middle, radius=round(_FILTER_ARCSEC / picture.scale_arcsec)).astype(np.float32)
 
 
-def measure(picture: Picture, psf: PsfGrid, told: Told, *, threads: int) -> tuple[Table, NDArray[np.uint32]]:
-    """Return the sources of ``picture`` and the map of their labels; ``told`` times a step by its name."""
+def measure(
+    picture: Picture, psf: PsfGrid, told: Told, *, threads: int, evened: Evened | None = None
+) -> Measurement:
+    """Return the sources of ``picture`` with what was found on the way; ``told`` times a step by its name.
+
+    ``evened`` as in ``fitted``.
+    """
     unusable, stamp = picture.unusable, matched_filter(picture, psf)
     with told("background"):
         sky = sky_behind(picture, unusable, stamp)
     with told("detection"):
-        usable = ~(unusable | picture.beside_jumps)
-        filtered = significance(sky.image, sky.variance, usable, stamp)
-        filtered /= np.float32(np.sqrt(sky.correlation.over_weights(stamp.astype(np.float64))))
-        found = detect.detect(filtered, rule=_rule(sky, stamp))
+        rule = _rule(sky, stamp)
+        found = detected(picture, sky, stamp, rule)
     with told("psf_photometry"):
         x, y = found.x.astype(np.float64), found.y.astype(np.float64)
-        sky, fits = fitted(picture, sky, unusable, psf, x=x, y=y, threads=threads)
+        better, fits = fitted(picture, sky, unusable, psf, x=x, y=y, evened=evened, threads=threads)
     with told("source_catalog"):
-        field = _field(picture, sky, unusable, found)
-        return _table(picture, field, found, fits, psf=psf, threads=threads), found.labels.astype(np.uint32)
+        kron = kron_total.learnt(_whole_star(psf), stamp)
+        every = with_probabilities(
+            measured(picture, better, found, fits, psf=psf, kron=kron, threads=threads), psf
+        )
+        table = table_of(every, psf)
+    return Measurement(table, found, (sky, better), fits, every, stamp, rule, kron)
+
+
+def detected(picture: Picture, sky: Sky, stamp: Plane, rule: Rule) -> detect.Detections:
+    """Return what stands out of ``sky``."""
+    usable = ~(picture.unusable | picture.beside_jumps)
+    filtered = significance(sky.image, sky.variance, usable, stamp)
+    filtered /= np.float32(np.sqrt(sky.correlation.over_weights(stamp.astype(np.float64))))
+    return detect.detect(filtered, rule=rule)
 
 
 def _rule(sky: Sky, stamp: Plane) -> Rule:
@@ -161,23 +201,26 @@ def fitted(
     x: Floats,
     y: Floats,
     free: bool = True,
+    evened: Evened | None = None,
     threads: int = 2,
 ) -> tuple[Sky, fit.PsfFits]:
     """Return PSF fits near ``x``, ``y`` (at them unless ``free``), and the sky behind the stars' wings.
 
-    Wings reach beyond any mask: the sky is estimated again once they are taken off.
+    Wings reach beyond any mask: the sky is estimated again once they are taken off. Where each place has a
+    PSF of its own and ``psf`` is their mean, ``evened`` takes off what stars have beside it.
     """
-    usable = ~unusable
-    options: dict[str, Any] = {
-        "extra_variance": sky.extra_variance, "psf": psf, "noise": sky.noise,
-        "x": x, "y": y, "free": free, "threads": threads,
-    }  # fmt: skip
-    first, starless = fit.fit_and_take_off(sky.image, sky.background, usable, passes=2, **options)
+    least = fit.faintest_light(sky.noise, sky.background)
+    task = fit.Task(sky.background, sky.extra_variance, ~unusable, psf, sky.noise, least, free, threads)
+    first, starless = fit.fit_and_take_off(sky.image, task, x, y, passes=2)
     starless += sky.background
+    if evened is not None:
+        light = np.where(first.converged, first.flux, 0.0)
+        starless += evened(picture.rate, first.x, first.y, light) - picture.rate
     behind = background.estimate(starless, unusable, sources=sky.covered)
     starless -= behind
     better = replace(sky, image=picture.rate - behind, background=behind)
-    return better, fit.fit_sources(starless, behind, usable, after=first, passes=1, **options)
+    least = fit.faintest_light(sky.noise, behind)
+    return better, fit.fit_again(starless, replace(task, background=behind, least=least), first)
 
 
 def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
@@ -196,10 +239,9 @@ def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
     return extra
 
 
-def _field(
-    picture: Picture, sky: Sky, unusable: NDArray[np.bool_], found: detect.Detections
-) -> sources.Field:
+def _field(picture: Picture, sky: Sky, labels: NDArray[np.int32]) -> sources.Field:
     """Return the image in nJy, its variance pixel by pixel, and how its noise goes together."""
+    unusable = picture.unusable
     variance = sky.noise.of_plane(picture.rate)
     variance += sky.extra_variance
     variance *= picture.to_njy**2
@@ -207,33 +249,35 @@ def _field(
         np.where(unusable, np.float32(0), sky.image) * picture.to_njy,
         variance,
         unusable,
-        found.labels,
+        labels,
         sky.correlation,
     )
 
 
-def _table(
+def measured(
     picture: Picture,
-    field: sources.Field,
+    sky: Sky,
     found: detect.Detections,
     fits: fit.PsfFits,
     *,
     psf: PsfGrid,
-    threads: int,
-) -> Table:
-    scale = picture.scale_arcsec
+    kron: kron_total.KronTotal,
+    threads: int = 2,
+) -> columns.Measured:
+    """Return what is measured of the sources that have ``fits``: the first ones of ``found``.
+
+    Only their probability of being stars is left open: it depends on all sources of an image.
+    """
+    field, scale, n = _field(picture, sky, found.labels), picture.scale_arcsec, len(fits.x)
     inner, outer = (radius / scale for radius in columns.RING_ARCSEC)
-    segments = sources.segments(field, found.x, found.y)
+    segments = joining.chosen(sources.segments(field, found.x, found.y), slice(n))
     extents = sources.extents(field, segments, threads=threads)
-    whole = kron_total.learnt(_whole_star(psf), matched_filter(picture, psf))
-    measured = columns.Measured(
+    return columns.Measured(
         segments=segments,
         extents=extents,
-        kron_total=whole.factor(extents, segments),
+        kron_total=kron.factor(extents, segments),
         shapes=_shapes(picture, field, segments, psf, threads=threads),
-        star_probability=star_probability.probabilities(
-            fits.extent, fits.extent_err, fits.flux, core=_core(psf)
-        ),
+        star_probability=np.full(n, np.nan),
         circles=sources.circles(
             field,
             fits.x,
@@ -248,7 +292,18 @@ def _table(
         wcs=picture.wcs,
         scale_arcsec=scale,
     )
-    return columns.table(measured, star_ratio=_star_ratio(psf, scale))
+
+
+def with_probabilities(every: columns.Measured, psf: PsfGrid) -> columns.Measured:
+    """Return the sources of an image with their probabilities of being stars."""
+    stars = every.stars
+    chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=_core(psf))
+    return replace(every, star_probability=chance)
+
+
+def table_of(every: columns.Measured, psf: PsfGrid) -> Table:
+    """Return the catalogue's table."""
+    return columns.table(every, star_ratio=_star_ratio(psf, every.scale_arcsec))
 
 
 def _shapes(

@@ -45,7 +45,8 @@ class Coadded:
 
     ``names`` and ``metas`` are its images' in the order of the context's bits, ``levels`` (n, 3) what was
     taken off them (MJy/sr, and its slopes per pixel along x and y), ``rejected`` (m, 3) the image, y and x of
-    each outlier, ``maps`` where their pixels lie, ``noise`` what apertures collect of it.
+    each outlier, ``maps`` where their pixels lie, ``weights`` what they typically weighed, ``noise`` what
+    apertures collect of it.
     """
 
     grid: SkyGrid
@@ -54,6 +55,7 @@ class Coadded:
     names: tuple[str, ...]
     metas: tuple[ExposureMeta, ...]
     maps: tuple[PixelMap, ...]
+    weights: tuple[float, ...]
     levels: Floats
     rejected: NDArray[np.int16]
     noise: ApertureNoise | None
@@ -122,6 +124,7 @@ def coadd(
         names=tuple(member.name for member in members),
         metas=inputs.metas,
         maps=inputs.maps,
+        weights=tuple(each.weight for each in typical),
         levels=np.zeros((len(members), 3)) if compared is None else compared.levels,
         rejected=np.concatenate(rejected) if rejected else np.empty((0, 3), np.int16),
         noise=noise,

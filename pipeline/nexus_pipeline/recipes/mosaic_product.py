@@ -1,12 +1,9 @@
 """mosaic_product: from an association to its L3 product, not made again where it is there already."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from datetime import timedelta
 from functools import partial
-from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +11,11 @@ import numpy as np
 from nexus_pipeline.errors import InputError, UnreadableProductError, WrongProductError
 from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
 from nexus_pipeline.products import asdf_file, l2, names, store, tree
+from nexus_pipeline.products import fingerprint as prints
 from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.model import CoaddMeta, Mosaic, StepRecord
 from nexus_pipeline.products.names import ExposureId
-from nexus_pipeline.recipes import mosaic
+from nexus_pipeline.recipes import mosaic, psf
 from nexus_pipeline.recipes.mosaic import Coadded, Listener, Member
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.sky import sky_grid
@@ -27,9 +25,8 @@ from nexus_pipeline.sky.tangent import directions_of
 from nexus_pipeline.steps import flux
 
 RECIPE: Final = "mosaic"
-RECIPE_VERSION: Final = 1
-"""Goes up with each change that changes pixels: products of an older one are made again."""
-_SOFTWARE: Final = ("nexus-pipeline", "numpy", "numba", "gwcs", "asdf", "roman_datamodels", "rad")
+RECIPE_VERSION: Final = 2
+"""Goes up with each change of pixels, or of what is said of them: products of an older one are made again."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def find_inputs(association: Association, folder: str) -> Inputs:
     if absent:
         others = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
         raise InputError(f"{folder}: has no {', '.join(absent[:3])}{others}", absent=tuple(absent))
-    return Inputs(urls, {name: _sha256(url) for name, url in urls.items()})
+    return Inputs(urls, {name: prints.sha256(url) for name, url in urls.items()})
 
 
 def grid_of(association: Association, inputs: Inputs, *, scale_arcsec: float) -> SkyGrid:
@@ -67,13 +64,12 @@ def grid_of(association: Association, inputs: Inputs, *, scale_arcsec: float) ->
 def fingerprint(inputs: Inputs, grid: SkyGrid, settings: Settings) -> str:
     """Return what tells one mosaic from another: recipe, parameters, place, and the images' own bytes."""
     told = {
-        "recipe": [RECIPE, RECIPE_VERSION, version("nexus-pipeline")],
         "parameters": mosaic.check(settings),
         "skip": sorted(settings.skip),
         "grid": asdict(grid),
         "inputs": dict(inputs.hashes),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return prints.fingerprint((RECIPE, RECIPE_VERSION), told)
 
 
 def is_made(url: str, print_: str) -> bool:
@@ -100,14 +96,8 @@ def make(
     """Return the L3 product of ``association``; ``account`` is who pays, ``file_name`` the association's."""
     members = [Member(name, partial(l2.read_science_image, url)) for name, url in inputs.urls.items()]
     made = mosaic.coadd(members, grid, settings=settings, on_step=on_step)
-    own = {
-        "recipe": RECIPE,
-        "recipe_version": RECIPE_VERSION,
-        "fingerprint": fingerprint(inputs, grid, settings),
-        "software": {name: version(name) for name in _SOFTWARE},
-        "account": account,
-        "inputs": [{"name": name, "sha256": digest} for name, digest in inputs.hashes.items()],
-    }
+    print_ = fingerprint(inputs, grid, settings)
+    own = prints.provenance((RECIPE, RECIPE_VERSION), print_, inputs=inputs.hashes, account=account)
     return product(made, association, own=own, file_name=file_name)
 
 
@@ -157,11 +147,12 @@ def _resample(made: Coadded) -> dict[str, Any]:
 
 
 def _found(made: Coadded) -> dict[str, Any]:
-    """Return the levels, the maps' errors, the noise of apertures and the steps, as plain values."""
+    """Return the levels, maps and their errors, the noise of apertures and the steps, as plain values."""
     noise = made.noise
     return {
         "kernel": made.drizzle.kernel.value,
         "sky_levels": made.levels.tolist(),
+        psf.EXPOSURES: psf.exposures_told(made),
         "pixel_map_error": max(place.error_pixels for place in made.maps),
         "aperture_noise": None if noise is None else {key: list(each) for key, each in asdict(noise).items()},
         "steps": [_told(step) for step in made.steps],
@@ -177,11 +168,3 @@ def _shared(identities: Sequence[ExposureId]) -> ExposureId:
     """Return what all share, 0 where they differ or nothing is known."""
     columns = zip(*(astuple(each) for each in identities), strict=True)
     return ExposureId(*(max(one[0], 0) if len(set(one)) == 1 else 0 for one in columns))
-
-
-def _sha256(url: str) -> str:
-    with store.open_for_reading(url) as handle:
-        digest = hashlib.sha256()
-        while chunk := handle.read(1 << 22):
-            digest.update(chunk)
-        return digest.hexdigest()

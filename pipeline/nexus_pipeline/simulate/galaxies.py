@@ -6,6 +6,7 @@ Both are blended for each galaxy. What lies outside a stamp comes back in on its
 is lost; ``outside`` tells how much that is.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ from nexus_pipeline.psf.kernels import corners_at
 from nexus_pipeline.simulate.galaxy_kernels import TABLE_END, add_stamps, fill_spectra
 
 Floats = NDArray[np.float64]
+Put = Callable[[NDArray[np.int64], NDArray[np.float32]], None]
+"""Takes which galaxies were drawn, and their stamps."""
 
 INDEX_STEP: Final = 0.05
 STAMP_SIZES: Final = (64, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536)
@@ -81,7 +84,31 @@ def add_galaxies(
     sizes: NDArray[np.int64],
     threads: int = 2,
 ) -> None:
-    """Add the galaxies to ``image`` in place, each on a stamp of its size (see ``stamp_sizes``).
+    """Add the galaxies to ``image`` in place, each on a stamp of its size (see ``stamp_sizes``)."""
+
+    def put(lot: NDArray[np.int64], drawn: NDArray[np.float32]) -> None:
+        add_stamps(image, drawn, np.rint(galaxies.x[lot]), np.rint(galaxies.y[lot]))
+
+    _draw_all(galaxies, psf, sizes, put, threads=threads)
+
+
+def stamps(
+    galaxies: Galaxies, psf: PsfGrid, *, sizes: NDArray[np.int64], threads: int = 2
+) -> list[NDArray[np.float32]]:
+    """Return the galaxies apart, each on a stamp of its size: its nearest pixel at [size/2, size/2]."""
+    made = [np.zeros((size, size), np.float32) for size in sizes.tolist()]
+
+    def put(lot: NDArray[np.int64], drawn: NDArray[np.float32]) -> None:
+        for k, light in zip(lot.tolist(), drawn, strict=True):
+            room = (len(made[k]) - len(light)) // 2
+            made[k][room : room + len(light), room : room + len(light)] += light
+
+    _draw_all(galaxies, psf, sizes, put, threads=threads)
+    return made
+
+
+def _draw_all(galaxies: Galaxies, psf: PsfGrid, sizes: NDArray[np.int64], put: Put, *, threads: int) -> None:
+    """Draw the galaxies, some at a time.
 
     On large stamps only what a blur leaves is drawn: few modes. The rest, which that takes away, lies about
     the middle and is drawn on a smaller one.
@@ -92,12 +119,12 @@ def add_galaxies(
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for size in np.unique(np.minimum(sizes, _DETAIL_SIZE)):
             group = _Group(galaxies, psf, int(size), _detailed_modes(psf, int(size), oversample))
-            _add(image, group, np.flatnonzero(sizes == size), _ALL, pool=pool, threads=threads)
+            _draw_group(put, group, np.flatnonzero(sizes == size), _ALL, pool=pool, threads=threads)
             if size == _DETAIL_SIZE:
-                _add(image, group, np.flatnonzero(sizes > size), _DETAIL, pool=pool, threads=threads)
+                _draw_group(put, group, np.flatnonzero(sizes > size), _DETAIL, pool=pool, threads=threads)
         for size in np.unique(sizes[sizes > _DETAIL_SIZE]):
             group = _Group(galaxies, psf, int(size), _smooth_modes(psf, int(size), oversample))
-            _add(image, group, np.flatnonzero(sizes == size), _SMOOTH, pool=pool, threads=threads)
+            _draw_group(put, group, np.flatnonzero(sizes == size), _SMOOTH, pool=pool, threads=threads)
 
 
 def stamp_sizes(galaxies: Galaxies, missing: Floats) -> NDArray[np.int64]:
@@ -142,8 +169,8 @@ class _Group:
     psfs: _Psfs
 
 
-def _add(
-    image: NDArray[np.float32],
+def _draw_group(
+    put: Put,
     group: _Group,
     members: NDArray[np.int64],
     part: _Part,
@@ -151,14 +178,14 @@ def _add(
     pool: ThreadPoolExecutor,
     threads: int,
 ) -> None:
-    """Add ``part`` of the members' light to ``image`` in place: a few stamps at once, two lots a thread."""
+    """Hand ``part`` of the members' light to ``put``: a few stamps at once, two lots a thread."""
     step = max(1, min(_BATCH_PIXELS // group.size**2, _MOST_STAMPS))
     lots = [members[k : k + step] for k in range(0, members.size, step)]
     # In order, whoever finishes first: sums of floats must not depend on the threads.
     for first in range(0, len(lots), 2 * threads):
         now = lots[first : first + 2 * threads]
-        for lot, stamps in zip(now, pool.map(lambda lot: _draw(group, lot, part), now), strict=True):
-            add_stamps(image, stamps, np.rint(group.galaxies.x[lot]), np.rint(group.galaxies.y[lot]))
+        for lot, drawn in zip(now, pool.map(lambda lot: _draw(group, lot, part), now), strict=True):
+            put(lot, drawn)
 
 
 def _draw(group: _Group, lot: NDArray[np.int64], part: _Part) -> NDArray[np.float32]:

@@ -110,7 +110,7 @@ def draw(
             if is_star:
                 outside[chosen] = _add_stars(image, some, own, faint_radius)
             else:
-                outside[chosen] = _add_galaxies(image, _galaxies(sources, some, wcs), own, threads=threads)
+                outside[chosen] = _add_galaxies(image, galaxies_of(sources, some, wcs), own, threads=threads)
     share = np.empty(len(placed.row))
     share[at] = outside
     return Drawn(image, share, bins)
@@ -187,7 +187,8 @@ def truth(sources: Sources, placed: Placed, drawn: Drawn) -> Table:
     )
 
 
-def _galaxies(sources: Sources, placed: Placed, wcs: Any) -> galaxies.Galaxies:
+def galaxies_of(sources: Sources, placed: Placed, wcs: Any) -> galaxies.Galaxies:
+    """Return the placed galaxies with their shapes in pixels."""
     row, x, y = placed.row, placed.x, placed.y
     jacobian = _pixels_per_arcsec(wcs, x, y)
     angle = np.deg2rad(sources.position_angle_deg[row])

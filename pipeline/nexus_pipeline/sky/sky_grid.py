@@ -170,6 +170,29 @@ def wcsinfo_of(grid: SkyGrid) -> dict[str, Any]:
     }
 
 
+def of_wcsinfo(info: Mapping[str, Any]) -> SkyGrid:
+    """Return the grid that ``wcsinfo_of`` tells of; InputError if it makes no sense."""
+    try:
+        ny, nx = (int(size) for size in info["image_shape"])
+        (first, _), _ = info["rotation_matrix"]
+        c = np.cos(np.deg2rad(float(info["orientation_ref"])))
+        return SkyGrid(
+            ra_deg=float(info["ra_ref"]),
+            dec_deg=float(info["dec_ref"]),
+            reference=(float(info["x_ref"]), float(info["y_ref"])),
+            nx=nx,
+            ny=ny,
+            scale_arcsec=float(info["pixel_scale_ref"]) * 3600,
+            orientat_deg=float(info["orientation_ref"]),
+            east_to_lower_x=bool(float(first) * c < 0),
+            skycell=str(info["skycell_name"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a mosaic's world coordinates make no sense ({type(error).__name__}: {error})"
+        ) from error
+
+
 def s_region(grid: SkyGrid) -> str:
     """Return the footprint as the archive's polygon string, corners of the corner pixels in order."""
     right, top = grid.nx - 0.5, grid.ny - 0.5

@@ -2,10 +2,20 @@
 
 from fastapi import APIRouter
 
-from nexus_allocator.api.v1 import accounts, administration, care, outgoing, own, teams
+from nexus_allocator.api.v1 import (
+    accounts,
+    administration,
+    care,
+    identities,
+    outgoing,
+    own,
+    panel,
+    questions,
+    teams,
+)
 
 router = APIRouter(prefix="/api/v1")
-for module in (own, accounts, teams, administration, outgoing, care):
+for module in (own, accounts, teams, panel, administration, outgoing, care, identities, questions):
     router.include_router(module.router)
 
 TAGS = [
@@ -15,6 +25,7 @@ TAGS = [
     {"name": "accounts", "description": "What is left of credits, how fast it goes, statements and entries."},
     {"name": "requests", "description": "Asking for more: drafts, requests and their moves, renewals."},
     {"name": "teams", "description": "Members, invitations, roles, and how a team divides its credits."},
+    {"name": "panel", "description": "For reviewers of the panel: cases, reviews, conflicts of interest."},
     {"name": "admin", "description": "For administrators, with a token that has an `admin` scope."},
     {"name": "hub", "description": "For JupyterHub itself."},
     {"name": "gateway", "description": "For dask-gateway itself."},

@@ -31,7 +31,7 @@ from nexus_allocator.api.v1.own import ACCEPTED, name_of
 from nexus_allocator.api.v1.pages import Cursor, Limit, Page, after, following, moment_and_id, page, word
 from nexus_allocator.domain.requests import OPEN, WAITING
 from nexus_allocator.domain.rights import Action, Reach, does
-from nexus_allocator.domain.states import RequestState
+from nexus_allocator.domain.states import RequestState, TierSlug
 from nexus_allocator.services import (
     decisions,
     enterings,
@@ -45,6 +45,7 @@ from nexus_allocator.services import (
 )
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.hub_calls import ask_at_once
+from nexus_allocator.services.portal_lists import SENT
 from nexus_allocator.services.portal_reading import ServerReading
 from nexus_allocator.services.stops import ToStop
 
@@ -122,16 +123,22 @@ def accounts(
 @router.get("/requests")
 @does(Action.REQUEST_SEE, over=Reach.ANY)
 def requests(
+    *,
     asked: Asking,
     which: Literal["waiting", "decided"] = "waiting",
+    q: Annotated[Word, Query(description="Part of a person's name, an account's or a title.")] = "",
+    tier: TierSlug | None = None,
+    state: Annotated[RequestState | None, Query(description="In place of `which`.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[RequestModel]:
     """Requests that wait for a decision, or all that have one; those sent first come first."""
+    states = WHICH[which] if state is None else SENT & {state}
     with asked.reading() as session:
         rows = listings.requests(
-            session, states=WHICH[which], after=moment_and_id(after(cursor)), limit=limit + 1
-        )
+            session, states=states, query=q.strip(), tier=tier, after=moment_and_id(after(cursor)),
+            limit=limit + 1,
+        )  # fmt: skip
     return page(rows, limit, model=RequestModel, key=request_key)
 
 
@@ -146,55 +153,29 @@ def request(request_id: UUID, asked: Asking) -> RequestModel:
 @does(Action.REQUEST_DECIDE)
 def review(request_id: UUID, asked: Changing) -> RequestModel:
     """Take a request into review."""
-
-    def decide(session: Session) -> object:
-        return decisions.review(
-            session, request_id=request_id, administrator_id=asked.person_id, now=asked.now
-        )
-
-    return _decided(asked, request_id, decide)
+    return decided(asked, request_id, decisions.review)
 
 
 @router.post("/requests/{request_id}/award")
 @does(Action.REQUEST_DECIDE)
 def award(request_id: UUID, body: AwardBody, asked: Changing) -> RequestModel:
     """Say yes, in whole or in part; at once the credits are granted and the length starts."""
-
-    def decide(session: Session) -> object:
-        return decisions.award(
-            session, policy=asked.policy, request_id=request_id, administrator_id=asked.person_id,
-            award=decisions.Award(**body.model_dump()), now=asked.now,
-        )  # fmt: skip
-
-    return _decided(asked, request_id, decide)
+    given = decisions.Award(**body.model_dump())
+    return decided(asked, request_id, decisions.award, policy=asked.policy, award=given)
 
 
 @router.post("/requests/{request_id}/deny")
 @does(Action.REQUEST_DECIDE)
 def deny(request_id: UUID, body: ReasonBody, asked: Changing) -> RequestModel:
     """Say no, with a reason."""
-
-    def decide(session: Session) -> object:
-        return decisions.deny(
-            session, request_id=request_id, administrator_id=asked.person_id, reason=body.reason,
-            now=asked.now,
-        )  # fmt: skip
-
-    return _decided(asked, request_id, decide)
+    return decided(asked, request_id, decisions.deny, reason=body.reason)
 
 
 @router.post("/requests/{request_id}/return")
 @does(Action.REQUEST_DECIDE)
 def send_back(request_id: UUID, body: ReasonBody, asked: Changing) -> RequestModel:
     """Return a request to be revised."""
-
-    def decide(session: Session) -> object:
-        return decisions.send_back(
-            session, request_id=request_id, administrator_id=asked.person_id, reason=body.reason,
-            now=asked.now,
-        )  # fmt: skip
-
-    return _decided(asked, request_id, decide)
+    return decided(asked, request_id, decisions.send_back, reason=body.reason)
 
 
 @router.get("/servers")
@@ -353,9 +334,11 @@ def _request(session: Session, asked: Asked | Unsafe, request_id: UUID) -> Reque
     return RequestModel.model_validate(row)
 
 
-def _decided(asked: Unsafe, request_id: UUID, decide: Callable[[Session], object]) -> RequestModel:
+def decided(asked: Unsafe, request_id: UUID, decide: Callable[..., object], **said: object) -> RequestModel:
+    """Do to a request what an administrator decided, once; return it as it is then."""
+
     def act(session: Session) -> RequestModel:
-        decide(session)
+        decide(session, request_id=request_id, administrator_id=asked.person_id, now=asked.now, **said)
         session.flush()
         return _request(session, asked, request_id)
 

@@ -348,12 +348,13 @@ class EnteringModel(Shown):
 
 
 class AwardBody(Body):
-    """What is null is given as the tier states it."""
+    """What is null is given as the tier states it; ``bypass`` is why, where too few reviews are in."""
 
     credits_micro: Micro | None = None
     tier: TierSlug | None = None
     expires_at: AwareDatetime | None = None
     note: Words | None = None
+    bypass: Words | None = None
 
 
 class PlatformModel(Shown):
@@ -419,6 +420,7 @@ class TierModel(Shown):
     gpus: int | None
     dask_cores: int | None
     home_gb: int | None
+    team_gb: int | None
     scratch_gb: int | None
 
 

@@ -44,6 +44,9 @@ class DirectoryVolume:
             unfinished.mkdir(mode=volumes.PRIVATE)
             volumes.hand_over(unfinished, owner)
             unfinished.rename(folder)
+        elif not folder.is_symlink():
+            # As the embedded hub may have made it, without what is ours.
+            volumes.complete(folder, owner)
         return self.path(place)
 
     def set_quota(self, place: Place, limit_bytes: int | None) -> None:

@@ -1,8 +1,11 @@
 """What every volume driver does, and how a place's folder is made and found on a mounted volume."""
 
+import errno
 import os
+import stat
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +17,11 @@ PRIVATE = 0o700
 # Enough for the folders of a quarantine of millions of files.
 ROOM_BYTES = 64 << 20
 SNAPSHOTS = ".nexus-snapshots"
+DEFAULT_ACL = "system.posix_acl_default"
+# From linux/posix_acl_xattr.h: version 2, then tag, rights and id of owner, group and others. Others pass the
+# place's own top by no way.
+NO_ID = 2**32 - 1
+SHARED = struct.pack("<I" + 3 * "HHI", 2, 0x01, 7, NO_ID, 0x04, 7, NO_ID, 0x20, 5, NO_ID)
 
 
 class VolumeError(RuntimeError):
@@ -74,10 +82,33 @@ def lay_out(root: Path) -> None:
 
 def hand_over(folder: Path, owner: Owner) -> None:
     """Give a new place its quarantine, root's alone, then its owner and mode."""
-    (folder / QUARANTINE).mkdir(mode=PRIVATE)
+    complete(folder, owner)
     if os.geteuid() == 0:
         os.chown(folder, owner.uid, owner.gid)
     folder.chmod(owner.mode)
+
+
+def complete(folder: Path, owner: Owner) -> None:
+    """Give a place what it lacks of ours: its quarantine and, if it is shared, its members' rights."""
+    with handles.opened(folder) as handle:
+        with suppress(FileExistsError):
+            os.mkdir(QUARANTINE, PRIVATE, dir_fd=handle)
+        if owner.mode & stat.S_ISGID:
+            _share(handle)
+
+
+def _share(folder: int) -> None:
+    """Let members write what others of them make below, whatever their umask says.
+
+    A file system without ACLs (EFS) leaves that to the umask: there members read each other's files, and
+    write them where their maker lets the group.
+    """
+    try:
+        if DEFAULT_ACL not in os.listxattr(folder):
+            os.setxattr(folder, DEFAULT_ACL, SHARED)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     event_tables,
     outbox_tables,
     panel_tables,
+    places_tables,
     record_tables,
     storage_tables,
     tables,

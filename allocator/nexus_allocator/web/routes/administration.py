@@ -5,12 +5,11 @@ from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Form, Path, Query, Request
+from fastapi import APIRouter, Depends, Form, Path, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import PanelNotHeard
-from nexus_allocator.domain.panel import median_wait
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import (
@@ -25,40 +24,22 @@ from nexus_allocator.services import (
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
+from nexus_allocator.web.filters import PageNumber, Search
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.formats import credits_field
 from nexus_allocator.web.forms import REASON, Award, Errors, plain_newlines, text_problem
-from nexus_allocator.web.panel_views import bench_view, wait_text
+from nexus_allocator.web.panel_views import bench_view
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.routes.servers import server_name
 from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 
 router = APIRouter(prefix="/admin")
 
-Search = Annotated[str, Query(max_length=100)]
-PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
-
 
 @router.get("")
 @does(Action.REQUEST_SEE, over=Reach.ANY)
 def administration(portal: PortalHere) -> RedirectResponse:
     return RedirectResponse(f"{portal.prefix}admin/requests", 303)
-
-
-@router.get("/requests", response_class=HTMLResponse)
-@does(Action.REQUEST_SEE, over=Reach.ANY)
-def all_requests(request: Request, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
-    with portal.reading_scope() as session:
-        waiting = portal_lists.waiting_requests(session)
-        decided = portal_lists.decided_requests(session)
-        waits = panel_lists.waits(session, [row.id for row in waiting], now=portal.clock())
-    values = {
-        "waits": {request_id: wait_text(wait) for request_id, wait in waits.items()},
-        "median_wait": wait_text(median_wait(waits.values())),
-        "waiting": [views.request_view(row, portal.policy) for row in waiting],
-        "decided": [views.request_view(row, portal.policy) for row in decided],
-    }
-    return page(request, "admin_requests.html", values, visitor=visitor, here="admin")
 
 
 @router.get("/requests/{request_id}", response_class=HTMLResponse)
@@ -190,7 +171,7 @@ def all_people(
     page_number: PageNumber = 1,
 ) -> HTMLResponse:
     with portal.reading_scope() as session:
-        listing = portal_lists.people(session, policy=portal.policy, query=q.strip(), number=page_number)
+        listing = portal_lists.people(session, policy=portal.policy, query=q, number=page_number)
     return page(request, "admin_people.html", {"listing": listing}, visitor=visitor, here="admin")
 
 
@@ -205,7 +186,7 @@ def all_accounts(
     page_number: PageNumber = 1,
 ) -> HTMLResponse:
     with portal.reading_scope() as session:
-        listing = portal_lists.accounts(session, query=q.strip(), number=page_number, now=portal.clock())
+        listing = portal_lists.accounts(session, query=q, number=page_number, now=portal.clock())
     values = {
         "listing": listing,
         "accounts": [views.account_row_view(row, portal.policy) for row in listing.rows],
@@ -217,9 +198,9 @@ def all_accounts(
 @does(Action.SERVER_SEE, over=Reach.ANY)
 def all_servers(request: Request, portal: PortalHere, visitor: Administrator, q: Search = "") -> HTMLResponse:
     with portal.reading_scope() as session:
-        servers = portal_lists.servers(session, now=portal.clock(), query=q.strip())
+        servers = portal_lists.servers(session, now=portal.clock(), query=q)
     values = {
-        "query": q.strip(),
+        "query": q,
         "servers": [views.server_view(server, portal.policy, own=False) for server in servers],
         "rate_micro_per_hour": sum(server.rate_micro_per_hour for server in servers),
     }

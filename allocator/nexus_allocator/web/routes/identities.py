@@ -1,13 +1,13 @@
 """Who somebody is, for administrators: another name, two people who are one, erasure with its plan."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
-from sqlalchemy.orm import Session
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError, UnknownPerson
@@ -22,7 +22,7 @@ from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
 router = APIRouter(prefix="/admin/people/{hub_name}")
 
 Typed = Annotated[str, Form(max_length=2000)]
-# Which field's fault a refusal is, by form; others are told above all.
+# Which field's fault a refusal of a name or an address is.
 NAME_FIELDS = {"bad_name": "to", "name_taken": "to", "bad_address": "email"}
 
 
@@ -30,6 +30,22 @@ NAME_FIELDS = {"bad_name": "to", "name_taken": "to", "bad_address": "email"}
 @does(Action.PERSON_CHANGE)
 def identity(request: Request, hub_name: str, portal: PortalHere, visitor: Administrator) -> HTMLResponse:
     return identity_page(request, portal, visitor, hub_name=hub_name, typed={}, errors={})
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One of the page's forms as it was sent: what it does, to whom, and where a refusal belongs in it.
+
+    ``fields`` says which field's fault a refusal is; others are that of ``first``.
+    """
+
+    action: Action
+    do: Callable[..., object]
+    typed: dict[str, str]
+    reason: str
+    first: str
+    to: tuple[str, ...]
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @router.post("/identity", dependencies=[OwnForm])
@@ -45,21 +61,17 @@ def change(
     reason: Typed = "",
 ) -> Response:
     typed = _typed(to=to, email=email, reason=reason)
-    errors = _reason_errors(typed["reason"], "reason")
-    if not typed["to"] and not typed["email"]:
-        errors["to"] = "Give another hub name, another e-mail address, or both."
-
-    def act(session: Session, actor: UUID) -> object:
-        return identities.change(
-            session, hub_name=hub_name, to=typed["to"] or None, email=typed["email"] or None,
-            reason=typed["reason"], actor=actor, now=portal.clock(),
-        )  # fmt: skip
-
-    errors = errors or _attempt(
-        portal, visitor, Action.PERSON_CHANGE, act, hub_name, fields=NAME_FIELDS, other="to"
+    change = partial(
+        identities.change, hub_name=hub_name, to=typed["to"] or None, email=typed["email"] or None
     )
-    if errors:
-        return identity_page(request, portal, visitor, hub_name=hub_name, typed=typed, errors=errors)
+    form = Sent(
+        Action.PERSON_CHANGE, change, typed, reason="reason", first="to", to=(hub_name,), fields=NAME_FIELDS
+    )
+    missing: Errors = {}
+    if not typed["to"] and not typed["email"]:
+        missing["to"] = "Give another hub name, another e-mail address, or both."
+    if refused := _refused(request, portal, visitor, form=form, missing=missing):
+        return refused
     return redirect(portal, f"admin/people/{typed['to'] or hub_name}", "identity-changed")
 
 
@@ -75,21 +87,13 @@ def merge(
     merge_reason: Typed = "",
 ) -> Response:
     typed = _typed(gone=gone, merge_reason=merge_reason)
-    errors = _reason_errors(typed["merge_reason"], "merge_reason")
-    if not typed["gone"]:
-        errors["gone"] = "Give the hub name of the other person."
-
-    def act(session: Session, actor: UUID) -> object:
-        return identities.merge(
-            session, keep=hub_name, gone=typed["gone"], reason=typed["merge_reason"], actor=actor,
-            now=portal.clock(),
-        )  # fmt: skip
-
-    errors = errors or _attempt(
-        portal, visitor, Action.PERSON_MERGE, act, hub_name, typed["gone"], fields={}, other="gone"
+    merge = partial(identities.merge, keep=hub_name, gone=typed["gone"])
+    form = Sent(
+        Action.PERSON_MERGE, merge, typed, reason="merge_reason", first="gone", to=(hub_name, typed["gone"])
     )
-    if errors:
-        return identity_page(request, portal, visitor, hub_name=hub_name, typed=typed, errors=errors)
+    missing: Errors = {} if typed["gone"] else {"gone": "Give the hub name of the other person."}
+    if refused := _refused(request, portal, visitor, form=form, missing=missing):
+        return refused
     return redirect(portal, f"admin/people/{hub_name}", "merged")
 
 
@@ -105,17 +109,10 @@ def erase(
     erase_reason: Typed = "",
 ) -> Response:
     typed = _typed(name=name, erase_reason=erase_reason)
-    errors = _reason_errors(typed["erase_reason"], "erase_reason")
-
-    def act(session: Session, actor: UUID) -> object:
-        return erasure.erase(
-            session, hub_name=hub_name, typed=typed["name"], reason=typed["erase_reason"], actor=actor,
-            rng=random.SystemRandom(), now=portal.clock(),
-        )  # fmt: skip
-
-    errors = errors or _attempt(portal, visitor, Action.PERSON_ERASE, act, hub_name, fields={}, other="name")
-    if errors:
-        return identity_page(request, portal, visitor, hub_name=hub_name, typed=typed, errors=errors)
+    erase = partial(erasure.erase, hub_name=hub_name, typed=typed["name"], rng=random.SystemRandom())
+    form = Sent(Action.PERSON_ERASE, erase, typed, reason="erase_reason", first="name", to=(hub_name,))
+    if refused := _refused(request, portal, visitor, form=form, missing={}):
+        return refused
     return redirect(portal, "admin/people", "erased")
 
 
@@ -123,29 +120,24 @@ def _typed(**fields: str) -> dict[str, str]:
     return {name: plain_newlines(text).strip() for name, text in fields.items()}
 
 
-def _reason_errors(text: str, field: str) -> Errors:
-    problem = text_problem(text, REASON, "a reason")
-    return {field: problem} if problem else {}
-
-
-def _attempt(
-    portal: Portal,
-    visitor: Visitor,
-    action: Action,
-    act: Callable[[Session, UUID], object],
-    *hub_names: str,
-    fields: dict[str, str],
-    other: str,
-) -> Errors:
-    """Do it in one transaction; return a refusal beside its field, ``other`` when it is no field's own."""
+def _refused(
+    request: Request, portal: Portal, visitor: Visitor, *, form: Sent, missing: Errors
+) -> HTMLResponse | None:
+    """Do it in one transaction; return the page with what is wrong beside its fields, None when done."""
+    errors, reason = dict(missing), form.typed[form.reason]
+    if problem := text_problem(reason, REASON, "a reason"):
+        errors[form.reason] = problem
     try:
-        with portal.session_scope() as session:
-            act(session, identities.acting_on(session, visitor.person_id, action, *hub_names))
+        if not errors:
+            with portal.session_scope() as session:
+                actor = identities.acting_on(session, visitor.person_id, form.action, *form.to)
+                form.do(session, reason=reason, actor=actor, now=portal.clock())
+            return None
     except AllocatorError as error:
         if error.status == 403:
             raise
-        return {fields.get(error.slug, other): wording.sentence(error)}
-    return {}
+        errors = {form.fields.get(error.slug, form.first): wording.sentence(error)}
+    return identity_page(request, portal, visitor, hub_name=form.to[0], typed=form.typed, errors=errors)
 
 
 def identity_page(

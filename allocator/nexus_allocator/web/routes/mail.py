@@ -12,6 +12,7 @@ from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import mail_choices, outbox, outbox_reading
 from nexus_allocator.services.outbox_reading import Show
 from nexus_allocator.web.context import Portal, Visitor
+from nexus_allocator.web.filters import PageNumber
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import Errors
 from nexus_allocator.web.mail_views import CHANNELS, KINDS, STATE_TAGS, TIMINGS, row_label
@@ -20,8 +21,6 @@ from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere, Sig
 
 router = APIRouter()
 administration = APIRouter(prefix="/admin/outbox")
-
-PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
 @router.get("/preferences", response_class=HTMLResponse)

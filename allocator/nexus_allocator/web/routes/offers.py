@@ -3,13 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
+from nexus_allocator.domain import wording
+from nexus_allocator.domain.errors import BadReason
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import offers
 from nexus_allocator.web.flash import redirect
-from nexus_allocator.web.forms import plain_newlines
+from nexus_allocator.web.forms import REASON, AskForm, plain_newlines, text_problem
+from nexus_allocator.web.routes.requests import Shown, requests_page
 from nexus_allocator.web.sessions import OwnForm, PortalHere, SignedIn
 
 router = APIRouter(prefix="/requests")
@@ -36,19 +39,21 @@ def accept(request_id: UUID, portal: PortalHere, visitor: SignedIn, number: Numb
 @does(Action.OFFER_ANSWER)
 def decline(
     *,
+    request: Request,
     request_id: UUID,
     portal: PortalHere,
     visitor: SignedIn,
     number: Number,
     reason: Annotated[str, Form()] = "",
 ) -> Response:
-    with portal.session_scope() as session:
-        offers.decline(
-            session,
-            request_id,
-            number,
-            hub_name=visitor.hub_name,
-            reason=plain_newlines(reason),
-            now=portal.clock(),
-        )
+    text = plain_newlines(reason)
+    try:
+        with portal.session_scope() as session:
+            offers.decline(
+                session, request_id, number, hub_name=visitor.hub_name, reason=text, now=portal.clock()
+            )
+    except BadReason as refusal:
+        problem = text_problem(text, REASON, "a reason") or wording.sentence(refusal)
+        errors = {f"reason-{request_id}": problem}
+        return requests_page(request, portal, visitor, Shown(AskForm(), errors, declined=text))
     return redirect(portal, "requests", "offer-declined")

@@ -15,6 +15,7 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import questions
 from nexus_allocator.web.context import Portal, Visitor
+from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.forms import Errors, number, plain_newlines
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import Administrator, OwnForm, PortalHere
@@ -68,7 +69,7 @@ def ask(
         portal.session_scope, asked, changes, tiers_file=portal.tiers_file, people=int(count or 0),
         clock=portal.clock,
     )  # fmt: skip
-    return Response(status_code=303, headers={"Location": f"{portal.prefix}admin/what-if/{asked}"})
+    return redirect(portal, f"admin/what-if/{asked}", "asked")
 
 
 @router.get("/{question_id}", response_class=HTMLResponse)

@@ -3,7 +3,6 @@
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Annotated
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, StreamingResponse
@@ -13,9 +12,9 @@ from nexus_allocator.domain.records import About, Act, ActorKind
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import record_reading
 from nexus_allocator.store.records import Wanted
+from nexus_allocator.web.filters import PageNumber, address_of
 from nexus_allocator.web.forms import Errors
 from nexus_allocator.web.rendering import page
-from nexus_allocator.web.routes.administration import PageNumber
 from nexus_allocator.web.routes.exports import streamed
 from nexus_allocator.web.sessions import Administrator, PortalHere
 
@@ -69,7 +68,7 @@ class Filter:
 
     def address(self, **more: object) -> str:
         """Return the filter as the end of an address."""
-        return urlencode({name: value for name, value in (self.values | more).items() if value})
+        return address_of(self.values | more)
 
 
 Filtered = Annotated[Filter, Depends()]

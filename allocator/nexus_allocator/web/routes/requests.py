@@ -16,7 +16,7 @@ from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import redirect
-from nexus_allocator.web.forms import JUSTIFICATION, AskForm, Errors, plain_newlines
+from nexus_allocator.web.forms import JUSTIFICATION, REASON, AskForm, Errors, plain_newlines
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.sessions import OwnForm, PortalHere, SignedIn
 
@@ -29,11 +29,12 @@ NOTICES = {"send": "requested", "draft": "drafted"}
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page says beside the lists: the form as typed, what is wrong, what was reckoned."""
+    """What the page says beside the lists: the forms as typed, what is wrong, what was reckoned."""
 
     form: AskForm
     errors: Errors
     reckon: bool = False
+    declined: str = ""
 
 
 @router.get("", response_class=HTMLResponse)
@@ -138,6 +139,8 @@ def requests_page(request: Request, portal: Portal, visitor: Visitor, shown: Sho
         "reckoned": reckoned(form, policy) if shown.reckon else None,
         "errors": shown.errors,
         "limits": JUSTIFICATION,
+        "declined": shown.declined,
+        "reason_limits": REASON,
     }
     status = 422 if shown.errors else 200
     return page(request, "requests.html", values, visitor=visitor, here="requests", status=status)

@@ -25,11 +25,17 @@ function pressOnce(form) {
 
 document.querySelectorAll("textarea[data-counter]").forEach(count);
 document.querySelectorAll("form[method=post]").forEach(pressOnce);
-document.querySelector("[data-focus]")?.focus();
 
-// A page that waits for something looks again by itself.
+// What came of a form is where who sent it goes on: what is wrong with it before all.
+(document.querySelector("[role=alert][data-focus]") ?? document.querySelector("[data-focus]"))?.focus();
+
+// A page that waits for something looks again by itself, but takes the focus from nobody who uses it.
 const waiting = document.querySelector("[data-reload]");
-if (waiting) setTimeout(() => location.reload(), Number(waiting.dataset.reload));
+if (waiting) {
+  setInterval(() => {
+    if (!document.activeElement?.closest("a, button, input")) location.reload();
+  }, Number(waiting.dataset.reload));
+}
 
 // Pages that come back by the Back button must be pressable again.
 window.addEventListener("pageshow", () => {

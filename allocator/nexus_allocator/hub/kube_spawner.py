@@ -1,0 +1,183 @@
+"""Servers as pods of a cluster, each with the identity, size and places that its admission gives it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from kubespawner import KubeSpawner
+from traitlets import Dict, Unicode, default
+
+from nexus_allocator.hub import pods
+from nexus_allocator.hub.admission import AdmittedServer
+from nexus_allocator.hub.homes import READERS
+from nexus_allocator.hub.refusals import refusal
+from nexus_allocator.hub.service import Admission
+
+LABEL = "nexus.roman"
+GPU = "nvidia.com/gpu"
+# Debian's libnss-extrausers reads passwd and group entries here, beside those of the image.
+EXTRA_USERS = "/var/lib/extrausers"
+READERS_HOME = "/home/reader"
+NO_IMAGE = "This cluster has no image called {image}. Choose another."
+
+
+class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
+    shared_claim = Unicode(
+        "nexus-shared", config=True, help="Claim with the folders home, teams and scratch."
+    )
+    images = Dict(config=True, help="The policy's images, each with its reference in the registry.")
+    placements = Dict(
+        config=True, help="For a size, where it runs: its `node_selector` and `tolerations`; else anywhere."
+    )
+    server_environment = Dict(config=True, help="What every server finds in its environment.")
+
+    @default("extra_pod_config")
+    def _default_extra_pod_config(self) -> dict[str, Any]:
+        # KubeSpawner lets a server that ran out of memory start again inside its pod, which the hub does not
+        # see: the work is lost and nobody is told why. So it ends, with its reason.
+        return {"restart_policy": "Never"}
+
+    @default("cmd")
+    def _default_cmd(self) -> list[str]:
+        return ["python", "-m", "nexus_allocator.hub.start_lab", "jupyterhub-singleuser"]
+
+    @default("default_url")
+    def _default_default_url(self) -> str:
+        return "/lab"
+
+    # -- starting
+
+    def apply_admission(self, admission: Admission) -> None:
+        if admission.image not in self.images:
+            raise self._refused(refusal(self.handler, 422, NO_IMAGE.format(image=admission.image)))
+        self.image = self.images[admission.image]
+        self.uid = admission.uid + READERS if admission.read_only else admission.uid
+        self.gid = admission.gid
+        self.supplemental_gids = list(admission.supplemental_gids)
+        # Kubernetes would hand every file of the volume to such a group, one by one, at each start.
+        self.fs_gid = None
+        self.extra_resource_guarantees = self.extra_resource_limits = (
+            {GPU: str(admission.gpu)} if admission.gpu else {}
+        )
+        placement = self.placements.get(size_of(admission), {})
+        self.node_selector = placement.get("node_selector", {})
+        self.tolerations = placement.get("tolerations", [])
+        self.volumes, self.volume_mounts = self.places_of(admission)
+        self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
+        self.extra_annotations = {
+            f"{LABEL}/account": admission.account,
+            f"{LABEL}/until": admission.until,
+            f"{LABEL}/passwd": passwd_of(self.user.name, self.uid, admission),
+            f"{LABEL}/group": groups_of(self.user.name, admission),
+        }
+
+    def places_of(self, admission: Admission) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the pod's volumes and where each is seen; a reader's home is there to be read."""
+        volumes: dict[str, Any] = {
+            "shared": {"name": "shared", "persistentVolumeClaim": {"claimName": self.shared_claim}},
+            "users": {"name": "users", "downwardAPI": {"items": [annotation("passwd"), annotation("group")]}},
+        }
+        mounts: dict[str, Any] = {
+            "users": {"name": "users", "mountPath": EXTRA_USERS, "readOnly": True},
+            "home": mount(f"home/{admission.home}", read_only=admission.read_only),
+        }
+        if admission.read_only:
+            volumes["reader"] = {"name": "reader", "emptyDir": {"sizeLimit": "1Gi"}}
+            mounts["reader"] = {"name": "reader", "mountPath": READERS_HOME}
+        else:
+            mounts |= {f"team-{team}": mount(f"teams/{team}") for team in admission.teams}
+        return volumes, mounts
+
+    def get_env(self) -> dict[str, str]:
+        """Add what admission and the cluster say; passwd of the image knows nothing of the person."""
+        admission = self.admission
+        if admission is None:
+            raise RuntimeError("a server is started without an admission")
+        home = f"/home/{admission.home}"
+        return {
+            **super().get_env(),
+            **self.server_environment,
+            **admission.environment,
+            "USER": self.user.name,
+            "HOME": READERS_HOME if admission.read_only else home,
+            "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
+            "SHELL": "/bin/bash",
+            "NEXUS_ACCOUNT": admission.account,
+            "NEXUS_HOLD_ID": admission.hold_id,
+            "NEXUS_IMAGE": admission.image,
+            "NEXUS_LAB_TOKEN": self.service.lab_token(admission.hold_id),
+            "NEXUS_LAB_URL": self.service.lab_url,
+            "NEXUS_TEAMS": ":".join(f"/teams/{team}" for team in admission.teams),
+            "NEXUS_UMASK": f"{admission.umask:03o}",
+            # Thread pools would otherwise size themselves by the node, not by what was reserved.
+            "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),
+            "NUMBA_NUM_THREADS": str(max(1, int(admission.cpu))),
+        }
+
+    async def _start(self) -> Any:
+        """Start the pod; what is charged begins with the server's process, not with pulling its image."""
+        address = await super()._start()
+        began = pods.started_at(self.pod)
+        self.tell_started(began or datetime.now(UTC), 0)
+        self.keep_state()
+        return address
+
+    # -- watching and stopping
+
+    @property
+    def pod(self) -> pods.Pod | None:
+        """The pod as it was last listed, None when it is not there."""
+        found: pods.Pod | None = self.pod_reflector.pods.get(f"{self.namespace}/{self.pod_name}")
+        return found
+
+    async def poll(self) -> int | None:
+        self.end_overdue_lease()
+        await self._start_watching_pods()
+        await self.note_end(self.pod)
+        status: int | None = await super().poll()
+        return status
+
+    async def note_end(self, pod: pods.Pod | None) -> None:
+        """Keep how a server ended by itself, and why, before its pod is cleared away."""
+        end, evicted = pods.end_of(pod), pods.was_evicted(pod)
+        if (end is None and evicted is None) or self.alive_at_stop is not None:
+            return
+        self.alive_at_stop = False
+        if end is not None:
+            self.ended_at, self.exit_code, self.exit_signal = end.ended_at, end.exit_code, end.exit_signal
+        if end is not None and end.ran_out_of_memory:
+            await self.announce_stop("out-of-memory", "kernel")
+        elif evicted is not None:
+            self.log.warning("The node put %s out: %s", self._log_name, evicted)
+
+    async def stop(self, now: bool = False) -> None:
+        """Stop the pod. KubeSpawner stops pods that have ended, too, to clear them away."""
+        if self.alive_at_stop is None:
+            self.alive_at_stop = True
+            if self._waiting_for_response:
+                await self.announce_stop("start-failed", "hub")
+        await super().stop(now=now)
+
+
+def size_of(admission: Admission) -> str:
+    return admission.environment["NEXUS_SIZE"]
+
+
+def mount(path: str, *, read_only: bool = False) -> dict[str, Any]:
+    """Return where a folder of the shared volume is seen: under the same name."""
+    return {"name": "shared", "mountPath": f"/{path}", "subPath": path, "readOnly": read_only}
+
+
+def annotation(name: str) -> dict[str, Any]:
+    return {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{LABEL}/{name}']"}}
+
+
+def passwd_of(name: str, uid: int, admission: Admission) -> str:
+    home = READERS_HOME if admission.read_only else f"/home/{admission.home}"
+    return f"{name}:x:{uid}:{admission.gid}::{home}:/bin/bash\n"
+
+
+def groups_of(name: str, admission: Admission) -> str:
+    """Return the person's own group and those of their teams; git and ssh ask for them by name."""
+    teams = zip(admission.teams, admission.supplemental_gids, strict=True)
+    own = f"{name}:x:{admission.gid}:\n"
+    return own + "".join(f"{team}:x:{gid}:{name}\n" for team, gid in teams)

@@ -1,0 +1,107 @@
+{{- define "nexus.name" -}}
+{{ .Release.Name | trunc 40 | trimSuffix "-" }}-allocator
+{{- end }}
+
+{{- define "nexus.image" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{ .Values.image.repository }}{{ if hasPrefix "sha256:" $tag }}@{{ else }}:{{ end }}{{ $tag }}
+{{- end }}
+
+{{- define "nexus.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "nexus.labels" -}}
+{{ include "nexus.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* Settings as the service reads them; secrets come from the Secret only. */}}
+{{- define "nexus.env" -}}
+{{- with .Values.settings }}
+- {name: NEXUS_PUBLIC_URL, value: {{ required "settings.publicUrl: what a browser sees of the portal" .publicUrl | quote }}}
+- {name: NEXUS_HUB_PUBLIC_URL, value: {{ .hubPublicUrl | quote }}}
+- {name: NEXUS_HUB_API_URL, value: {{ .hubApiUrl | quote }}}
+- {name: NEXUS_SERVICE_PREFIX, value: {{ .servicePrefix | quote }}}
+- {name: NEXUS_METERING_INTERVAL_S, value: {{ .meteringIntervalS | quote }}}
+- {name: NEXUS_POSTING_INTERVAL_S, value: {{ .postingIntervalS | quote }}}
+- {name: NEXUS_SAVE_GRACE_MINUTES, value: {{ .saveGraceMinutes | quote }}}
+- {name: NEXUS_HOLD_START_TIMEOUT_S, value: {{ .holdStartTimeoutS | quote }}}
+- {name: NEXUS_ISSUER_ADMINS, value: {{ join "," .issuerAdmins | quote }}}
+- {name: NEXUS_CONFINEMENT, value: {{ .confinement | quote }}}
+- {name: NEXUS_WORKER_THREADS, value: {{ .workerThreads | quote }}}
+- {name: NEXUS_WEBHOOK_REACH, value: {{ .webhookReach | quote }}}
+{{- if .mail.host }}
+- {name: NEXUS_MAIL_HOST, value: {{ .mail.host | quote }}}
+- {name: NEXUS_MAIL_PORT, value: {{ .mail.port | quote }}}
+- {name: NEXUS_MAIL_SECURITY, value: {{ .mail.security | quote }}}
+- {name: NEXUS_MAIL_FROM, value: {{ required "settings.mail.from: the sender's address" .mail.from | quote }}}
+{{- if .mail.user }}
+- {name: NEXUS_MAIL_USER, value: {{ .mail.user | quote }}}
+- name: NEXUS_MAIL_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: mail-password}}
+{{- end }}
+{{- end }}
+{{- end }}
+- {name: NEXUS_ROUNDS, value: elsewhere}
+{{- if .Values.tiersFile }}
+- {name: NEXUS_TIERS_FILE, value: /etc/nexus/tiers.yaml}
+{{- end }}
+- name: NEXUS_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: database-url}}
+- name: NEXUS_HUB_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: hub-token}}
+- name: NEXUS_INTERNAL_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: internal-token}}
+- name: NEXUS_WEBHOOK_KEY
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: webhook-key, optional: true}}
+{{- if .Values.monitoring.serviceMonitor.enabled }}
+- name: NEXUS_METRICS_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: metrics-token}}
+{{- end }}
+{{- end }}
+
+{{- define "nexus.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "nexus.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* One container of the service's image: what it runs is given by the caller, (dict "root" $ "name" … "args" …). */}}
+{{- define "nexus.container" -}}
+name: {{ .name }}
+image: {{ include "nexus.image" .root }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+args: {{ toJson .args }}
+env:
+  {{- include "nexus.env" .root | nindent 2 }}
+securityContext:
+  {{- include "nexus.containerSecurity" .root | nindent 2 }}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  {{- if .root.Values.tiersFile }}
+  - {name: policy, mountPath: /etc/nexus, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{- define "nexus.volumes" -}}
+- {name: tmp, emptyDir: {}}
+{{- if .Values.tiersFile }}
+- {name: policy, configMap: {name: {{ include "nexus.name" . }}-policy}}
+{{- end }}
+{{- end }}
+
+{{/* Pods that answer or meter wait until the database has their schema. */}}
+{{- define "nexus.waitForSchema" -}}
+- {{- include "nexus.container" (dict "root" . "name" "wait-for-schema" "args" (list "nexus-allocator" "migrate" "--wait")) | nindent 2 }}
+{{- end }}

@@ -1,0 +1,43 @@
+"""What tells one piece of work from another: the recipe, its parameters, and the bytes it is made of.
+
+A product bears the fingerprint of its making: work whose product is there with the same one is left out.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from nexus_pipeline.products import store
+
+SOFTWARE: Final = ("nexus-pipeline", "numpy", "numba", "gwcs", "asdf", "roman_datamodels", "rad")
+
+
+def sha256(url: str) -> str:
+    """Return the SHA-256 of the bytes at ``url``."""
+    with store.open_for_reading(url) as handle:
+        digest = hashlib.sha256()
+        while chunk := handle.read(1 << 22):
+            digest.update(chunk)
+        return digest.hexdigest()
+
+
+def fingerprint(recipe: Sequence[Any], told: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a ``recipe`` (name, version) of this package and of all it is ``told``."""
+    whole = {"recipe": [*recipe, version("nexus-pipeline")], **told}
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def provenance(
+    recipe: tuple[str, int], print_: str, *, inputs: Mapping[str, str], account: str | None
+) -> dict[str, Any]:
+    """Return how a product was made as plain values: ``inputs`` are hashes by name."""
+    return {
+        "recipe": recipe[0],
+        "recipe_version": recipe[1],
+        "fingerprint": print_,
+        "software": {name: version(name) for name in SOFTWARE},
+        "account": account,
+        "inputs": [{"name": name, "sha256": digest} for name, digest in inputs.items()],
+    }

@@ -1,0 +1,120 @@
+# ruff: noqa: PLR0913, PLR0917 - compiled code takes its arrays one by one
+"""The compiled part of ``steps.coadd_psf``: stars of many exposures on a mosaic's pixels, about each place.
+
+Drops are drawn as in the mosaic itself, all of an exposure alike: about one star its map is straight.
+"""
+
+from math import ceil, floor
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nexus_pipeline.bands import compiled
+from nexus_pipeline.psf import kernels
+from nexus_pipeline.psf.kernels import LANES
+from nexus_pipeline.steps.drizzle_kernels import draw
+
+Plane = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+_NOTHING: Final = 1e-9
+
+
+@compiled
+def add_star(
+    value: Plane, column: int, row: int, u: float, v: float, slopes: Floats, sides: Floats,
+    bounds: NDArray[np.int64], weight: float, x: float, y: float, window: Floats, light: Floats,
+    weights: Floats,
+) -> None:  # fmt: skip
+    """Add an exposure's star at (x, y) to ``light`` and ``weights``, and to them alone.
+
+    ``value`` (2 · radius + 1, LANES) is its light in pixels about (``column``, ``row``), itself at (u, v).
+    """
+    radius, size = value.shape[0] // 2, light.shape[0]
+    px, py, qx, qy = sides[0], sides[1], sides[2], sides[3]
+    reach_x, reach_y = abs(px) + abs(qx), abs(py) + abs(qy)
+    over_pixel = 1 / abs(slopes[0] * slopes[3] - slopes[1] * slopes[2])
+    scale = weight / (4 * abs(px * qy - py * qx))
+    for j in range(max(-radius, bounds[0] - row), min(radius + 1, bounds[1] - row)):
+        for i in range(max(-radius, bounds[2] - column), min(radius + 1, bounds[3] - column)):
+            du, dv = column + i - u, row + j - v
+            # In the frame where pixel k is from k to k + 1.
+            cx, cy = x + 0.5 + slopes[0] * du + slopes[1] * dv, y + 0.5 + slopes[2] * du + slopes[3] * dv
+            if cx + reach_x <= 0 or cy + reach_y <= 0 or cx - reach_x >= size or cy - reach_y >= size:
+                continue
+            left, low = floor(cx - reach_x), floor(cy - reach_y)
+            wide, high = ceil(cx + reach_x) - left, ceil(cy + reach_y) - low
+            draw(cx - left, cy - low, px, py, qx, qy, window)
+            bright = value[j + radius, i + radius] * over_pixel
+            for b in range(high):
+                total = 0.0
+                for a in range(wide):
+                    total += window[b, a]
+                    window[b, a] = 0.0
+                    share = abs(total) * scale
+                    if share > _NOTHING and 0 <= low + b < size and 0 <= left + a < size:
+                        weights[low + b, left + a] += share
+                        light[low + b, left + a] += share * bright
+                window[b, wide] = 0.0
+
+
+@compiled
+def stars(
+    x: Floats, y: Floats, u: Floats, v: Floats, blocks: Plane, slopes: Floats, sides: Floats,
+    bounds: NDArray[np.int64], weight: Floats, radius: int, out: Plane,
+) -> None:  # fmt: skip
+    """Write stars of unit flux at (``x``, ``y``) on the mosaic into ``out`` (n, 2 · half + 1, LANES).
+
+    Their windows are about the pixels nearest to them. By exposure: ``u``, ``v`` (n_exposures, n) their
+    places in it, ``blocks`` what ``kernels.cut`` gives for ``radius``, ``slopes`` (4) those of the mosaic's x
+    and y along its own, ``sides`` (4) half the sides p and q of a drop, ``bounds`` its rows and columns.
+    """
+    size = out.shape[1]
+    half, side = size // 2, 2 * radius + 1
+    light, weights = np.zeros((size, size)), np.zeros((size, size))
+    extent = 2 * ceil(np.max(np.abs(sides)) * 2) + 4
+    window = np.zeros((extent, extent + 1))
+    value, dx, dy = (
+        np.empty((side, LANES), np.float32), np.empty((side, LANES), np.float32),
+        np.empty((side, LANES), np.float32),
+    )  # fmt: skip
+    for n in range(x.size):
+        light[:] = 0.0
+        weights[:] = 0.0
+        at_x, at_y = x[n] - floor(x[n] + 0.5) + half, y[n] - floor(y[n] + 0.5) + half
+        for k in range(blocks.shape[0]):
+            column, row = floor(u[k, n] + 0.5), floor(v[k, n] + 0.5)
+            kernels.sample_window(blocks[k], u[k, n] - column, v[k, n] - row, value, dx, dy)
+            add_star(
+                value, column, row, u[k, n], v[k, n], slopes[k], sides[k], bounds[k], weight[k], at_x, at_y,
+                window, light, weights,
+            )  # fmt: skip
+        for j in range(size):
+            for i in range(size):
+                out[n, j, i] = light[j, i] / weights[j, i] if weights[j, i] > 0.0 else 0.0
+
+
+@compiled
+def even_out(image: Plane, x: Floats, y: Floats, flux: Floats, stars: Plane, phases: Plane) -> None:
+    """Add to ``image`` what stars of the smooth PSF ``phases`` have beside ``stars`` (n, size, LANES).
+
+    Both are of ``flux`` and lie at (``x``, ``y``); pixels where no star is known stay as they are.
+    """
+    size = stars.shape[1]
+    half, oversample = size // 2, phases.shape[2]
+    value, dx, dy = (
+        np.empty((size, LANES), np.float32), np.empty((size, LANES), np.float32),
+        np.empty((size, LANES), np.float32),
+    )  # fmt: skip
+    block = np.empty(
+        ((size + 2 * kernels.MARGIN) * oversample, oversample, LANES + 2 * kernels.MARGIN), np.float32
+    )
+    kernels.cut(phases, np.zeros(4, np.int64), np.array([1.0, 0.0, 0.0, 0.0]), half, block)
+    for n in range(x.size):
+        column, row = floor(x[n] + 0.5), floor(y[n] + 0.5)
+        kernels.sample_window(block, x[n] - column, y[n] - row, value, dx, dy)
+        for j in range(max(0, half - row), min(size, half - row + image.shape[0])):
+            for i in range(max(0, half - column), min(size, half - column + image.shape[1])):
+                if stars[n, j, i] != 0.0:
+                    image[row + j - half, column + i - half] += flux[n] * (value[j, i] - stars[n, j, i])

@@ -1,0 +1,214 @@
+"""The allocation service's chart, rendered: strict about values, hardened, and true to the service."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.support.helm import CHART, helm, rendered, run
+
+from nexus_allocator.api.counted import Counted
+from nexus_allocator.api.metrics import Now
+from nexus_allocator.cli import app as commands
+from nexus_allocator.config import Settings
+from nexus_allocator.domain.outbox import OutgoingState
+from nexus_allocator.domain.states import HoldState
+from nexus_allocator.services.monitoring import Gauges
+
+Manifest = dict[str, Any]
+NEEDED = {"settings__publicUrl": "https://portal.example.org", "networkPolicy__databaseCidr": "10.0.0.0/16"}
+EVERYTHING = NEEDED | {
+    "postgres__embedded": "true", "ingress__enabled": "true", "ingress__host": "portal.example.org",
+    "httpRoute__enabled": "true", "monitoring__serviceMonitor__enabled": "true",
+    "service__autoscaling__enabled": "true", "settings__mail__host": "mail.example.org",
+    "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    found = helm()
+    if found is None:
+        pytest.skip("there is neither helm nor a Go to build it with")
+    return found
+
+
+@pytest.fixture(scope="session")
+def plain(program: Path) -> list[Manifest]:
+    return rendered(program, **NEEDED)
+
+
+@pytest.fixture(scope="session")
+def everything(program: Path) -> list[Manifest]:
+    return rendered(program, **EVERYTHING)
+
+
+def pods_of(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """Yield the name and the pod's specification of everything that runs."""
+    for each in manifests:
+        spec = each.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            yield each["metadata"]["name"], spec["template"]["spec"]
+
+
+def ours(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """Yield the name and each container of the service's own image."""
+    for name, pod in pods_of(manifests):
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            if container["image"].startswith("nexus-allocator"):
+                yield name, container
+
+
+def paths(values: Manifest, above: str = "") -> Iterator[str]:
+    """Yield the path of every value that stands for itself."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from paths(value, f"{above}{name}.")
+        else:
+            yield above + name
+
+
+def named(schema: Manifest, above: str = "") -> set[str]:
+    """Return the paths that a schema names; what may hold anything is one."""
+    inner = schema.get("properties")
+    if inner is None:
+        return {above.rstrip(".")}
+    return {path for name, part in inner.items() for path in named(part, f"{above}{name}.")}
+
+
+def test_lint_finds_nothing(program: Path) -> None:
+    given = [f"{name.replace('__', '.')}={value}" for name, value in NEEDED.items()]
+    done = run(program, "lint", "--strict", str(CHART), *[word for each in given for word in ("--set", each)])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"settings__publicUrl": ""}, "what a browser sees of the portal"),
+        ({"networkPolicy__databaseCidr": ""}, "where PostgreSQL is"),
+        ({"settings__publicUrl": "portal.example.org/"}, "publicUrl"),
+        ({"settings__meteringInterval": "60"}, "meteringInterval"),
+        ({"service__replicas": "none"}, "replicas"),
+        ({"settings__mail__security": "none"}, "security"),
+        ({"settings__mail__host": "mail.example.org"}, "the sender's address"),
+    ],
+)
+def test_a_value_that_lacks_or_is_wrong_is_refused_by_name(
+    program: Path, changes: dict[str, str], word: str
+) -> None:
+    given = [f"{name.replace('__', '.')}={value}" for name, value in (NEEDED | changes).items()]
+    done = run(program, "template", str(CHART), *[word for each in given for word in ("--set", each)])
+    assert done.returncode != 0
+    assert word in done.stderr
+
+
+def test_the_schema_knows_every_value_and_no_other() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    del schema["properties"]["global"]
+    known, given = named(schema), set(paths(values))
+    # Below some names stands what Kubernetes defines: `service.resources.limits.memory`.
+    assert {path for path in given if not any(f"{path}.".startswith(f"{each}.") for each in known)} == set()
+    assert {each for each in known if not any(f"{path}.".startswith(f"{each}.") for path in given)} == set()
+
+
+def test_the_same_values_give_the_same_manifests_and_another_image_another_migration(program: Path) -> None:
+    assert rendered(program, **EVERYTHING) == rendered(program, **EVERYTHING)
+    jobs = {
+        each["metadata"]["name"]
+        for tag in ("1", "2")
+        for each in rendered(program, **NEEDED, image__tag=f"v{tag}")
+        if each["kind"] == "Job"
+    }
+    assert len(jobs) == 2
+
+
+def test_every_pod_is_without_root_rights_and_a_kubernetes_token(everything: list[Manifest]) -> None:
+    pods = dict(pods_of(everything))
+    assert len(pods) == 7
+    for name, pod in pods.items():
+        assert pod["securityContext"]["runAsNonRoot"] is True, name
+        assert pod["automountServiceAccountToken"] is False, name
+        for container in pod["containers"]:
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}, name
+            assert "memory" in container["resources"]["limits"], name
+            assert not container["image"].endswith(":latest"), name
+    assert not [each["kind"] for each in everything if each["kind"] in ("Role", "ClusterRole", "Secret")]
+
+
+def test_containers_are_given_settings_the_service_knows_and_secrets_by_reference_only(
+    everything: list[Manifest],
+) -> None:
+    known = {f"NEXUS_{name.upper()}" for name in Settings.model_fields}
+    for name, container in ours(everything):
+        given = {each["name"]: each for each in container["env"]}
+        assert set(given) <= known, name
+        assert {"NEXUS_DATABASE_URL", "NEXUS_HUB_TOKEN", "NEXUS_INTERNAL_TOKEN"} <= set(given), name
+        for setting in given.values():
+            is_secret = setting["name"].endswith(("_TOKEN", "_KEY", "_PASSWORD", "DATABASE_URL"))
+            assert ("secretKeyRef" in setting.get("valueFrom", {})) == is_secret, setting
+
+
+def test_what_containers_run_are_commands_of_the_service(everything: list[Manifest]) -> None:
+    known = {info.name or info.callback.__name__ for info in commands.registered_commands if info.callback}
+    ran = {container["args"][1] for _, container in ours(everything) if container["args"][0] != "uvicorn"}
+    assert ran == {"migrate", "rounds", "turn", "audit", "seal"}
+    assert ran <= known
+
+
+def test_the_service_without_rounds_has_them_beside_it_and_both_wait_for_the_schema(
+    plain: list[Manifest],
+) -> None:
+    deployments = {each["metadata"]["name"]: each["spec"] for each in plain if each["kind"] == "Deployment"}
+    assert {name: spec["replicas"] for name, spec in deployments.items()} == {
+        "nexus-allocator": 2,
+        "nexus-allocator-rounds": 1,
+    }
+    for spec in deployments.values():
+        pod = spec["template"]["spec"]
+        assert pod["initContainers"][0]["args"] == ["nexus-allocator", "migrate", "--wait"]
+        assert {"name": "NEXUS_ROUNDS", "value": "elsewhere"} in pod["containers"][0]["env"]
+
+
+def test_nothing_comes_in_or_goes_out_that_no_policy_names(everything: list[Manifest]) -> None:
+    policies = {
+        each["metadata"]["name"]: each["spec"] for each in everything if each["kind"] == "NetworkPolicy"
+    }
+    deny = policies["nexus-allocator-default-deny"]
+    assert deny["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in deny
+    assert "egress" not in deny
+    outside = [
+        to["ipBlock"]
+        for rule in policies["nexus-allocator"]["egress"]
+        for to in rule["to"]
+        if "ipBlock" in to
+    ]
+    # The cloud's metadata server is in 169.254.0.0/16.
+    assert all("169.254.0.0/16" in block["except"] for block in outside)
+    assert set(policies) >= {"nexus-allocator-postgres"}
+
+
+def test_alerts_and_dashboards_ask_for_metrics_that_the_service_has() -> None:
+    gauges = Gauges(
+        {("small", HoldState.RUNNING): 1}, 0, {OutgoingState.WAITING: 1}, requests_waiting=0, meter_age_s=1.0,
+        meter_whole_age_s=1.0, pool_spent_micro=0,
+    )  # fmt: skip
+    families = [*Now(gauges).collect(), *Counted().registry.collect()]
+    known = {family.name for family in families}
+    asked = set()
+    for path in (CHART / "alerts.yaml", CHART / "dashboards" / "allocation.json"):
+        asked |= set(re.findall(r"nexus_[a-z_]+", path.read_text()))
+    shortened = {re.sub(r"_(bucket|count|sum|total)$", "", name) for name in asked}
+    assert shortened == known
+
+
+def test_prometheus_asks_where_the_service_answers(everything: list[Manifest]) -> None:
+    monitor = next(each for each in everything if each["kind"] == "ServiceMonitor")
+    assert monitor["spec"]["endpoints"][0]["path"] == "/services/nexus/api/metrics"

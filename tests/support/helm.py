@@ -1,0 +1,64 @@
+"""Helm, built once from its Go module into the cache outside the clone, and a chart rendered by it."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.support.romanisim_ramp import cache_folder, locked
+
+VERSION = "3.19.0"
+KUBERNETES_MINOR = 34
+CHART = Path(__file__).parents[2] / "helm" / "nexus"
+BUILD_TIMEOUT_S = 1800
+# Where the version of Kubernetes stands that charts are rendered for; a plain build has none.
+MARKS = ("pkg/chartutil", "pkg/lint/rules")
+
+
+def helm() -> Path | None:
+    """Return the program, None where there is neither one nor a Go to build it (4 CPU minutes, once)."""
+    folder = cache_folder() / f"helm-{VERSION}"
+    program = folder / "helm"
+    if program.exists():
+        return program
+    go = shutil.which("go")
+    if go is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_suffix(".lock")):
+        if not program.exists():
+            _build(go, folder)
+    return program
+
+
+def _build(go: str, folder: Path) -> None:
+    set_to = [
+        f"-X helm.sh/helm/v3/{mark}.k8sVersion{part}={number}"
+        for mark in MARKS
+        for part, number in (("Major", 1), ("Minor", KUBERNETES_MINOR))
+    ]
+    words = [
+        go,
+        "install",
+        "-ldflags",
+        " ".join(["-s", "-w", *set_to]),
+        f"helm.sh/helm/v3/cmd/helm@v{VERSION}",
+    ]
+    environment = os.environ | {"GOBIN": str(folder), "GOFLAGS": ""}
+    subprocess.run(words, check=True, env=environment, cwd="/", timeout=BUILD_TIMEOUT_S)
+
+
+def run(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=120)
+
+
+def rendered(program: Path, **values: str) -> list[dict[str, Any]]:
+    """Return the manifests of the chart with these values; names of values have ``__`` for each dot."""
+    given = [
+        word for name, value in values.items() for word in ("--set", f"{name.replace('__', '.')}={value}")
+    ]
+    done = run(program, "template", "nexus", str(CHART), *given)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
