@@ -23,6 +23,7 @@ LEAST_KRON: Final = 1.4
 _MOST_KRON: Final = 6.0
 _BINS: Final = 4
 """Bins a pixel of the curve of growth."""
+_INNER_SHARE: Final = 0.2
 _LEAST_HALF_LIGHT: Final = 0.5
 _FWHM_TO_SIGMA: Final = 1 / sqrt(8 * np.log(2))
 _WINDOW_STEPS: Final = 16
@@ -67,13 +68,13 @@ def extents(
             reach = ceil(size * shape[k, 3]) + 2
             stamp, whole = _cut(planes, dx, dy, reach)
         out[k, 1], out[k, 2], out[k, 3] = _in_ellipse(stamp, dx, dy, shape[k], size)
-        out[k, 4] = _half_light(stamp, dx, dy, size * shape[k, 3], 0.5 * out[k, 1])
+        out[k, 9], out[k, 4] = _radii(stamp, dx, dy, size * shape[k, 3], out[k, 1])
         half_light = out[k, 4] if out[k, 4] > _LEAST_HALF_LIGHT else _LEAST_HALF_LIGHT
         width = 2.0 * half_light * _FWHM_TO_SIGMA
         if (_WINDOW_REACH + _MOST_WINDOWS) * width + 1.0 > reach:
             reach = ceil((_WINDOW_REACH + _MOST_WINDOWS) * width) + 1
             stamp, whole = _cut(planes, dx, dy, reach)
-        _windowed(planes, stamp, whole, dx, dy, width, out[k, 5:])
+        _windowed(planes, stamp, whole, dx, dy, width, out[k, 5:9])
         out[k, 5] += column
         out[k, 6] += row
 
@@ -182,8 +183,8 @@ def _in_ellipse(stamp: Plane, x: float, y: float, shape: Floats, radius: float) 
 
 
 @compiled
-def _half_light(stamp: Plane, x: float, y: float, reach: float, half: float) -> float:
-    """Return the radius of the circle that holds ``half``; NaN if none within ``reach`` does."""
+def _radii(stamp: Plane, x: float, y: float, reach: float, flux: float) -> tuple[float, float]:
+    """Return the radii of the circles with a fifth and half of ``flux``; NaN if none in ``reach`` does."""
     middle, n = stamp.shape[1] // 2, ceil(reach + 1.0) * _BINS
     growth = np.zeros(n + 2)
     first, last = floor(y - reach) + middle, ceil(y + reach) + middle
@@ -192,10 +193,16 @@ def _half_light(stamp: Plane, x: float, y: float, reach: float, half: float) -> 
         for i in range(max(left, 0), min(right + 1, stamp.shape[1])):
             dx, dy = i - middle - x, j - middle - y
             _spread(growth, sqrt(dx * dx + dy * dy), float(stamp[0, j, i]))
+    return _radius(growth, n, _INNER_SHARE * flux), _radius(growth, n, 0.5 * flux)
+
+
+@compiled
+def _radius(growth: Floats, n: int, wanted: float) -> float:
+    """Return where the sum of the first ``n`` bins reaches what is ``wanted``."""
     inside = 0.0
     for k in range(n):
-        if inside + growth[k] >= half and growth[k] > 0.0:
-            return float((k + (half - inside) / growth[k]) / _BINS)
+        if inside + growth[k] >= wanted and growth[k] > 0.0:
+            return float((k + (wanted - inside) / growth[k]) / _BINS)
         inside += growth[k]
     return np.nan
 

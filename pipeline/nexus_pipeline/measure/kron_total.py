@@ -8,7 +8,7 @@ over the noise and measured by the same code: a polynomial in what the measureme
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import combinations_with_replacement, product
 from typing import Final
 
 import numpy as np
@@ -32,13 +32,14 @@ _DEPTHS: Final = (12.0, 25.0, 60.0, 200.0, 1000.0, 8000.0)
 """Significance of their peaks in the matched filter."""
 _FLOOR_SIGMA: Final = 3.0
 _GAUSSIANS: Final = np.geomspace(0.02, 12, 16)
+_DEGREE: Final = 3
 _MOST: Final = 0.7
 """In ln(total / Kron): beyond a factor of two nothing is claimed."""
 
 
 @dataclass(frozen=True)
 class KronTotal:
-    """Coefficients of ln(total / Kron) and the range (3, 2) of what it was learnt on."""
+    """Coefficients of ln(total / Kron) and the range (4, 2) of what it was learnt on."""
 
     coefficients: Floats
     low: Floats
@@ -97,19 +98,18 @@ def _measured(light: Floats, significance: Floats, scale: float) -> tuple[Floats
 
 
 def _shown(extents: sources.Extents, segments: sources.Segments) -> Floats:
-    """Return (n, 3): ln of half-light radius, of Kron's over it, and of the segment's over that."""
+    """Return (n, 4): ln of half-light radius, and over it of Kron's, the segment's, and a fifth's radius."""
     major, minor = segments.semiaxes
     kron = extents.radius * np.sqrt(major * minor)
-    reach = np.sqrt(segments.area / np.pi)
+    reach, half = np.sqrt(segments.area / np.pi), extents.half_light
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(
-            np.column_stack([extents.half_light, kron / extents.half_light, reach / extents.half_light])
-        )
+        return np.log(np.column_stack([half, kron / half, reach / half, extents.inner / half]))
 
 
 def _terms(shown: Floats) -> Floats:
-    a, b, c = shown.T
-    return np.column_stack([np.ones_like(a), a, b, c, a * a, a * b, a * c, b * b, b * c, c * c])
+    columns = np.column_stack([np.ones(len(shown)), shown]).T
+    products = combinations_with_replacement(columns, _DEGREE)
+    return np.column_stack([np.prod(each, axis=0) for each in products])
 
 
 def _modes(stamp: Plane) -> NDArray[np.complex128]:

@@ -74,12 +74,16 @@ class Segments:
 
 @dataclass(frozen=True)
 class Extents:
-    """Kron ellipses (first-moment ``radius``, σ), ``half_light`` radii and windowed centroids (pixels)."""
+    """Kron ellipses (first-moment ``radius``, σ), ``half_light`` radii and windowed centroids (pixels).
+
+    ``inner`` are the radii that hold a fifth of the light.
+    """
 
     radius: Floats
     flux: Floats
     flux_err: Floats
     half_light: Floats
+    inner: Floats
     x: Floats
     y: Floats
     x_err: Floats
@@ -137,17 +141,17 @@ def extents(field: Field, found: Segments, *, threads: int = 2) -> Extents:
     label = np.arange(1, n + 1, dtype=np.int32)
     shape = np.column_stack([*found.quadratic, found.semiaxes[0]])
     planes = field.image, field.variance, field.unusable, field.labels
-    out = np.empty((n, 9))
+    out = np.empty((n, 10))
 
     def measure(part: slice) -> None:
         extent_kernels.extents(*planes, label[part], found.x[part], found.y[part], shape[part], out[part])
 
     _in_parts(measure, n, threads)
-    radius, flux, var, area, half_light, x, y, x_err, y_err = out.T
+    radius, flux, var, area, half_light, x, y, x_err, y_err, inner = out.T
     factor = field.correlation.over_area(np.nan_to_num(area, nan=1.0))
     wide = np.sqrt(field.correlation.over_area(np.pi * np.nan_to_num(half_light, nan=1.0) ** 2))
     return Extents(
-        radius=radius, flux=flux, flux_err=np.sqrt(var * factor), half_light=half_light,
+        radius=radius, flux=flux, flux_err=np.sqrt(var * factor), half_light=half_light, inner=inner,
         x=x, y=y, x_err=x_err * wide, y_err=y_err * wide,
     )  # fmt: skip
 

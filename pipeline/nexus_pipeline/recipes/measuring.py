@@ -298,7 +298,7 @@ def with_probabilities(every: columns.Measured, psf: PsfGrid) -> columns.Measure
     """Return the sources of an image with their probabilities of being stars."""
     stars = every.stars
     chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=_core(psf))
-    return replace(every, star_probability=chance)
+    return replace(every, star_probability=star_probability.calibrated(chance))
 
 
 def table_of(every: columns.Measured, psf: PsfGrid) -> Table:
