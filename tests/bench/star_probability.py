@@ -1,6 +1,6 @@
 """Learns the calibration of star probabilities and prints how well it holds on other seeds.
 
-Run it as ``python -m tests.bench.star_probability``: idealised mosaics of 1600² pixels in F158, four exposures
+Run it as ``python -m tests.bench.star_probability``: idealised mosaics of 1600² pixels in F158, four images
 deep, with stars and galaxies in several shares, through the catalogue. A source is what the brightest true
 source within 4 pixels of it is. ``CALIBRATION`` in ``measure/star_probability.py`` is what this prints.
 """

@@ -1,15 +1,16 @@
-"""The notebooks on simulator and exposure pipeline, run whole on a detector of few resultants and sources."""
+"""The notebooks on simulator, exposure pipeline and injection, run whole on few resultants and sources."""
 
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from tests.support import notebooks
 from tests.support.notebooks import numbers
 from tests.support.romanisim_ramp import romanisim_ramp
 
-NAMES = ("exposure_pipeline", "simulator")
+NAMES = ("exposure_pipeline", "simulator", "source_injection")
 MEMORY_LIMIT_GB = 4.0
 
 
@@ -91,3 +92,29 @@ def test_what_the_catalogue_says_is_in_the_simulated_products(
     assert abs(width - 1) < 3 * width_error
     for name in ("ideal_1_cal.asdf", "ideal_2_truth.ecsv", "sources.parquet"):
         assert (tmp_path / "simulator" / name).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # as above
+def test_counts_over_their_completeness_are_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = run("source_injection", tmp_path, monkeypatch)
+    seen, there = numbers(said, r"catalogue: (\d+) sources seen of (\d+) in a mosaic")
+    assert 0.5 < seen / there < 1
+    put, found, again, rows = numbers(
+        said, r"trial: (\d+) put in, (\d+) found, .* (\d+) of (\d+) rows measured"
+    )
+    assert 0 < found < put
+    assert again < 0.3 * rows
+    star, galaxy = numbers(said, r"25.5 mag is seen with ([\d.]+), a galaxy of 0.4 arcsec with ([\d.]+)")
+    assert galaxy < star
+    raw, corrected, error, true = numbers(
+        said, r"counts, .*: (\d+) seen, (\d+) ± (\d+) corrected, (\d+) true"
+    )
+    # 192 injections know the completeness to some 10 %.
+    assert abs(corrected - true) < 3 * np.hypot(error, 0.1 * true)
+    assert raw < true - 2 * raw**0.5
+    bias, bias_error = numbers(said, r"mag: ([+-][\d.]+) % ± ([\d.]+) %")
+    assert abs(bias) < 3 * bias_error + 0.3
+    assert (tmp_path / "source_injection" / "selection.asdf").exists()

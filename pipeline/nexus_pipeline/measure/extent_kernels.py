@@ -307,3 +307,30 @@ def _window_errors(
                 var_y += v * (j - size // 2 - y) ** 2
     # No axis knows less than the width of one pixel tells.
     return 2 * sqrt(max(var_x, var / 12)) / light, 2 * sqrt(max(var_y, var / 12)) / light
+
+
+@compiled
+def kron_within(
+    image: Plane,
+    variance: Plane,
+    unusable: NDArray[np.bool_],
+    labels: NDArray[np.int32],
+    label: NDArray[np.int32],
+    x: Floats,
+    y: Floats,
+    shape: Floats,
+    radius: Floats,
+    out: Floats,
+) -> None:
+    """Write (n, 5), the first of what ``extents`` writes, with first-moment radii (σ) that are given."""
+    for k in range(x.size):
+        out[k] = np.nan
+        if not (shape[k, 3] > 0.0 and radius[k] > 0.0 and abs(x[k]) < 1e6 and abs(y[k]) < 1e6):
+            continue
+        column, row = floor(x[k] + 0.5), floor(y[k] + 0.5)
+        dx, dy, size = x[k] - column, y[k] - row, KRON_FACTOR * radius[k]
+        planes = image, variance, unusable, labels, label[k], column, row
+        stamp, _ = _cut(planes, dx, dy, ceil(size * shape[k, 3]) + 2)
+        out[k, 0] = radius[k]
+        out[k, 1], out[k, 2], out[k, 3] = _in_ellipse(stamp, dx, dy, shape[k], size)
+        out[k, 4] = _radii(stamp, dx, dy, size * shape[k, 3], out[k, 1])[1]

@@ -37,7 +37,8 @@ def probabilities(extent: Floats, error: Floats, flux: Floats, *, core: float) -
     """Return for each source the probability of being a star, NaN without an extent.
 
     ``extent`` and its ``error`` are pixels², ``core`` the variance of the PSF's core in pixels². Sources are
-    taken together in bins of like ``flux``, 1,000 or more in each if there are many; between their middles shares are linear.
+    taken together in bins of like ``flux``, 1,000 or more in each if there are many; between their middles
+    shares are linear.
     """
     out = np.full(extent.shape, np.nan)
     good = np.flatnonzero(np.isfinite(extent) & np.isfinite(error) & (error > 0) & (flux > 0))
@@ -56,7 +57,7 @@ def probabilities(extent: Floats, error: Floats, flux: Floats, *, core: float) -
 
 
 def calibrated(probability: Floats) -> Floats:
-    """Return probabilities that mean what they say where sources are blended and the smallest galaxies round.
+    """Return probabilities that mean what they say where there are blends and very small galaxies.
 
     A logistic calibration (Platt 1999) of the log odds by ``CALIBRATION``.
     """

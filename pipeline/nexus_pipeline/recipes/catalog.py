@@ -25,7 +25,7 @@ from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import measuring
 from nexus_pipeline.recipes import psf as psf_library
 from nexus_pipeline.recipes.epsf import mosaic_psf_of, psf_of
-from nexus_pipeline.recipes.measuring import Picture, Sky
+from nexus_pipeline.recipes.measuring import Evened, Picture, Sky
 from nexus_pipeline.recipes.psf import Library
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import recorded
@@ -56,7 +56,7 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    made = measuring.measure(picture(image), psf, partial(_told, records, on_step), threads=threads)
+    made = measuring.measure(picture(image), psf, partial(telling, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
@@ -83,17 +83,26 @@ def mosaic_catalog(
     seen = mosaic_picture(mosaic)
     if seen.unusable.all():
         raise InputError("the mosaic has no pixel with light in it")
-    evened = None
-    if detector is None and psf_library.EXPOSURES in mosaic.meta.own:
-        coadd, files = psf_library.of_mosaic(Library(store), mosaic.meta)
-        psf, evened = coadd.mean, partial(coadd.evened, threads=threads)
-    else:
-        psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
+    psf, evened, files = psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
     records: list[StepRecord] = []
-    told = partial(_told, records, on_step)
+    told = partial(telling, records, on_step)
     made = measuring.measure(seen, psf, told, threads=threads, evened=evened)
     provenance = Provenance(steps=tuple(records), references=files, context=store.context)
     return MosaicCatalog(mosaic.meta, made.table, mosaic.wcsinfo, provenance, made.labels)
+
+
+def psf_of_mosaic(
+    mosaic: Mosaic, store: ReferenceStore, *, detector: str | None = None, threads: int = 2
+) -> tuple[PsfGrid, Evened | None, dict[str, str]]:
+    """Return the PSF that is fitted to all stars, what makes each look so, and the reference files.
+
+    As ``mosaic_catalog`` says; None where all stars are taken to look alike.
+    """
+    if detector is None and psf_library.EXPOSURES in mosaic.meta.own:
+        coadd, files = psf_library.of_mosaic(Library(store), mosaic.meta)
+        return coadd.mean, partial(coadd.evened, threads=threads), files
+    psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=scale_of(mosaic), detector=detector)
+    return psf, None, files
 
 
 def require_calibrated(image: RateImage) -> None:
@@ -116,10 +125,15 @@ def picture(image: RateImage) -> Picture:
     )
 
 
+def scale_of(mosaic: Mosaic) -> float:
+    """Return the width of a mosaic's pixels, arcsec."""
+    degrees = mosaic.wcsinfo.get("pixel_scale_ref")
+    return float(degrees) * 3600 if degrees else MOSAIC_SCALE_ARCSEC
+
+
 def mosaic_picture(mosaic: Mosaic) -> Picture:
     """Return what is measured of a mosaic (MJy/sr): pixels without weight are not to be used."""
-    degrees = mosaic.wcsinfo.get("pixel_scale_ref")
-    scale = float(degrees) * 3600 if degrees else MOSAIC_SCALE_ARCSEC
+    scale = scale_of(mosaic)
     seen = np.isfinite(mosaic.data) & (mosaic.weight > 0) & np.isfinite(mosaic.var_rnoise)
     njy = NJY_PER_MJY * np.deg2rad(scale / 3600) ** 2
     return Picture(
@@ -135,7 +149,7 @@ def mosaic_picture(mosaic: Mosaic) -> Picture:
 
 
 @contextmanager
-def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
+def telling(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
     with recorded(name) as measured:
         yield
     records.append(measured())
