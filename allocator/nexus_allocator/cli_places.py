@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from nexus_allocator import cli_storage
+from nexus_allocator.cli_database import opened, reading, writing
 from nexus_allocator.cli_storage import Where
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.credits import shown
@@ -21,7 +22,7 @@ places_app = typer.Typer()
 @places_app.command("list")
 def list_places() -> None:
     """Print all places: volume, what was last found, limit, and whether the volume has them so."""
-    with cli_storage.database_here() as found, found.reading_scope() as session:
+    with reading() as session:
         every = rows.every(session)
         usage = rows.latest_usage(session, [row.id for row in every])
         for row in every:
@@ -40,7 +41,7 @@ def size(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept.")],
 ) -> None:
     """Give a place another size than its tier's, until the next award; its volume is asked by the outbox."""
-    with cli_storage.database_here() as found, found.session_scope() as session:
+    with writing() as session:
         places.set_size(
             session, Place.named(place), round(gb * GB), policy=_policy(), reason=reason,
             by=cli_storage.operator(), now=cli_storage.now(),
@@ -51,7 +52,7 @@ def size(
 @places_app.command("settle")
 def settle() -> None:
     """Open missing places, order what a volume was not seen to have done, end leases; run it daily."""
-    with cli_storage.database_here() as found:
+    with opened() as found:
         ended = scratch.turn_all(found, policy=_policy(), now=cli_storage.now())
         touched = places.settle_all(found, policy=_policy(), now=cli_storage.now())
     typer.echo(f"{touched} places opened or ordered, {ended} leases of scratch told of or ended")
@@ -63,7 +64,7 @@ def measure(
 ) -> None:
     """Look what each place of this volume holds, tell its people as it fills; run it daily."""
     settings = read_storage_settings()
-    with cli_storage.database_here() as found:
+    with opened() as found:
         looked = place_looks.look_at_all(
             found, cli_storage.volume_here(), settings.volume, indices=settings.records / "indices",
             terms=_policy().storage, threads=threads, clock=cli_storage.now,
@@ -78,7 +79,7 @@ def measure(
 @places_app.command("charge")
 def charge() -> None:
     """Charge the days that are over for what the places held; run it daily, after `measure`."""
-    with cli_storage.database_here() as found:
+    with opened() as found:
         total = storage_charges.charge_all(found, card=_policy().rate_card, now=cli_storage.now())
     typer.echo(f"{shown(total)} credits charged")
 
@@ -86,7 +87,7 @@ def charge() -> None:
 @places_app.command("close-volume")
 def close_volume(name: str) -> None:
     """Let a volume take no more places; those on it stay."""
-    with cli_storage.database_here() as found, found.session_scope() as session:
+    with writing() as session:
         places.close_volume(session, name, by=cli_storage.operator(), now=cli_storage.now())
     typer.echo("closed")
 

@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from nexus_allocator import cli_storage
-from nexus_allocator.cli_storage import MOST_SHOWN, Where, Yes, database_here, in_gb, operator, parts_of
+from nexus_allocator.cli_database import opened, writing
+from nexus_allocator.cli_storage import MOST_SHOWN, Where, Yes, in_gb, operator, parts_of
 from nexus_allocator.clients.files import purging
 from nexus_allocator.clients.files.purge_run import LOG, Outcome
 from nexus_allocator.clients.files.purge_state import State
@@ -224,7 +225,7 @@ def answer(
     decline: Annotated[bool, typer.Option("--decline", help="End it instead of granting it.")] = False,
 ) -> None:
     """Grant an exemption that somebody asked for, or decline it."""
-    with database_here() as database, database.session_scope() as session:
+    with writing() as session:
         storage.answer_exemption(
             session, exemption, grant=not decline, reason=reason, by=operator(), now=cli_storage.now()
         )
@@ -262,7 +263,7 @@ def _work() -> Iterator[PurgeWork]:
     """Yield what the work on the volume of these settings needs."""
     settings = read_storage_settings()
     policy = load_policy(read_database_settings().tiers_file)
-    with database_here() as database:
+    with opened() as database:
         key = settings.key_file.read_bytes().strip()
         yield PurgeWork(
             database, cli_storage.volume_here(), settings.root, settings.records, key, policy,

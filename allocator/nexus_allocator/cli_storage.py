@@ -4,8 +4,6 @@ import getpass
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +11,14 @@ from typing import Annotated
 import typer
 
 from nexus_allocator.carriers import volume_at
+from nexus_allocator.cli_database import opened, reading, writing
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.volumes import Volume, places_on
-from nexus_allocator.config import read_database_settings, read_storage_settings
+from nexus_allocator.config import read_storage_settings
 from nexus_allocator.domain.errors import UnknownPlace
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.purges import readable
 from nexus_allocator.services import storage
-from nexus_allocator.store.session import Database
 
 storage_app = typer.Typer(
     no_args_is_help=True, help="Homes, team folders and scratch: scans, quotas, purges."
@@ -67,7 +65,7 @@ def quota(
 def warn() -> None:
     """Tell the people of places that are 80, 90 or 100 % full, each mark once a month; run it daily."""
     settings, volume = read_storage_settings(), volume_here()
-    with database_here() as database:
+    with opened() as database:
         for place in places_on(settings.root):
             found = volume.usage(place)
             try:
@@ -113,7 +111,7 @@ def exempt(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept.")],
 ) -> None:
     """Keep what lies at or below PATH from every purge until a day."""
-    with database_here() as database, database.session_scope() as session:
+    with writing() as session:
         made = storage.exempt(
             session, Place.named(place), parts_of(path), until=until.replace(tzinfo=UTC), reason=reason,
             by=operator(), now=now(),
@@ -124,7 +122,7 @@ def exempt(
 @storage_app.command("exemptions")
 def exemptions(place: Where) -> None:
     """Print what of a place is exempt now."""
-    with database_here() as database, database.reading_scope() as session:
+    with reading() as session:
         for number, each in storage.exemptions(session, Place.named(place), now=now()):
             typer.echo(f"{number}\t{readable(each.path)}\tuntil {each.until:%Y-%m-%d}\t{each.reason}")
 
@@ -132,7 +130,7 @@ def exemptions(place: Where) -> None:
 @storage_app.command("end-exemption")
 def end_exemption(exemption: uuid.UUID) -> None:
     """End an exemption before its date."""
-    with database_here() as database, database.session_scope() as session:
+    with writing() as session:
         storage.end_exemption(session, exemption, by=operator(), now=now())
     typer.echo("ended")
 
@@ -156,12 +154,3 @@ def operator() -> str:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@contextmanager
-def database_here() -> Iterator[Database]:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        yield database
-    finally:
-        database.dispose()

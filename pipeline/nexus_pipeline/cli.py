@@ -4,12 +4,14 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from nexus_pipeline import cli_coadd, cli_inject, cli_psf
+from nexus_pipeline import cli_coadd, cli_inject, cli_psf, cli_survey
+from nexus_pipeline.account import account
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
 from nexus_pipeline.instrument.ma_table import IMAGING, MA_TABLES
@@ -28,6 +30,7 @@ references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration r
 app.add_typer(references_app, name="references")
 app.add_typer(cli_coadd.commands)
 app.add_typer(cli_psf.commands, name="psf")
+app.add_typer(cli_survey.commands)
 app.add_typer(cli_inject.commands)
 
 StoreUrl = Annotated[
@@ -115,12 +118,8 @@ def calibrate(  # noqa: PLR0917 - typer takes options by position
     if len(tasks) < len(targets):
         print(f"{len(targets) - len(tasks)} of {len(targets)} images are there already")
     told = BatchReport(tasks, jobs or batch.default_jobs(len(tasks)))
-    with (
-        told,
-        closing(
-            batch.calibrate(tasks, opened, settings=wanted, jobs=told.jobs, on_step=told.step)
-        ) as outcomes,
-    ):
+    work = partial(batch.calibrate, settings=wanted, jobs=told.jobs, account=account(), on_step=told.step)
+    with told, closing(work(tasks, opened)) as outcomes:
         for outcome in outcomes:
             told.hear(outcome)
     status = told.exit_status
@@ -195,10 +194,20 @@ def catalog(  # noqa: PLR0917 - typer takes options by position
     psf_detector: Annotated[
         str | None, typer.Option(help="Whose PSF a mosaic has; default: the one it names.")
     ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(metavar="F106,F129,…", help="One catalogue of mosaics of one skycell in these filters."),
+    ] = None,
 ) -> None:
-    """Find and measure the sources of L2 images and L3 mosaics (L4 catalogues and segmentation maps)."""
+    """Find and measure the sources of L2 images and L3 mosaics (L4 catalogues and segmentation maps).
+
+    With --bands the mosaics given become one catalogue: the same sources, measured in each filter.
+    """
     from nexus_pipeline import cli_catalog  # noqa: PLC0415
 
+    if bands is not None:
+        cli_catalog.make_of_bands(images, bands, open_store(references), output, psf_detector=psf_detector)
+        return
     targets, maps = (output_urls(images, output, level=level) for level in ("L4", "SEGM"))
     opened = open_store(references)
     for source in images:
@@ -415,8 +424,8 @@ def described(url: str) -> list[tuple[str, Any]]:
         meta, labels = segm.read_segments(url)
         n_sources = int(np.max(labels))
         return [("product", "L4 segmentation map"), ("sources", n_sources), *exposure_facts(meta)]
-    if kind == "MosaicSegmentationMap":
-        return [("product", "L4 segmentation map of a mosaic")]
+    if kind in ("MosaicSegmentationMap", "MultibandSegmentationMap"):
+        return [("product", asdf_file.KINDS[kind].removeprefix("an "))]
     is_mosaic = kind == "WfiMosaic"
     return mosaic_facts(l3.read_mosaic(url)) if is_mosaic else ramp_facts(url)
 
@@ -426,7 +435,16 @@ def ramp_facts(url: str) -> list[tuple[str, Any]]:
 
 
 def catalog_facts(url: str) -> list[tuple[str, Any]]:
-    if l4.is_of_mosaic(url):
+    made_of = l4.made_of(url)
+    if made_of == "mosaics":
+        of_mosaics = l4.read_multiband_catalog(url)
+        return [
+            ("product", "L4 catalogue of several filters"),
+            ("sources", len(of_mosaics.table)),
+            ("filters", ", ".join(of_mosaics.metas)),
+            ("PSF matched to", of_mosaics.reference),
+        ]
+    if made_of == "mosaic":
         of_mosaic = l4.read_mosaic_catalog(url)
         return [
             ("product", "L4 catalogue of a mosaic"),

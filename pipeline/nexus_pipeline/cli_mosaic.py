@@ -1,24 +1,20 @@
 """Skymaps, associations and mosaics from the command line; their text for people."""
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 
 import typer
 
+from nexus_pipeline.account import account
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.products import associations as files
-from nexus_pipeline.products import fits_file, l2, l3, store
+from nexus_pipeline.products import fits_file, l3, store
 from nexus_pipeline.products.names import SUFFIXES
-from nexus_pipeline.recipes.associations import Member, associations
+from nexus_pipeline.recipes.associations import associations, member_of
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.sky import tessellation
-from nexus_pipeline.sky.footprint import footprint
 from nexus_pipeline.sky.skymap_file import read_skymap, write_skymap
 from nexus_pipeline.told import print_step
-
-ACCOUNT = "NEXUS_ACCOUNT"
-"""Who pays for the server this runs on, where one does."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def _make_mosaic(url: str, wanted: Wanted) -> None:
         grid,
         settings=wanted.settings,
         file_name=store.file_name(url),
-        account=os.environ.get(ACCOUNT),
+        account=account(),
         on_step=print_step,
     )
     l3.write_mosaic(made, target)
@@ -98,7 +94,7 @@ def associate(images: list[str], skymap: str, output: str, *, product: str, rele
     Raises InputError for an image without a WCS and for images that touch no skycell of the skymap.
     """
     read = read_skymap(skymap)
-    members = [_member(url) for url in images]
+    members = [member_of(url) for url in images]
     made = associations(members, read, product=product, release=release)
     used = Counter(name for each in made for name in each.members)
     missed = [url for url in images if store.file_name(url) not in used]
@@ -118,10 +114,3 @@ def make_skymap(url: str, around: tuple[float, float, float] | None) -> None:
     made = tessellation.skymap(None if around is None else tessellation.regions_near(*around))
     write_skymap(made, url)
     typer.echo(f"{url}\n  {len(made.regions)} projection regions, {len(made.skycells)} skycells")
-
-
-def _member(url: str) -> Member:
-    image = l2.read_rate_image(url)
-    if image.wcs is None:
-        raise InputError(f"{url}: has no WCS (was assign_wcs left out?)", url=url)
-    return Member(url, footprint(image.wcs, size=image.rate.shape[0]))

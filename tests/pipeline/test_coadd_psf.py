@@ -133,6 +133,17 @@ def test_a_star_is_told_as_it_was_drizzled_at_ends_of_exposures_too(
         assert partly(made) >= 5
 
 
+def test_the_exact_form_knows_each_pixel_s_weight() -> None:
+    made = drizzled(2, Drizzle(), uneven=True)
+    plain = CoaddPsf([replace(each, weights=None) for each in made.psf.exposures], Drizzle())
+    own, typical = (
+        worst(made, [psf.exact(x, y, radius=RADIUS) for x, y in zip(made.x, made.y, strict=True)])
+        for psf in (made.psf, plain)
+    )
+    print(f"{own:.2%} of the peak, with typical weights {typical:.2%}")
+    assert own < 0.005 < typical
+
+
 def test_fits_with_the_mean_psf_are_right_once_stars_are_evened_out() -> None:
     made = drizzled(4, Drizzle(), scale=0.055)
     usable = np.isfinite(made.light)
@@ -150,10 +161,8 @@ def test_fits_with_the_mean_psf_are_right_once_stars_are_evened_out() -> None:
     whole = np.array([np.isfinite(made.seen(k)).all() for k in range(made.x.size)])
     before, after = (np.abs(each.flux - 1) for each in (first, second))
     moved = np.hypot(second.x - made.x, second.y - made.y)
-    print(
-        f"flux: {before[whole].max():.2%} before, {after[whole].max():.2%} after; at ends {after.max():.2%}"
-    )
-    print(f"places: {moved[whole].max():.4f} pixels")
+    print(f"flux: {before[whole].max():.2%} before, {after[whole].max():.2%} after")
+    print(f"places: {moved[whole].max():.4f} pixels; {partly(made)} at ends of exposures")
     assert whole.sum() > 30
     assert before[whole].max() > 0.01
     # Asked for are 0.2 %.

@@ -115,6 +115,38 @@ def test_weights_know_reads_and_sky_but_not_the_sources_photons() -> None:
     assert resample.weights(dark, Weighting.EXPTIME).max() == pytest.approx(dark.exposure_time_s)
 
 
+def test_bright_pixels_whose_reads_tell_less_do_not_make_stars_faint() -> None:
+    """A ramp fit leaves three to ten times the reads' noise in a bright pixel that it leaves in the sky."""
+    rng = np.random.default_rng(SEED)
+    ra, dec = stars_near(rng, 20, build.RA, build.DEC)
+    grid = build.grid()
+    pieces = []
+    for pointing in build.pointings(4, seed=SEED):
+        light = build.starlight(pointing, ra, dec, np.full(20, 3e-11))
+        piece = build.piece(build.image(pointing, light + 1), grid)
+        sky = build.CONVERSION
+        growth = 1 + 5 * (piece.data - sky) / (piece.data.max() - sky)
+        pieces.append(replace(piece, var_rnoise=piece.var_rnoise * growth.astype(np.float32)))
+    y, x = np.indices((grid.ny, grid.nx))
+    near = np.hypot(x - (grid.nx - 1) / 2, y - (grid.ny - 1) / 2) < 7 / 0.055
+    made = coadd(pieces, grid)
+    area = grid.pixel_areas_sr(np.column_stack([x[near], y[near]]))
+    found = float(((made.data[near] - build.CONVERSION) * area).sum() / 6e-10)
+    print(f"flux {found:.4f} of the stars'")
+    assert found == pytest.approx(1, abs=5e-3)
+    one = pieces[0]
+    peak = np.unravel_index(np.argmax(one.data), one.data.shape)
+    weight = resample.weights(one, Weighting.IVM)
+    typical = float(np.median(weight[one.good]))
+    assert weight[peak] == pytest.approx(typical, rel=0.1)
+    assert 1 / one.var_rnoise[peak] < 0.2 * typical
+    # A pixel of the sky that lost reads to a cosmic ray stays worth less.
+    hit = replace(one, var_rnoise=one.var_rnoise.copy())
+    dark = np.unravel_index(np.argmin(np.where(one.good, one.data, np.inf)), one.data.shape)
+    hit.var_rnoise[dark] *= 5
+    assert resample.weights(hit, Weighting.IVM)[dark] == pytest.approx(typical / 5, rel=0.01)
+
+
 def test_pixels_not_to_be_used_leave_no_trace() -> None:
     grid = build.grid()
     first, second = build.pointings(2, seed=SEED, dither_arcsec=0.0)

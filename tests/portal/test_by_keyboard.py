@@ -263,6 +263,7 @@ def test_mail_is_chosen_and_what_leaves_the_nexus_is_kept(desk: Desk) -> None:
     alex.fill("Address", "https://hooks.example/nexus")
     alex.send("Register", told="Copy it now: it is never shown again.")
     alex.send("New secret for https://hooks.example/nexus", told="Copy it now")
+    alex.send("Send a test to https://hooks.example/nexus", told="A test is on its way")
     alex.send("Switch off https://hooks.example/nexus", told="told nothing for now")
     alex.send("Remove https://hooks.example/nexus", told="The endpoint was removed.")
 

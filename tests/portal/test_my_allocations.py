@@ -294,7 +294,7 @@ def test_the_policy_page_tells_anybody_of_sizes_rates_and_tiers(browser: Visitor
         "Small 2 vCPU 4 GiB 0.125",
         "Medium 4 vCPU 16 GiB 0.3",
         "Large 16 vCPU 64 GiB 1.2",
-        "Policy version 5, rate card version 2. Sign in to see your own allocations.",
+        "Policy version 6, rate card version 2. Sign in to see your own allocations.",
         "GB that leaves the Nexus 0.09",
         "The defaults come from the mission’s own examples",
         "filter the whole survey catalogue a dozen times",

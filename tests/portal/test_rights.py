@@ -152,6 +152,7 @@ ROWS = (
     Row("POST", "/admin/webhooks", form={"url": "https://new.example", "events": "request.moved"}),
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/test"),
     Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
     Row("GET", "/storage"),
     Row("GET", "/accounts/{own}/storage", "lead"),
@@ -253,16 +254,17 @@ def filled(portal: PortalUnderTest) -> dict[str, str]:
         portal.person(name, name.title())
         portal.accept(name)
     common = {"by": "astronomer", "now": now()}
+    invited = {"policy": portal.policy, **common}
     with portal.database.session_scope() as session:
         for name in ("manager", "second"):
-            seat = invitations.invite(session, team=TEAM, whom=name, role=Role.MANAGER, **common).id
+            seat = invitations.invite(session, team=TEAM, whom=name, role=Role.MANAGER, **invited).id
             assert invitations.accept(session, seat, hub_name=name, now=now()).slug == TEAM
-        to_guest = invitations.invite(session, team=TEAM, whom="guest", **common).id
+        to_guest = invitations.invite(session, team=TEAM, whom="guest", **invited).id
         group = shares.make_subgroup(session, team=TEAM, label="Mosaics", **common).id
     portal.team("deep-field", "Deep Field", lead="admin")
     with portal.database.session_scope() as session:
         to_stranger = invitations.invite(
-            session, team="deep-field", whom="stranger", by="admin", now=now()
+            session, policy=portal.policy, team="deep-field", whom="stranger", by="admin", now=now()
         ).id
         url = "https://hooks.example"
         endpoint = webhooks.register(

@@ -39,6 +39,7 @@ from nexus_allocator.services import (
     memberships,
     metering,
     notices,
+    offers,
     people,
     shares,
     stops,
@@ -121,7 +122,9 @@ class World:
 
     def invite(self, team: str, whom: str, *, by: str | None = None, role: Role = Role.MEMBER) -> UUID:
         with self.database.session_scope() as session:
-            made = invitations.invite(session, team=team, whom=whom, by=by, role=role, now=self.clock())
+            made = invitations.invite(
+                session, policy=self.policy, team=team, whom=whom, by=by, role=role, now=self.clock()
+            )
             return made.id
 
     def answers(self, hub_name: str, invitation_id: UUID, *, yes: bool = True) -> None:
@@ -171,6 +174,8 @@ class World:
     def turn(self) -> int:
         """Let the clock move requests and allocations."""
         turn_all(self.database, policy=self.policy, now=self.clock())
+        offers.turn_all(self.database, now=self.clock())
+        invitations.turn_all(self.database, now=self.clock())
         events.turn_all(self.database, now=self.clock())
         return endings.turn_all(self.database, policy=self.policy, now=self.clock())
 

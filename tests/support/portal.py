@@ -321,7 +321,7 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
                 session, team=TEAM, holder=holder, kind=kind, amount_micro=credits_micro, by=by, now=now
             )
         for whom in ("newcomer", "somebody.new@example.org"):
-            invitations.invite(session, team=TEAM, whom=whom, by=by, now=now)
+            invitations.invite(session, policy=portal.policy, team=TEAM, whom=whom, by=by, now=now)
         notices.tell(
             session, people.person_called(session, "astronomer").id, NoticeKind.MEMBER_JOINED, key="past",
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,

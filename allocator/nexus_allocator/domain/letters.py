@@ -150,6 +150,8 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.REVIEW_ASKED: lambda f: f"To review by {f['due_on']}: {f['title']}",
     NoticeKind.OFFER_MADE: lambda f: f"You are offered {f['credits']} credits of the {f['tier']} tier",
     NoticeKind.OFFER_ANSWERED: lambda f: f"{f['person']} {f['answer']} your offer: {f['title']}",
+    NoticeKind.OFFER_EXPIRED: lambda f: f"An offer was not answered: {f['title']}",
+    NoticeKind.INVITATION_EXPIRED: lambda f: f"Your invitation of {f['whom']} to {f['team']} is over",
 }
 # Where to go from what a letter says, and how its link reads.
 PLACES: dict[str, tuple[str, str]] = {

@@ -58,6 +58,8 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.REVIEW_ASKED: MailKind.REQUESTS,
     NoticeKind.OFFER_MADE: MailKind.REQUESTS,
     NoticeKind.OFFER_ANSWERED: MailKind.REQUESTS,
+    NoticeKind.OFFER_EXPIRED: MailKind.REQUESTS,
+    NoticeKind.INVITATION_EXPIRED: MailKind.TEAMS,
     NoticeKind.PURGE_PLANNED: MailKind.FILES,
     NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
     NoticeKind.FILES_RESTORED: MailKind.FILES,

@@ -51,6 +51,11 @@ def _beyond(facts: Facts) -> str:
     return "Nothing more can be written there." if facts["percent"] >= 100 else "At 100 % writing fails."
 
 
+def _by_day(facts: Facts) -> str:
+    # An offer from before offers had an end.
+    return f", until {facts['answer_by']}" if facts.get("answer_by") else ""
+
+
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
@@ -99,7 +104,14 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     ),
     NoticeKind.OFFER_MADE: lambda f: (
         f"You are offered {f['credits']} credits of the {f['tier']} tier until {f['ends_on']} in place of "
-        "what you asked for. The page Ask for more has the offer, to accept or to decline."
+        f"what you asked for. The page Ask for more has the offer, to accept or to decline{_by_day(f)}."
+    ),
+    NoticeKind.OFFER_EXPIRED: lambda f: (
+        f"The offer of {f['credits']} credits for “{f['title']}” was not answered by {f['answer_by']} and "
+        "stands no longer; the request is decided again as it was sent."
+    ),
+    NoticeKind.INVITATION_EXPIRED: lambda f: (
+        f"Your invitation of {f['whom']} to {f['team']} was not answered by {f['answer_by']} and is over."
     ),
     NoticeKind.OFFER_ANSWERED: lambda f: (
         f"{f['person']} {f['answer']} your offer of {f['credits']} credits for “{f['title']}”."

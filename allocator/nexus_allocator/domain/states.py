@@ -50,12 +50,13 @@ class TeamMoveKind(StrEnum):
 
 
 class InvitationState(StrEnum):
-    """An open invitation past its date has expired; nobody needs to write that down."""
+    """An open invitation past its date counts as expired, also before the sweep has written it down."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
     DECLINED = "declined"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
 
 
 class ShareKind(StrEnum):
@@ -84,6 +85,8 @@ class NoticeKind(StrEnum):
     REVIEW_ASKED = "review-asked"
     OFFER_MADE = "offer-made"
     OFFER_ANSWERED = "offer-answered"
+    OFFER_EXPIRED = "offer-expired"
+    INVITATION_EXPIRED = "invitation-expired"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
     PLACE_FILLS = "place-fills"

@@ -50,6 +50,7 @@ NOTICES: dict[str, Notice] = {
     "retried": Notice("good", "It is tried again now."),
     "webhook-on": Notice("good", "The endpoint is told of events again."),
     "webhook-off": Notice("good", "The endpoint is told nothing for now."),
+    "webhook-tested": Notice("good", "A test is on its way: the outbox tells what becomes of it."),
     "webhook-removed": Notice("good", "The endpoint was removed."),
     "put-away": Notice("good", "Put away."),
     "reviewed": Notice("good", "Your review was kept. You can revise it until the request is decided."),

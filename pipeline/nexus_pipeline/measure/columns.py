@@ -3,6 +3,7 @@
 Takes what was measured, in nJy and pixels; leaves one astropy table.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,8 +79,13 @@ class Stars:
 
 def table(measured: Measured, *, star_ratio: float) -> Table:
     """Return the catalogue; ``star_ratio`` is a star's light within 0.4″ over that within 0.2″."""
+    return typed(values(measured, star_ratio=star_ratio))
+
+
+def values(measured: Measured, *, star_ratio: float) -> Columns:
+    """Return the columns of ``table`` by name, without types and units."""
     if not len(measured.stars.x):
-        return _typed({name: np.empty(0) for name in (*required_columns(), *OUR_COLUMNS)})
+        return {name: np.empty(0) for name in (*required_columns(), *OUR_COLUMNS)}
     columns = (
         _places(measured)
         | _shapes(measured)
@@ -92,7 +98,7 @@ def table(measured: Measured, *, star_ratio: float) -> Table:
     best = measured.stars.converged
     columns["ra"] = np.where(best, columns["ra_psf"], columns["ra_centroid"])
     columns["dec"] = np.where(best, columns["dec_psf"], columns["dec_centroid"])
-    return _typed(columns)
+    return columns
 
 
 def required_columns() -> list[str]:
@@ -108,21 +114,18 @@ def _aperture(radius_arcsec: float) -> str:
     return f"aper{round(radius_arcsec * 10):02d}"
 
 
-def _typed(columns: Columns) -> Table:
+def typed(columns: Columns, ours: Mapping[str, tuple[str, str, str]] = OUR_COLUMNS) -> Table:
+    """Return ``columns`` with rad's types, units and descriptions; of ``ours`` with those given there."""
     model = datamodels.ImageSourceCatalogModel.create_fake_data()
     result = Table()
-    for name, values in columns.items():
-        if name in OUR_COLUMNS:
-            unit, kind, what = OUR_COLUMNS[name]
-            result[name] = Column(
-                np.asarray(values).astype(kind), unit=_NO_UNIT if unit == "none" else unit, description=what
-            )
-            continue
-        rule = model.get_column_definition(name)
+    for name, found in columns.items():
+        if name in ours:
+            unit, kind, what = ours[name]
+        else:
+            rule = model.get_column_definition(name)
+            unit, kind, what = rule["unit"], rule["datatype"], rule["description"]
         result[name] = Column(
-            np.asarray(values).astype(rule["datatype"]),
-            unit=_NO_UNIT if rule["unit"] == "none" else rule["unit"],
-            description=rule["description"],
+            np.asarray(found).astype(kind), unit=_NO_UNIT if unit == "none" else unit, description=what
         )
     return result
 

@@ -236,3 +236,27 @@ def _moment(
     # No axis knows less than the width of one pixel tells.
     err_x, err_y = 2 * sqrt(max(var_x, var / 12)) / total, 2 * sqrt(max(var_y, var / 12)) / total
     return 2 * along / total, 2 * across / total, err_x, err_y
+
+
+@compiled
+def kron_within(
+    image: Plane,
+    variance: Plane,
+    unusable: NDArray[np.bool_],
+    labels: NDArray[np.int32],
+    label: NDArray[np.int32],
+    x: Floats,
+    y: Floats,
+    shape: Floats,
+    radius: Floats,
+    out: Floats,
+) -> None:
+    """Write what ``kron`` writes, with first-moment radii (σ) that are given: another image's, say."""
+    for k in range(x.size):
+        out[k] = np.nan
+        if not (shape[k, 3] > 0.0 and radius[k] > 0.0 and abs(x[k]) < 1e6 and abs(y[k]) < 1e6):
+            continue
+        out[k, 0] = radius[k]
+        _in_ellipse(image, variance, unusable, labels, label[k], x[k], y[k], shape[k], out[k])
+        reach = KRON_FACTOR * out[k, 0] * shape[k, 3]
+        out[k, 4] = _half_light(image, unusable, labels, label[k], x[k], y[k], reach, 0.5 * out[k, 1])

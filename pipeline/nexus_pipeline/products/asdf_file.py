@@ -26,6 +26,7 @@ KINDS: Final = {
     "ImageSourceCatalog": "an L4 catalogue",
     "SegmentationMap": "an L4 segmentation map",
     "MosaicSegmentationMap": "an L4 segmentation map of a mosaic",
+    "MultibandSegmentationMap": "an L4 segmentation map of mosaics in several filters",
 }
 # What asdf, yaml, numpy and lz4 raise on bytes that are not what they seemed.
 _BROKEN: Final = (

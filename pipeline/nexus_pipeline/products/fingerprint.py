@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
-from nexus_pipeline.products import store
+from nexus_pipeline.errors import UnreadableProductError, WrongProductError
+from nexus_pipeline.products import asdf_file, store, tree
 
 SOFTWARE: Final = ("nexus-pipeline", "numpy", "numba", "gwcs", "asdf", "roman_datamodels", "rad")
 
@@ -27,6 +28,21 @@ def fingerprint(recipe: Sequence[Any], told: Mapping[str, Any]) -> str:
     """Return the fingerprint of a ``recipe`` (name, version) of this package and of all it is ``told``."""
     whole = {"recipe": [*recipe, version("nexus-pipeline")], **told}
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+
+def borne_by(url: str, *, expected: str) -> str | None:
+    """Return the fingerprint that the product (of the class ``expected``) at ``url`` bears.
+
+    None where there is nothing, or a broken file, or something else.
+    """
+    if not store.exists(url):
+        return None
+    try:
+        with asdf_file.opened(url, expected=expected, validate=False) as node:
+            found = node["meta"].get(tree.OWN_KEY, {}).get("fingerprint")
+            return None if found is None else str(found)
+    except (UnreadableProductError, WrongProductError):
+        return None
 
 
 def provenance(

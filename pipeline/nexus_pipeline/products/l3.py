@@ -11,7 +11,7 @@ from roman_datamodels import datamodels
 
 from nexus_pipeline.products import asdf_file, store, tree
 from nexus_pipeline.products.image_tables import tables
-from nexus_pipeline.products.model import CoaddMeta, Mosaic, MosaicCatalog, StepRecord
+from nexus_pipeline.products.model import CoaddMeta, Mosaic, MosaicCatalog, MultibandCatalog, StepRecord
 from nexus_pipeline.products.names import ExposureId, visit_grouping
 
 _PLANES = ("data", "err", "var_poisson", "var_rnoise", "weight")
@@ -22,6 +22,7 @@ _UNREAD = ("wcs", "individual_image_meta")
 _PRODUCTS = {"v": "visit", "p": "pass", "f": "full"}
 _NUMBERS = ("program", "execution_plan", "pass_number", "segment", "observation", "visit")
 _RAD = {"pass_number": "pass"}
+_OF_CATALOGUE = ("image", "image_metas", "psf_match_reference_filter")
 _BITS = 32
 CAL_STEPS = ("flux", "skymatch", "outlier_detection", "resample")
 NO_ASSOCIATION = "?"
@@ -102,6 +103,22 @@ def catalog_meta(
     }
 
 
+def multiband_meta(
+    skeleton: Mapping[str, Any], made: MultibandCatalog, *, file_name: str, product_type: str
+) -> dict[str, Any]:
+    """Return the ``meta`` tree of a product made of mosaics in several filters, the reference's first."""
+    reference = MosaicCatalog(made.metas[made.reference], made.table, made.wcsinfo, made.provenance)
+    meta = catalog_meta(skeleton, reference, file_name=file_name, product_type=product_type)
+    common = {key: value for key, value in skeleton.items() if key not in _OF_CATALOGUE}
+    images = []
+    for each in made.metas.values():
+        known = _known(each, made.wcsinfo)
+        known["coadd_info"].pop("max_exposure_time", None)
+        images.append(tree.merged(common, known))
+    own = tree.merged(meta[tree.OWN_KEY], made.own)
+    return {**meta, "image_metas": images, "psf_match_reference_filter": made.reference, tree.OWN_KEY: own}
+
+
 def _of_mosaic(mosaic: Mosaic) -> dict[str, Any]:
     """Return what only the mosaic itself says of how it was made."""
     meta = mosaic.meta
@@ -154,11 +171,12 @@ def read_meta(meta: Mapping[str, Any]) -> CoaddMeta:
         last=last,
         exposure_time_s=float(coadd["exposure_time"]),
         exposure_id=ExposureId(**numbers, exposure=0),
-        resample=meta["resample"],
+        resample=meta.get("resample", {}),
         max_exposure_time_s=coadd.get("max_exposure_time"),
         mean=Time(coadd["time_mean"]).to_datetime(timezone=UTC),
         grouping=observation["exposure_grouping"],
         release=str(meta.get("data_release_id", "p")),
-        association=meta["association"]["name"],
+        # What is made of several mosaics names no association of its own.
+        association=meta.get("association", {}).get("name"),
         own=meta.get(tree.OWN_KEY, {}),
     )

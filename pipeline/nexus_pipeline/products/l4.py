@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow
 import pyarrow.parquet
@@ -13,7 +13,7 @@ from roman_datamodels import datamodels
 from nexus_pipeline.errors import InvalidProductError, UnreadableProductError, WrongProductError
 from nexus_pipeline.products import l3, parquet_table, store, tree
 from nexus_pipeline.products.l2 import read_photometry, write_photometry
-from nexus_pipeline.products.model import Catalog, MosaicCatalog
+from nexus_pipeline.products.model import Catalog, MosaicCatalog, MultibandCatalog
 
 _PREFIX = "roman.meta."
 
@@ -57,6 +57,15 @@ def write_mosaic_catalog(catalog: MosaicCatalog, url: str) -> None:
     _save(model, url)
 
 
+def write_multiband_catalog(catalog: MultibandCatalog, url: str) -> None:
+    """Put ``catalog`` at ``url``; InvalidProductError if a column breaks the mission's schema."""
+    model = datamodels.MultibandSourceCatalogModel.create_fake_data()
+    skeleton = tree.plain(model._instance["meta"])
+    meta = l3.multiband_meta(skeleton, catalog, file_name=store.file_name(url), product_type="p_full_cat")
+    model._instance["meta"], model._instance["source_catalog"] = meta, catalog.table
+    _save(model, url)
+
+
 def read_catalog(url: str) -> Catalog:
     """Return the catalogue at ``url``; UnreadableProductError or WrongProductError for another file."""
     content, meta = _read(url)
@@ -76,9 +85,33 @@ def read_mosaic_catalog(url: str) -> MosaicCatalog:
     return MosaicCatalog(l3.read_meta(meta), parquet_table.columns_of(content), meta["wcsinfo"])
 
 
-def is_of_mosaic(url: str) -> bool:
-    """Say whether the catalogue at ``url`` is one of a mosaic."""
-    return "coadd_info" in _read(url)[1]
+def read_multiband_catalog(url: str) -> MultibandCatalog:
+    """Return the catalogue of several filters at ``url``; refuses other files as ``read_catalog`` does."""
+    content, meta = _read(url)
+    if "image_metas" not in meta:
+        raise WrongProductError(f"{url}: a catalogue, but not one of several filters", url=url)
+    of_images = [l3.read_meta({**meta, **each}) for each in meta["image_metas"]]
+    return MultibandCatalog(
+        {each.filter_name: each for each in of_images},
+        meta["psf_match_reference_filter"],
+        parquet_table.columns_of(content),
+        meta["wcsinfo"],
+        own=meta.get(tree.OWN_KEY, {}),
+    )
+
+
+def made_of(url: str) -> Literal["image", "mosaic", "mosaics"]:
+    """Say what the catalogue at ``url`` was made of: mosaics, if of several filters."""
+    meta = _read(url)[1]
+    if "image_metas" in meta:
+        return "mosaics"
+    return "mosaic" if "coadd_info" in meta else "image"
+
+
+def read_own(url: str) -> dict[str, Any]:
+    """Return what the catalogue at ``url`` says under our own key of how it was made."""
+    own: dict[str, Any] = _read(url)[1].get(tree.OWN_KEY, {})
+    return own
 
 
 def _read(url: str) -> tuple[pyarrow.Table, dict[str, Any]]:

@@ -145,12 +145,16 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a product was made: steps in order, references by kind, the store's context name."""
+    """How a product was made: steps in order, references by kind, the store's context name.
+
+    ``own`` is what ``products.fingerprint.provenance`` tells: recipe, versions, inputs' hashes, account.
+    """
 
     steps: tuple[StepRecord, ...] = ()
     references: Mapping[str, str] = field(default_factory=dict)
     context: str | None = None
     logs: tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -246,6 +250,23 @@ class MosaicCatalog:
     wcsinfo: Mapping[str, Any]
     provenance: Provenance = Provenance()
     segments: NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True)
+class MultibandCatalog:
+    """An L4 product of mosaics of one skycell in several filters: one row per source, columns by filter.
+
+    ``metas`` are the mosaics', by filter, in order of wavelength; ``reference`` is the filter whose PSF the
+    others' images were matched to. ``own`` is ours alone.
+    """
+
+    metas: Mapping[str, CoaddMeta]
+    reference: str
+    table: Table
+    wcsinfo: Mapping[str, Any]
+    provenance: Provenance = Provenance()
+    segments: NDArray[np.uint32] | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

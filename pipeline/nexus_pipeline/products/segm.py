@@ -8,7 +8,7 @@ from roman_datamodels import datamodels
 
 from nexus_pipeline.products import asdf_file, l3, store, tree
 from nexus_pipeline.products.l2 import write_photometry
-from nexus_pipeline.products.model import Catalog, ExposureMeta, MosaicCatalog
+from nexus_pipeline.products.model import Catalog, ExposureMeta, MosaicCatalog, MultibandCatalog
 
 _CLASS = "SegmentationMap"
 
@@ -30,6 +30,16 @@ def write_mosaic_segments(catalog: MosaicCatalog, segments: NDArray[np.uint32], 
     node = datamodels.MosaicSegmentationMapModel.create_fake_data(shape=(8, 8))._instance
     node["meta"] = l3.catalog_meta(
         tree.plain(node["meta"]), catalog, file_name=store.file_name(url), product_type="p_visit_segm"
+    )
+    node["data"] = segments
+    asdf_file.write(url, {"roman": node})
+
+
+def write_multiband_segments(catalog: MultibandCatalog, segments: NDArray[np.uint32], url: str) -> None:
+    """Put ``segments``, labels of a ``catalog`` of several filters, at ``url`` as the mission's product."""
+    node = datamodels.MultibandSegmentationMapModel.create_fake_data(shape=(8, 8))._instance
+    node["meta"] = l3.multiband_meta(
+        tree.plain(node["meta"]), catalog, file_name=store.file_name(url), product_type="p_full_segm"
     )
     node["data"] = segments
     asdf_file.write(url, {"roman": node})

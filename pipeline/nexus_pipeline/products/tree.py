@@ -154,6 +154,7 @@ def _stamp(tree: MutableMapping[str, Any], provenance: Provenance) -> None:
 def history(provenance: Provenance) -> dict[str, Any]:
     """Return how a product was made as plain values, for what is ours in its metadata."""
     return {
+        **provenance.own,
         "references": dict(provenance.references),
         "context": provenance.context,
         "steps": [

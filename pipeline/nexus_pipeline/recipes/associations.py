@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_pipeline.errors import InputError
-from nexus_pipeline.products import names, store
+from nexus_pipeline.products import asdf_file, names, store
 from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.names import ExposureId
+from nexus_pipeline.sky.footprint import footprint
 from nexus_pipeline.sky.skymap import Skymap
 
 Floats = NDArray[np.float64]
@@ -34,6 +35,15 @@ class Member:
 
     url: str
     footprint: Floats
+
+
+def member_of(url: str) -> Member:
+    """Return the L2 image at ``url`` as a member; InputError for one without a WCS."""
+    with asdf_file.opened(url, expected="WfiImage", validate=False) as node:
+        wcs, size = node["meta"]["wcs"], node["data"].shape[0]
+    if wcs is None:
+        raise InputError(f"{url}: has no WCS (was assign_wcs left out?)", url=url)
+    return Member(url, footprint(wcs, size=size))
 
 
 def associations(

@@ -56,7 +56,7 @@ def catalog(
     meta = image.meta
     psf, files = psf_of(meta, store, ipc=ipc)
     records: list[StepRecord] = []
-    made = measuring.measure(picture(image), psf, partial(_told, records, on_step), threads=threads)
+    made = measuring.measure(picture(image), psf, partial(telling, records, on_step), threads=threads)
     provenance = replace(
         image.provenance,
         steps=(*image.provenance.steps, *records),
@@ -85,7 +85,7 @@ def mosaic_catalog(
         raise InputError("the mosaic has no pixel with light in it")
     psf, evened, files = psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
     records: list[StepRecord] = []
-    told = partial(_told, records, on_step)
+    told = partial(telling, records, on_step)
     made = measuring.measure(seen, psf, told, threads=threads, evened=evened)
     provenance = Provenance(steps=tuple(records), references=files, context=store.context)
     return MosaicCatalog(mosaic.meta, made.table, mosaic.wcsinfo, provenance, made.labels)
@@ -149,7 +149,7 @@ def mosaic_picture(mosaic: Mosaic) -> Picture:
 
 
 @contextmanager
-def _told(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
+def telling(records: list[StepRecord], on_step: Listener | None, name: str) -> Iterator[None]:
     with recorded(name) as measured:
         yield
     records.append(measured())

@@ -35,8 +35,8 @@ Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Told = Callable[[str], AbstractContextManager[Any]]
 
-_SOURCE_SIGMA: Final = 2.5
-_STAR_FWHM_ARCSEC: Final = 0.176
+SOURCE_SIGMA: Final = 2.5
+STAR_FWHM_ARCSEC: Final = 0.176
 _FILTER_ARCSEC: Final = 0.44
 _BLANK_PIXELS: Final = 2048
 """Edge of the middle of an image whose blank pixels tell how noise goes together."""
@@ -149,7 +149,7 @@ def measure(
         x, y = found.x.astype(np.float64), found.y.astype(np.float64)
         better, fits = fitted(picture, sky, unusable, psf, x=x, y=y, evened=evened, threads=threads)
     with told("source_catalog"):
-        kron = kron_total.learnt(_whole_star(psf), stamp)
+        kron = kron_total.learnt(whole_star(psf), stamp)
         every = with_probabilities(
             measured(picture, better, found, fits, psf=psf, kron=kron, threads=threads), psf
         )
@@ -167,11 +167,19 @@ def detected(picture: Picture, sky: Sky, stamp: Plane, rule: Rule) -> detect.Det
 
 def _rule(sky: Sky, stamp: Plane) -> Rule:
     """Return the rule of deblending for photons that make a bright peak as noisy as they do here."""
-    level, variance = sky.noise.level, sky.noise.variance
-    slope = max(float(variance[-1] - variance[0]) / max(float(level[-1] - level[0]), 1e-30), 0.0)
-    behind = float(np.median(sky.variance[::16, ::16]))
+    return rule_for(photon_slope(sky.noise), float(np.median(sky.variance[::16, ::16])), stamp)
+
+
+def rule_for(slope: float, behind: float, stamp: Plane) -> Rule:
+    """Return the rule of deblending for a sky of variance ``behind`` that grows with light by ``slope``."""
     peak = float(np.max(stamp)) / float(np.sqrt(np.sum(np.square(stamp, dtype=np.float64))))
     return replace(detect.DEBLENDING, photons=slope * peak / np.sqrt(behind))
+
+
+def photon_slope(noise: fit.NoiseCurve) -> float:
+    """Return by how much variance (U²) grows with light (U), never less than 0."""
+    level, variance = noise.level, noise.variance
+    return max(float(variance[-1] - variance[0]) / max(float(level[-1] - level[0]), 1e-30), 0.0)
 
 
 def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> Sky:
@@ -182,17 +190,17 @@ def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> S
     first = background.estimate(rate, unusable)
     filtered = significance(rate - first, curve.of_plane(first), ~unusable, stamp)
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
-    covered = np.abs(filtered) > _SOURCE_SIGMA
+    covered = np.abs(filtered) > SOURCE_SIGMA
     second = background.estimate(rate, unusable, sources=covered)
     extra = _extra_variance(picture, curve)
     image, behind = rate - second, curve.of_plane(second) + extra
     shared = correlation.independent()
     if picture.shares_noise:
-        shared = _correlation(image, behind, ~(unusable | covered))
+        shared = correlation_of(image, behind, ~(unusable | covered))
     return Sky(image, second, behind, extra, curve, covered, shared)
 
 
-def _correlation(image: Plane, variance: Plane, blank: NDArray[np.bool_]) -> correlation.Correlation:
+def correlation_of(image: Plane, variance: Plane, blank: NDArray[np.bool_]) -> correlation.Correlation:
     """Return how the noise of the ``blank`` pixels in the middle of an image goes together."""
     ny, nx = (max((size - _BLANK_PIXELS) // 2, 0) for size in image.shape)
     middle = (slice(ny, image.shape[0] - ny), slice(nx, image.shape[1] - nx))
@@ -255,19 +263,24 @@ def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
     return extra
 
 
-def _field(picture: Picture, sky: Sky, labels: NDArray[np.int32]) -> sources.Field:
+def field_of(picture: Picture, sky: Sky, labels: NDArray[np.int32]) -> sources.Field:
     """Return the image in nJy, its variance pixel by pixel, and how its noise goes together."""
     unusable = picture.unusable
-    variance = sky.noise.of_plane(picture.rate)
-    variance += sky.extra_variance
-    variance *= picture.to_njy**2
     return sources.Field(
         np.where(unusable, np.float32(0), sky.image) * picture.to_njy,
-        variance,
+        variance_of(picture, sky),
         unusable,
         labels,
         sky.correlation,
     )
+
+
+def variance_of(picture: Picture, sky: Sky) -> Plane:
+    """Return the variance of each pixel, its own light's and all (nJy²)."""
+    variance = sky.noise.of_plane(picture.rate)
+    variance += sky.extra_variance
+    variance *= picture.to_njy**2
+    return variance
 
 
 def measured(
@@ -284,7 +297,7 @@ def measured(
 
     Only their probability of being stars is left open: it depends on all sources of an image.
     """
-    field, scale, n = _field(picture, sky, found.labels), picture.scale_arcsec, len(fits.x)
+    field, scale, n = field_of(picture, sky, found.labels), picture.scale_arcsec, len(fits.x)
     inner, outer = (radius / scale for radius in columns.RING_ARCSEC)
     segments = joining.chosen(sources.segments(field, found.x, found.y), slice(n))
     extents = sources.extents(field, segments, threads=threads)
@@ -301,8 +314,8 @@ def measured(
             ring=(inner, outer),
             threads=threads,
         ),
-        sharpness=sources.sharp_and_round(field, fits.x, fits.y, fwhm=_STAR_FWHM_ARCSEC / scale),
-        stars=in_njy(fits, picture.to_njy, error_factor=_shared_error(field, psf)),
+        sharpness=sources.sharp_and_round(field, fits.x, fits.y, fwhm=STAR_FWHM_ARCSEC / scale),
+        stars=in_njy(fits, picture.to_njy, error_factor=shared_error(field.correlation, psf)),
         image_flags=columns.flags_near(picture.dq, fits.x, fits.y),
         wcs=picture.wcs,
         scale_arcsec=scale,
@@ -312,20 +325,20 @@ def measured(
 def with_probabilities(every: columns.Measured, psf: PsfGrid) -> columns.Measured:
     """Return the sources of an image with their probabilities of being stars."""
     stars = every.stars
-    chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=_core(psf))
+    chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=core(psf))
     return replace(every, star_probability=chance)
 
 
 def table_of(every: columns.Measured, psf: PsfGrid) -> Table:
     """Return the catalogue's table."""
-    return columns.table(every, star_ratio=_star_ratio(psf, every.scale_arcsec))
+    return columns.table(every, star_ratio=star_ratio(psf, every.scale_arcsec))
 
 
-def _shared_error(field: sources.Field, psf: PsfGrid) -> float:
+def shared_error(shared: correlation.Correlation, psf: PsfGrid) -> float:
     """Return what noise that pixels share makes of the error of a PSF fit."""
     x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
     stamp = psf.stamp(x, y, radius=window_radius(psf.oversample))
-    return float(np.sqrt(field.correlation.over_weights(stamp)))
+    return float(np.sqrt(shared.over_weights(stamp)))
 
 
 def in_njy(fits: fit.PsfFits, to_njy: Plane, *, error_factor: float = 1.0) -> columns.Stars:
@@ -347,13 +360,13 @@ def in_njy(fits: fit.PsfFits, to_njy: Plane, *, error_factor: float = 1.0) -> co
     )
 
 
-def _whole_star(psf: PsfGrid) -> Plane:
+def whole_star(psf: PsfGrid) -> Plane:
     """Return a star in the middle of the grid as far out as the ePSF goes."""
     x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
     return psf.stamp(x, y, radius=psf.radius - 1).astype(np.float32)
 
 
-def _core(psf: PsfGrid) -> float:
+def core(psf: PsfGrid) -> float:
     """Return the variance (pixels²) of the Gaussian that is as sharp as the PSF."""
     x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
     stamp = psf.stamp(x, y, radius=window_radius(psf.oversample))
@@ -361,7 +374,7 @@ def _core(psf: PsfGrid) -> float:
     return float(stamp.sum() ** 2 / (4 * np.pi * (stamp**2).sum()))
 
 
-def _star_ratio(psf: PsfGrid, scale_arcsec: float) -> float:
+def star_ratio(psf: PsfGrid, scale_arcsec: float) -> float:
     """Return a star's light within 0.4″ over that within 0.2″."""
     radius = round(1.1 / scale_arcsec)
     stamp = psf.stamp(round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys))), radius=radius)

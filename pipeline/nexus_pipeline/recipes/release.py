@@ -12,8 +12,8 @@ import numpy as np
 from astropy.table import Column, Table, vstack
 from numpy.typing import NDArray
 
-from nexus_pipeline.errors import InputError
-from nexus_pipeline.products import fingerprint, hats, parquet_table
+from nexus_pipeline.errors import InputError, WrongProductError
+from nexus_pipeline.products import fingerprint, hats, l4, parquet_table, store
 from nexus_pipeline.sky import healpix
 from nexus_pipeline.sky.sky_grid import SkyGrid, of_wcsinfo
 from nexus_pipeline.sky.tangent import directions_of
@@ -42,6 +42,15 @@ class Cut:
 
     most_rows: int = MOST_ROWS
     margin_arcsec: float = MARGIN_ARCSEC
+
+
+def read_piece(url: str, sha256: str | None = None) -> Piece:
+    """Return the catalogue of a skycell at ``url``; WrongProductError for one that is of none."""
+    made_of = l4.made_of(url)
+    if made_of == "image":
+        raise WrongProductError(f"{url}: a catalogue of an image lies on no skycell", url=url)
+    found = l4.read_multiband_catalog(url) if made_of == "mosaics" else l4.read_mosaic_catalog(url)
+    return Piece(store.file_name(url), sha256 or fingerprint.sha256(url), found.table, found.wcsinfo)
 
 
 def fingerprint_of(inputs: Mapping[str, str], cut: Cut) -> str:

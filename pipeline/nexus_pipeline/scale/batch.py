@@ -16,7 +16,7 @@ from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.products import l2, store
 from nexus_pipeline.products.model import StepRecord
 from nexus_pipeline.products.names import is_exposure, level_ending
-from nexus_pipeline.recipes import exposure
+from nexus_pipeline.recipes import exposure_product
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.scale import memory, workers
@@ -80,17 +80,19 @@ def calibrate(
     *,
     settings: Settings,
     jobs: int = 1,
+    account: str | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of each task: in order from this process, or as they come from ``jobs`` of them.
 
-    The cores are shared out to the processes. ``on_step`` hears of steps in this process only.
+    The cores are shared out to the processes. ``on_step`` hears of steps in this process only; ``account`` is
+    who pays.
     """
+    work = partial(attempt, references=references, settings=settings, account=account)
     if jobs == 1 or len(tasks) == 1:
-        yield from (attempt(task, references, settings, on_step) for task in tasks)
+        yield from (work(task, on_step=on_step) for task in tasks)
         return
     cores = max(1, available_cores() // jobs)
-    work = partial(attempt, references=references, settings=settings)
     for index, outcome in workers.over(work, tasks, jobs=jobs, cores=cores):
         yield outcome if isinstance(outcome, Outcome) else _lost(tasks[index], outcome.exit_code)
 
@@ -99,12 +101,16 @@ def attempt(
     task: Task,
     references: ReferenceStore,
     settings: Settings,
+    *,
+    account: str | None = None,
     on_step: Callable[[StepRecord], None] | None = None,
 ) -> Outcome:
     """Calibrate one ramp and write its image; an error becomes part of the outcome."""
     start = time.perf_counter()
     try:
-        image = exposure.calibrate(task.source, references, settings=settings, on_step=on_step)
+        image = exposure_product.make(
+            task.source, references, settings=settings, account=account, on_step=on_step
+        )
         l2.write_rate_image(image, task.target)
         steps = image.provenance.steps
     except PipelineError as error:

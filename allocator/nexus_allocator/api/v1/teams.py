@@ -83,8 +83,9 @@ def invite(slug: Word, body: InviteBody, asked: Changing) -> TeamModel:
 
     def change(session: Session) -> None:
         invitations.invite(
-            session, team=slug, whom=body.whom, role=body.role, by=asked.hub_name, now=asked.now
-        )
+            session, policy=asked.policy, team=slug, whom=body.whom, role=body.role, by=asked.hub_name,
+            now=asked.now,
+        )  # fmt: skip
 
     return changed(asked, slug, change)
 

@@ -77,8 +77,9 @@ def invite(
 
     def act(session: Session) -> object:
         return invitations.invite(
-            session, team=slug, whom=form.whom, role=Role(form.role), by=visitor.hub_name, now=portal.clock()
-        )
+            session, policy=portal.policy, team=slug, whom=form.whom, role=Role(form.role),
+            by=visitor.hub_name, now=portal.clock(),
+        )  # fmt: skip
 
     refusals = (BadAddress, UnknownPerson, AlreadyMember, AlreadyInvited)
     if errors := form.errors() or attempt(portal, act, dict.fromkeys(refusals, "whom")):

@@ -83,6 +83,14 @@ def switch(
     return redirect(portal, "admin/webhooks", f"webhook-{to}")
 
 
+@router.post("/{endpoint_id}/test", dependencies=[OwnForm])
+@does(Action.WEBHOOK_KEEP)
+def send_test(endpoint_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
+    with portal.session_scope() as session:
+        webhooks.send_test(session, endpoint_id, by=visitor.person_id, now=portal.clock())
+    return redirect(portal, "admin/webhooks", "webhook-tested")
+
+
 @router.post("/{endpoint_id}/remove", dependencies=[OwnForm])
 @does(Action.WEBHOOK_KEEP)
 def remove(endpoint_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
