@@ -42,6 +42,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.survey
 	$(bin)/python -m tests.bench.scanner
 	$(bin)/python -m tests.bench.purge
+	$(bin)/python -m tests.bench.purged_quarter
 
 notebooks: ## every notebook, whole, into .nexus/notebooks
 	@./bootstrap test
