@@ -34,6 +34,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.fpa
 	$(bin)/python -m tests.bench.simulate
 	$(bin)/python -m tests.bench.registration
+	$(bin)/python -m tests.bench.psf
 	$(bin)/python -m tests.bench.catalog
 	$(bin)/python -m tests.bench.mosaic
 	$(bin)/python -m tests.bench.skymap

@@ -11,6 +11,7 @@ from nexus_allocator.clients.mail import MailServer, Post, Site
 from nexus_allocator.clients.webhooks import Caller
 from nexus_allocator.config import Driver, Settings
 from nexus_allocator.domain.outbox import Channel
+from nexus_allocator.policy import load_policy
 from nexus_allocator.services.delivery import Carrier
 from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.services.letters import MailCarrier
@@ -29,7 +30,8 @@ def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]
     }
     if settings.storage_root is not None:
         volume = volume_at(settings.storage_root, settings.storage_driver)
-        carriers[Channel.FILES] = FilesCarrier({settings.storage_volume: volume})
+        terms = load_policy(settings.tiers_file).storage
+        carriers[Channel.FILES] = FilesCarrier({settings.storage_volume: volume}, terms)
     return carriers
 
 

@@ -2,8 +2,7 @@
 
 import getpass
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -13,9 +12,9 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session
 
 from nexus_allocator.cli_announce import announce_app
+from nexus_allocator.cli_database import opened, reading, writing
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, outbox_app, webhook_app
@@ -30,8 +29,6 @@ from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
-    DatabaseSettings,
-    Settings,
     UnknownSetting,
     read_database_settings,
     read_settings,
@@ -53,6 +50,7 @@ from nexus_allocator.services import (
     maintenance,
     memberships,
     metering,
+    offers,
     pool,
     request_moves,
     seals,
@@ -111,7 +109,7 @@ def migrate(
     wait: Annotated[bool, typer.Option("--wait", help="Change nothing: wait until another did it.")] = False,
 ) -> None:
     """Bring the database to the current schema; one that a newer version has left is not touched."""
-    with _database(read_database_settings()) as database:
+    with opened() as database:
         while wait and not _has_schema(database):
             time.sleep(SCHEMA_PAUSE_S)
         if wait or schema.is_ready(database):
@@ -137,7 +135,7 @@ def seed_demo(
     """Make the demo team with its people; run again, it changes nothing."""
     settings = read_database_settings()
     policy = load_policy(settings.tiers_file)
-    with _writing(settings) as session:
+    with writing(settings) as session:
         made = demo.seed(session, policy=policy, issuer=issuer, now=_now())
     typer.echo("demo team made" if made else "demo team is there already")
 
@@ -155,7 +153,7 @@ def audit(
     outside = auditing.Outside(
         sightings=_sightings() if hub else None, seals=SealFolder(sealed).read_all() if sealed else None
     )
-    with _database(settings) as database, database.reading_scope() as session:
+    with reading(settings) as session:
         report = auditing.audit(session, meter_silence=silence, now=_now(), outside=outside)
     typer.echo(
         f"{report.allocations} allocations, {report.holds} holds, "
@@ -172,7 +170,7 @@ def seal(
     folder: Annotated[Path, typer.Argument(help="Outside the database, best on another machine.")],
 ) -> None:
     """Write today's heads of all chains into FOLDER, once a day; run again, it changes nothing."""
-    with _database(read_database_settings()) as database, database.reading_scope() as session:
+    with reading() as session:
         written = seals.seal_day(session, SealFolder(folder), now=_now())
     typer.echo(f"sealed {len(written.heads)} heads, {written.digest}" if written else "sealed already today")
 
@@ -186,7 +184,7 @@ def statement(
 ) -> None:
     """Print ACCOUNT's statement as CSV: credits per day and resource between two balances."""
     days = {"first": first.date(), "last": last.date()}
-    with _database(read_database_settings()) as database, database.reading_scope() as session:
+    with reading() as session:
         if entries:
             text = statements.entries_csv(session, slug=account, **days)
         else:
@@ -203,7 +201,7 @@ def import_grants(
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         _fail(f"{file} can't be read as UTF-8 text: {error}")
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         kept = grants.import_list(session, grants.read_list(text), actor=_operator(), now=_now())
     typer.echo(f"{kept} grants kept")
 
@@ -212,9 +210,10 @@ def import_grants(
 def turn() -> None:
     """Do what the clock owes: requests' states, notices, Entry's renewal, lapses. Run it once a day."""
     settings = read_database_settings()
-    with _database(settings) as database:
+    with opened(settings) as database:
         policy = load_policy(settings.tiers_file)
         made = request_moves.turn_all(database, policy=policy, now=_now())
+        made += offers.turn_all(database, now=_now()) + invitations.turn_all(database, now=_now())
         ended = events.turn_all(database, now=_now())
         ended += endings.turn_all(database, policy=policy, now=_now())
         with database.session_scope() as session:
@@ -228,7 +227,7 @@ def reconcile() -> None:
     settings = read_settings()
     terms = metering.Terms(settings.metering_interval, settings.posting_interval, settings.hold_start_timeout)
     with (
-        _database(settings) as database,
+        opened(settings) as database,
         HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub,
     ):
         result = metering.run_round(database, hub, terms=terms, clock=_now)
@@ -258,7 +257,7 @@ def correct(account: str, credits: str, reason: Reason) -> None:  # noqa: A002 -
 @app.command()
 def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  # noqa: A002 - the word people use
     """Move CREDITS from SOURCE to TARGET: a team and one of its members, either way."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         allocations.transfer(
             session, source=source, target=target, amount_micro=_micro(credits), reason=reason,
             actor=_operator(), now=_now(),
@@ -269,7 +268,7 @@ def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  #
 @app.command()
 def suspend(hub_name: str, reason: Reason) -> None:
     """Refuse a person's sign-in and launches from now on; the service then ends servers and tokens."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         servers = suspensions.suspend(
             session, hub_name=hub_name, reason=reason, actor=_operator(), now=_now()
         )
@@ -279,7 +278,7 @@ def suspend(hub_name: str, reason: Reason) -> None:
 @app.command()
 def reinstate(hub_name: str) -> None:
     """Let a suspended person sign in and launch again."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         suspensions.reinstate(session, hub_name=hub_name, actor=_operator(), now=_now())
     typer.echo(f"{hub_name} may launch again")
 
@@ -291,7 +290,7 @@ def hold_launches(
 ) -> None:
     """Hold new launches for maintenance; running servers go on."""
     until = None if minutes is None else _now() + timedelta(minutes=minutes)
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         maintenance.hold(session, message=message, until=until, actor=_operator(), now=_now())
     typer.echo(f"launches are held {f'until {until:%Y-%m-%d %H:%M} UTC' if until else 'until lifted'}")
 
@@ -299,7 +298,7 @@ def hold_launches(
 @app.command("let-launches")
 def let_launches() -> None:
     """Let launches through again."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         maintenance.lift(session, actor=_operator(), now=_now())
     typer.echo("launches go through")
 
@@ -313,7 +312,7 @@ def team_create(
     """Make a team with its account, allocation and gid."""
     settings = read_database_settings()
     policy = load_policy(settings.tiers_file)
-    with _writing(settings) as session:
+    with writing(settings) as session:
         team = teams.create(
             session, policy=policy, slug=slug, label=label, tier=tier, actor=_operator(), now=_now()
         )
@@ -325,7 +324,7 @@ def team_add(
     team: str, hub_name: str, role: Annotated[Role, typer.Option(help="In the team.")] = Role.MEMBER
 ) -> None:
     """Let a person join a team, or change their role in it."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         teams.add_member(session, team=team, hub_name=hub_name, role=role, now=_now())
     typer.echo(f"{hub_name} is {role} of {team}")
 
@@ -333,7 +332,7 @@ def team_add(
 @team_app.command("show")
 def team_show(team: str) -> None:
     """Print who is in TEAM, their parts and what each took, and who is invited."""
-    with _database(read_database_settings()) as database, database.reading_scope() as session:
+    with reading() as session:
         found = team_reading.operators_page(session, slug=team, now=_now())
     typer.echo(f"{found.label}: {shown(found.account.sums.available_micro)} credits available")
     for row in found.members:
@@ -360,15 +359,17 @@ def team_invite(
     role: Annotated[Role, typer.Option(help="Member or manager.")] = Role.MEMBER,
 ) -> None:
     """Invite somebody; they find it in the portal and answer it there."""
-    with _writing(read_database_settings()) as session:
-        invitations.invite(session, team=team, whom=whom, role=role, by=None, now=_now())
+    settings = read_database_settings()
+    policy = load_policy(settings.tiers_file)
+    with writing(settings) as session:
+        invitations.invite(session, policy=policy, team=team, whom=whom, role=role, by=None, now=_now())
     typer.echo(f"{whom} is invited to {team}")
 
 
 @team_app.command("remove")
 def team_remove(team: str, hub_name: str, reason: Reason) -> None:
     """Take a person out of TEAM; the service stops what they run on its credits within a metering round."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         servers = memberships.remove(session, team=team, member=hub_name, reason=reason, by=None, now=_now())
     typer.echo(f"{hub_name} is no longer in {team}; {len(servers)} servers to stop")
 
@@ -376,7 +377,7 @@ def team_remove(team: str, hub_name: str, reason: Reason) -> None:
 @team_app.command("lead")
 def team_lead(team: str, hub_name: str) -> None:
     """Hand TEAM over to one of its members; its lead becomes a manager."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         memberships.hand_over(session, team=team, to=hub_name, by=None, now=_now())
     typer.echo(f"{hub_name} leads {team}")
 
@@ -384,7 +385,7 @@ def team_lead(team: str, hub_name: str) -> None:
 @team_app.command("group")
 def team_group(team: str, label: str, hub_names: list[str]) -> None:
     """Put members into the sub-group LABEL of TEAM, which is made when it is not there."""
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         try:
             subgroup_id = shares.subgroup_called(session, team=team, label=label)
         except UnknownSubgroup:
@@ -407,7 +408,7 @@ def team_share(
     if (member is None) == (group is None) or (cap is not None and fair is not None):
         _fail("Name one holder, --member or --group, and one part at most, --cap or --fair.")
     amount = cap if fair is None else fair
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         holder = shares.Holder(
             member, shares.subgroup_called(session, team=team, label=group) if group is not None else None
         )
@@ -422,7 +423,7 @@ def team_share(
 
 
 def _change(act: Callable[..., object], account: str, amount: str, reason: str) -> None:
-    with _writing(read_database_settings()) as session:
+    with writing() as session:
         act(
             session,
             account=account,
@@ -449,21 +450,6 @@ def _micro(amount: str) -> int:
     if not micro.is_finite() or micro != micro.to_integral_value():
         raise BadAmount(amount=amount[:40], must_be=must_be)
     return int(micro)
-
-
-@contextmanager
-def _database(settings: DatabaseSettings | Settings) -> Iterator[Database]:
-    database = Database(settings.database_url, threads=1)
-    try:
-        yield database
-    finally:
-        database.dispose()
-
-
-@contextmanager
-def _writing(settings: DatabaseSettings) -> Iterator[Session]:
-    with _database(settings) as database, database.session_scope() as session:
-        yield session
 
 
 def _operator() -> str:

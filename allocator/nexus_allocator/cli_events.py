@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from nexus_allocator.cli_database import reading, writing
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import events
 from nexus_allocator.services.events import EventRow, Plan
-from nexus_allocator.store.session import Database
 
 event_app = typer.Typer(
     no_args_is_help=True, help="Workshops: credits between two moments, joined by a code."
@@ -43,41 +43,29 @@ def create(
         starts_at=starts.replace(tzinfo=UTC) if starts else now, per_person_micro=_micro(per_person),
         pool_micro=_micro(pool),
     )  # fmt: skip
-    database = Database(settings.database_url, threads=1)
-    try:
-        with database.session_scope() as session:
-            made = events.make(
-                session, plan, policy=load_policy(settings.tiers_file), actor=_operator(),
-                rng=random.SystemRandom(), now=now,
-            )  # fmt: skip
-    finally:
-        database.dispose()
+    with writing(settings) as session:
+        made = events.make(
+            session, plan, policy=load_policy(settings.tiers_file), actor=_operator(),
+            rng=random.SystemRandom(), now=now,
+        )  # fmt: skip
     typer.echo(f"{made.slug}: join with {made.code}")
 
 
 @event_app.command("list")
 def show() -> None:
     """Print the events, the latest to end first."""
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        with database.reading_scope() as session:
-            for row in events.listing(session):
-                typer.echo(_line(row))
-    finally:
-        database.dispose()
+    with reading() as session:
+        for row in events.listing(session):
+            typer.echo(_line(row))
 
 
 @event_app.command("end")
 def end(code: str, reason: Annotated[str, typer.Option("--reason", help="Why; kept in the log.")]) -> None:
     """End an event now; what runs goes on to its planned end, what was not used goes back."""
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        with database.session_scope() as session:
-            events.end(
-                session, events.coded(session, code), actor=_operator(), reason=reason, now=datetime.now(UTC)
-            )
-    finally:
-        database.dispose()
+    with writing() as session:
+        events.end(
+            session, events.coded(session, code), actor=_operator(), reason=reason, now=datetime.now(UTC)
+        )
     typer.echo(f"{code} has ended")
 
 

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator.config import read_database_settings
+from nexus_allocator.cli_database import reading
 from nexus_allocator.domain.records import About, Act, ActorKind
 from nexus_allocator.services import record_reading
 from nexus_allocator.store.records import Wanted
-from nexus_allocator.store.session import Database
 
 DAY = ["%Y-%m-%d"]
 
@@ -39,10 +38,6 @@ def log(
         until=last.replace(tzinfo=UTC) + timedelta(days=1) if last else None,
     )  # fmt: skip
     make = record_reading.as_csv if form is Form.CSV else record_reading.as_json_lines
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        with database.reading_scope() as session:
-            for chunk in make(session, wanted):
-                sys.stdout.write(chunk)
-    finally:
-        database.dispose()
+    with reading() as session:
+        for chunk in make(session, wanted):
+            sys.stdout.write(chunk)

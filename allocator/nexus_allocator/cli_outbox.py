@@ -1,24 +1,21 @@
 """`nexus-allocator deliver` sends what is due, once; `outbox` shows what does, `webhook` keeps endpoints."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy.orm import Session
 
 from nexus_allocator.carriers import carriers_of, vault_of
+from nexus_allocator.cli_database import opened, writing
 from nexus_allocator.clients.hub import HubClient
-from nexus_allocator.config import Settings, read_settings
+from nexus_allocator.config import read_settings
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import digests, outbox, outbox_reading, webhook_reading, webhooks
 from nexus_allocator.services.delivery import deliver as deliver_due
 from nexus_allocator.services.outbox_reading import Show
 from nexus_allocator.services.rights import person_called
-from nexus_allocator.store.session import Database
 
 MOST = 10_000
 outbox_app = typer.Typer(no_args_is_help=True, help="What leaves the service.")
@@ -29,16 +26,13 @@ SIGNED = "Each event is signed with it; it is not shown again:"
 def deliver() -> None:
     """Send what is due: mail, events, calls to the hub. Digests that are due are written before."""
     settings = read_settings()
-    database = Database(settings.database_url, threads=1)
-    try:
+    with opened(settings) as database:
         digests.gather_all(database, now=_now())
         with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
             done = deliver_due(
                 database, carriers_of(settings, hub), clock=_now, lease=settings.delivery_lease,
                 rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
             )  # fmt: skip
-    finally:
-        database.dispose()
     typer.echo(f"{done.sent} sent, {done.dropped} dropped, {done.failed} to try again, {done.dead} given up")
     if done.dead:
         raise typer.Exit(1)
@@ -49,7 +43,7 @@ def list_outgoing(
     show: Annotated[Show, typer.Option(help="Which rows.")] = Show.DEAD,
 ) -> None:
     """Print what leaves the service, the latest first: what was given up, unless asked otherwise."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         rows = outbox_reading.after(session, show=show, channel=None, last=None, limit=MOST)
     for row in rows:
         words = [str(row.id), row.channel, row.kind, row.whom or "-", row.state, row.problem or ""]
@@ -62,7 +56,7 @@ def retry(
     row_id: Annotated[UUID | None, typer.Argument(help="All that was given up, unless given.")] = None,
 ) -> None:
     """Let what was given up be sent again."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         who = person_called(session, administrator).id
         if row_id is None:
             count = outbox.retry_all(session, channel=None, administrator_id=who, now=_now())
@@ -81,7 +75,7 @@ def add(
 ) -> None:
     """Register an endpoint and print its secret, this once."""
     settings = read_settings()
-    with _writing(settings) as session:
+    with writing(settings) as session:
         endpoint, secret = webhooks.register(
             session, url=url, events=[kind.value for kind in event or EventKind], vault=vault_of(settings),
             by=None, now=_now(),
@@ -92,7 +86,7 @@ def add(
 @webhook_app.command("list")
 def list_endpoints() -> None:
     """Print the endpoints, their events and how they fare."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         rows = webhook_reading.endpoints(session)
     for row in rows:
         state = "on" if row.is_on else f"off: {row.disabled_why or 'by hand'}"
@@ -103,7 +97,7 @@ def list_endpoints() -> None:
 def rotate(endpoint: UUID) -> None:
     """Print a new secret; the one before signs too for a day."""
     settings = read_settings()
-    with _writing(settings) as session:
+    with writing(settings) as session:
         _, secret = webhooks.rotate(session, endpoint, vault=vault_of(settings), by=None, now=_now())
     typer.echo(f"{SIGNED}\n{secret}")
 
@@ -111,7 +105,7 @@ def rotate(endpoint: UUID) -> None:
 @webhook_app.command("on")
 def switch_on(endpoint: UUID) -> None:
     """Tell an endpoint of events again."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         webhooks.switch(session, endpoint, on=True, by=None, now=_now())
     typer.echo(f"{endpoint} is on")
 
@@ -119,27 +113,25 @@ def switch_on(endpoint: UUID) -> None:
 @webhook_app.command("off")
 def switch_off(endpoint: UUID) -> None:
     """Tell an endpoint nothing for now."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         webhooks.switch(session, endpoint, on=False, by=None, now=_now())
     typer.echo(f"{endpoint} is off")
+
+
+@webhook_app.command("test")
+def send_test(endpoint: UUID) -> None:
+    """Post an event of nothing to an endpoint, with the next delivery."""
+    with writing(read_settings()) as session:
+        webhooks.send_test(session, endpoint, by=None, now=_now())
+    typer.echo(f"a test to {endpoint} is on its way")
 
 
 @webhook_app.command("remove")
 def remove(endpoint: UUID) -> None:
     """Forget an endpoint and its secrets."""
-    with _writing(read_settings()) as session:
+    with writing(read_settings()) as session:
         webhooks.remove(session, endpoint, by=None, now=_now())
     typer.echo(f"{endpoint} is removed")
-
-
-@contextmanager
-def _writing(settings: Settings) -> Iterator[Session]:
-    database = Database(settings.database_url, threads=1)
-    try:
-        with database.session_scope() as session:
-            yield session
-    finally:
-        database.dispose()
 
 
 def _now() -> datetime:

@@ -1,14 +1,12 @@
 """`nexus-allocator show` and `server`: what administrators look through, and stopping a server."""
 
 import getpass
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_database import opened, reading
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import read_database_settings, read_settings
 from nexus_allocator.domain.credits import shown
@@ -16,7 +14,7 @@ from nexus_allocator.domain.states import StopReason
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import enterings, forecasts, listings, maintenance, pool, portal_lists, stops
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.store.session import Database
+from nexus_allocator.services.hub_calls import ask_at_once
 
 show_app = typer.Typer(no_args_is_help=True, help="People, accounts, servers, and the platform's budget.")
 server_app = typer.Typer(no_args_is_help=True, help="Running servers.")
@@ -28,7 +26,7 @@ MOST = 10_000
 def people(query: Query = "") -> None:
     """Print the people whose name, hub name or e-mail address contains QUERY."""
     policy = load_policy(read_database_settings().tiers_file)
-    with _reading() as session:
+    with reading() as session:
         rows = listings.people(session, policy=policy, query=query, after=None, limit=MOST)
     for row in rows:
         standing = "suspended" if row.suspended_at else "administrator" if row.is_administrator else ""
@@ -38,7 +36,7 @@ def people(query: Query = "") -> None:
 @show_app.command("accounts")
 def accounts(query: Query = "") -> None:
     """Print the accounts whose name or owner contains QUERY, with what is available and the end."""
-    with _reading() as session:
+    with reading() as session:
         rows = listings.accounts(session, query=query, after=None, limit=MOST, now=_now())
     for row in rows:
         ends = f"{'ended' if row.expired else 'until'} {row.expires_at:%Y-%m-%d}"
@@ -48,7 +46,7 @@ def accounts(query: Query = "") -> None:
 @show_app.command("servers")
 def servers() -> None:
     """Print every live server, the longest running first."""
-    with _reading() as session:
+    with reading() as session:
         rows = portal_lists.servers(session, now=_now())
     for row in rows:
         until = f"until {row.until:%Y-%m-%d %H:%M}"
@@ -61,7 +59,7 @@ def servers() -> None:
 def budget() -> None:
     """Print the platform's budget of this period, its forecast, and whether launches are held."""
     policy, now = load_policy(read_database_settings().tiers_file), _now()
-    with _reading() as session:
+    with reading() as session:
         found = pool.page(session, policy.pool, now=now)
         platform = forecasts.of_platform(session, now=now)
         held = maintenance.standing(session, now=now)
@@ -82,41 +80,28 @@ def stop(
 ) -> None:
     """Stop a person's server."""
     settings = read_settings()
-    with _database() as database, database.session_scope() as session:
-        found = stops.record_intent(
-            session, hub_name=hub_name, server_name=server, reason=StopReason.ADMINISTRATOR,
-            actor=f"operator {getpass.getuser()}"[:64], note=require_reason(reason), now=_now(),
-        )  # fmt: skip
-    with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
-        stops.ask_hub(hub, found)
-    typer.echo(f"the server of {hub_name} is being stopped")
+    hub = HubClient(settings.hub_api_url, settings.hub_token.get_secret_value())
+    with opened() as database, hub:
+        with database.session_scope() as session:
+            found = stops.stop(
+                session, hub_name=hub_name, server_name=server, reason=StopReason.ADMINISTRATOR,
+                actor=f"operator {getpass.getuser()}"[:64], note=require_reason(reason), now=_now(),
+            )  # fmt: skip
+        asked = ask_at_once(database, hub, [found], now=_now())
+    later = f"; the hub does not answer ({asked.problem}) and is asked again" if asked.failed else ""
+    typer.echo(f"the server of {hub_name} is being stopped{later}")
 
 
 @server_app.command("entered")
 def entered(hub_name: str) -> None:
     """Print which administrators entered a person's servers, the latest first."""
-    with _reading() as session:
+    with reading() as session:
         for each in enterings.of_person(session, hub_name=hub_name):
             _line(each.administrator, f"{each.at:%Y-%m-%d %H:%M}", f"{each.until:%H:%M}", each.reason)
 
 
 def _line(*words: str) -> None:
     typer.echo("\t".join(words))
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        yield database
-    finally:
-        database.dispose()
-
-
-@contextmanager
-def _reading() -> Iterator[Session]:
-    with _database() as database, database.reading_scope() as session:
-        yield session
 
 
 def _now() -> datetime:

@@ -1,15 +1,13 @@
 """`nexus-allocator panel`: the operator's work on rounds and reviewers."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_database import reading, writing
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
@@ -17,7 +15,6 @@ from nexus_allocator.domain.panel import Window
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import exports, panel_lists, panels, rights
-from nexus_allocator.store.session import Database
 
 panel_app = typer.Typer(no_args_is_help=True, help="The panel's rounds and reviewers.")
 
@@ -32,7 +29,7 @@ Budget = Annotated[str | None, typer.Option(help="Credits it may award; shown, n
 @panel_app.command("open")
 def open_round(label: str, first: First, last: Last, *, due: Due, budget: Budget = None) -> None:
     """Make a round: requests sent between its days come into it."""
-    with _writing() as session:
+    with writing() as session:
         made = panels.make_round(
             session, _plan(label, first, last, due=due, budget=budget), by=None, now=_now()
         )
@@ -44,7 +41,7 @@ def change_round(
     round_id: UUID, label: str, first: First, last: Last, *, due: Due, budget: Budget = None
 ) -> None:
     """Give a round another name, days and budget; the requests in it stay."""
-    with _writing() as session:
+    with writing() as session:
         plan = _plan(label, first, last, due=due, budget=budget)
         changed = panels.change_round(session, round_id, plan, by=None, now=_now())
         typer.echo(f"{changed.id}\t{changed.label}")
@@ -53,7 +50,7 @@ def change_round(
 @panel_app.command("rounds")
 def rounds() -> None:
     """Print the rounds, the latest first: id, name, days, requests."""
-    with _reading() as session:
+    with reading() as session:
         for row, requests in panel_lists.rounds(session):
             days = " ".join(_last_day(moment) for moment in (row.closes_at, row.due_at))
             budget = "no budget" if row.budget_micro is None else f"{shown(row.budget_micro)} credits"
@@ -64,7 +61,7 @@ def rounds() -> None:
 @panel_app.command("reviewers")
 def reviewers() -> None:
     """Print who reviews, since when, and how many requests each has reviewed."""
-    with _reading() as session:
+    with reading() as session:
         for row in panel_lists.reviewers(session):
             typer.echo(f"{row.hub_name}\tsince {row.since.date()}\t{row.reviews} requests reviewed")
 
@@ -72,7 +69,7 @@ def reviewers() -> None:
 @panel_app.command("appoint")
 def appoint(hub_name: str) -> None:
     """Make a person a reviewer; they are told."""
-    with _writing() as session:
+    with writing() as session:
         panels.appoint(session, hub_name, by=None, now=_now())
     typer.echo(f"{hub_name} is a reviewer")
 
@@ -80,7 +77,7 @@ def appoint(hub_name: str) -> None:
 @panel_app.command("dismiss")
 def dismiss(hub_name: str) -> None:
     """End a reviewer's term; their reviews stay and count."""
-    with _writing() as session:
+    with writing() as session:
         panels.dismiss(session, hub_name, by=None, now=_now())
     typer.echo(f"{hub_name} is no reviewer any more")
 
@@ -88,7 +85,7 @@ def dismiss(hub_name: str) -> None:
 @panel_app.command("cases")
 def cases(round_id: UUID, administrator: As) -> None:
     """Print the requests of a round as CSV, with their scores as far as the administrator may see them."""
-    with _reading() as session:
+    with reading() as session:
         viewer = rights.overseer(session, rights.person_called(session, administrator).id, Action.PANEL_SEE)
         told = exports.cases(session, round_id, viewer=viewer.id, now=_now())
         typer.echo("".join(told), nl=False)
@@ -98,7 +95,7 @@ def cases(round_id: UUID, administrator: As) -> None:
 def reviews(round_id: UUID, administrator: As) -> None:
     """Print the reviews of a round's requests as CSV, as far as the administrator may see them."""
     policy = load_policy(read_database_settings().tiers_file)
-    with _reading() as session:
+    with reading() as session:
         viewer = rights.overseer(session, rights.person_called(session, administrator).id, Action.PANEL_SEE)
         told = exports.reviews(session, round_id, viewer=viewer.id, policy=policy, now=_now())
         typer.echo("".join(told), nl=False)
@@ -128,27 +125,6 @@ def _micro(amount: str) -> int:
     except (InvalidOperation, ValueError, OverflowError):
         pass
     raise BadAmount(amount=amount[:40], must_be="a number of credits with at most six decimals")
-
-
-@contextmanager
-def _writing() -> Iterator[Session]:
-    with _database() as database, database.session_scope() as session:
-        yield session
-
-
-@contextmanager
-def _reading() -> Iterator[Session]:
-    with _database() as database, database.reading_scope() as session:
-        yield session
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        yield database
-    finally:
-        database.dispose()
 
 
 def _now() -> datetime:

@@ -2,18 +2,14 @@
 
 import getpass
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
-from sqlalchemy.orm import Session
 
-from nexus_allocator.config import read_database_settings
+from nexus_allocator.cli_database import writing
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.services import erasure, identities
-from nexus_allocator.store.session import Database
 
 person_app = typer.Typer(no_args_is_help=True, help="Who somebody is: change, merge, erase.")
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the log for good, so name nobody.")]
@@ -28,7 +24,7 @@ def change(
     email: Annotated[str | None, typer.Option(help="Another e-mail address.")] = None,
 ) -> None:
     """Give a person another hub name or e-mail address; the home keeps its folder."""
-    with _writing() as session:
+    with writing() as session:
         person = identities.change(
             session, hub_name=hub_name, to=to, email=email, reason=reason, actor=_operator(), now=_now()
         )
@@ -38,7 +34,7 @@ def change(
 @person_app.command("merge")
 def merge(keep: str, gone: str, reason: Reason) -> None:
     """Let who signs in as GONE be KEEP from now on, with seats, requests and what is left of the credits."""
-    with _writing() as session:
+    with writing() as session:
         done = identities.merge(session, keep=keep, gone=gone, reason=reason, actor=_operator(), now=_now())
     typer.echo(f"{gone} is {keep} from now on; {shown(done.moved_micro)} credits went over")
     if done.home:
@@ -53,7 +49,7 @@ def erase(
     confirm: Annotated[str | None, typer.Option(help="The hub name again; without it only the plan.")] = None,
 ) -> None:
     """Print what an erasure of personal data would do; with --confirm HUB_NAME do it."""
-    with _writing() as session:
+    with writing() as session:
         if confirm is None:
             found = erasure.plan(session, hub_name=hub_name)
         else:
@@ -77,16 +73,6 @@ def _tell(found: erasure.Plan) -> None:
         typer.echo(f"first hand over: {', '.join(found.leads)}")
     if found.home:
         typer.echo(f"remove the folder of the home {found.home}")
-
-
-@contextmanager
-def _writing() -> Iterator[Session]:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        with database.session_scope() as session:
-            yield session
-    finally:
-        database.dispose()
 
 
 def _operator() -> str:

@@ -1,16 +1,19 @@
-"""`nexus-allocator storage list|size|settle|close-volume`: which places there are, and how large."""
+"""`nexus-allocator storage list|size|settle|measure|charge|close-volume`: places, their sizes and costs."""
 
 from typing import Annotated
 
 import typer
 
 from nexus_allocator import cli_storage
+from nexus_allocator.cli_database import opened, reading, writing
 from nexus_allocator.cli_storage import Where
-from nexus_allocator.config import read_database_settings
+from nexus_allocator.config import read_database_settings, read_storage_settings
+from nexus_allocator.domain.credits import shown
+from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.quotas import GB
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import places
+from nexus_allocator.services import place_looks, places, scratch, storage_charges
 from nexus_allocator.store import places as rows
 
 places_app = typer.Typer()
@@ -19,7 +22,7 @@ places_app = typer.Typer()
 @places_app.command("list")
 def list_places() -> None:
     """Print all places: volume, what was last found, limit, and whether the volume has them so."""
-    with cli_storage._database() as found, found.reading_scope() as session:
+    with reading() as session:
         every = rows.every(session)
         usage = rows.latest_usage(session, [row.id for row in every])
         for row in every:
@@ -38,9 +41,9 @@ def size(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept.")],
 ) -> None:
     """Give a place another size than its tier's, until the next award; its volume is asked by the outbox."""
-    with cli_storage._database() as found, found.session_scope() as session:
+    with writing() as session:
         places.set_size(
-            session, cli_storage._place(place), round(gb * GB), policy=_policy(), reason=reason,
+            session, Place.named(place), round(gb * GB), policy=_policy(), reason=reason,
             by=cli_storage._operator(), now=cli_storage._now(),
         )  # fmt: skip
     typer.echo(f"{place}: {gb:g} GB")
@@ -48,16 +51,43 @@ def size(
 
 @places_app.command("settle")
 def settle() -> None:
-    """Open places that are missing, and order again what a volume was not seen to have done; run it daily."""
-    with cli_storage._database() as found:
+    """Open missing places, order what a volume was not seen to have done, end leases; run it daily."""
+    with opened() as found:
+        ended = scratch.turn_all(found, policy=_policy(), now=cli_storage._now())
         touched = places.settle_all(found, policy=_policy(), now=cli_storage._now())
-    typer.echo(f"{touched} places opened or ordered")
+    typer.echo(f"{touched} places opened or ordered, {ended} leases of scratch told of or ended")
+
+
+@places_app.command("measure")
+def measure(
+    *, threads: Annotated[int, typer.Option(min=1, max=256, help="More pays off on network storage.")] = 2
+) -> None:
+    """Look what each place of this volume holds, tell its people as it fills; run it daily."""
+    settings = read_storage_settings()
+    with opened() as found:
+        looked = place_looks.look_at_all(
+            found, cli_storage._volume(), settings.volume, indices=settings.records / "indices",
+            terms=_policy().storage, threads=threads, clock=cli_storage._now,
+        )  # fmt: skip
+    typer.echo(f"{looked.places} places looked at, {looked.overfull} over their soft limit")
+    for place, problem in looked.failed:
+        typer.echo(f"{place}: {problem}", err=True)
+    if looked.failed:
+        raise typer.Exit(1)
+
+
+@places_app.command("charge")
+def charge() -> None:
+    """Charge the days that are over for what the places held; run it daily, after `measure`."""
+    with opened() as found:
+        total = storage_charges.charge_all(found, card=_policy().rate_card, now=cli_storage._now())
+    typer.echo(f"{shown(total)} credits charged")
 
 
 @places_app.command("close-volume")
 def close_volume(name: str) -> None:
     """Let a volume take no more places; those on it stay."""
-    with cli_storage._database() as found, found.session_scope() as session:
+    with writing() as session:
         places.close_volume(session, name, by=cli_storage._operator(), now=cli_storage._now())
     typer.echo("closed")
 

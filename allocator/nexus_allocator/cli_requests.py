@@ -1,7 +1,6 @@
 """`nexus-allocator request`: what waits for a decision, and deciding it in an administrator's name."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -9,15 +8,14 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from sqlalchemy.orm import Session
 
+from nexus_allocator.cli_database import reading, writing
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import decisions, offers, panels, portal_lists, rights
 from nexus_allocator.services.portal_lists import RequestRow
-from nexus_allocator.store.session import Database
 
 request_app = typer.Typer(no_args_is_help=True, help="Requests for more, and what is answered.")
 DAY = ["%Y-%m-%d"]
@@ -29,6 +27,7 @@ Last = Annotated[
     datetime | None, typer.Option("--to", formats=DAY, help="The last UTC day; as the tier states.")
 ]
 Note = Annotated[str | None, typer.Option(help="The applicant reads it.")]
+Bypass = Annotated[str | None, typer.Option(help="Why, where too few of the panel's reviews are in.")]
 
 
 @request_app.command("list")
@@ -36,7 +35,7 @@ def show_all(
     decided: Annotated[bool, typer.Option("--decided", help="The last decisions instead.")] = False,
 ) -> None:
     """Print the requests that wait, the longest waiting first."""
-    with _reading() as session:
+    with reading() as session:
         rows = portal_lists.decided_requests(session) if decided else portal_lists.waiting_requests(session)
     for row in rows:
         typer.echo("\t".join(_words(row)))
@@ -45,7 +44,7 @@ def show_all(
 @request_app.command("show")
 def show(request_id: UUID) -> None:
     """Print one request, its moves, and the account as it stands."""
-    with _reading() as session:
+    with reading() as session:
         row, account = portal_lists.request(session, request_id=request_id, now=_now())
     typer.echo("\t".join(_words(row)))
     typer.echo(f"{account.label}: {shown(account.sums.available_micro)} credits available")
@@ -70,7 +69,7 @@ def award(
     credits: Annotated[str | None, typer.Option(help="As the tier states, unless given.")] = None,  # noqa: A002
     last: Last = None,
     note: Note = None,
-    bypass: Annotated[str | None, typer.Option(help="Why, where too few reviews are in.")] = None,
+    bypass: Bypass = None,
 ) -> None:
     """Say yes, in whole or in part: the credits are granted at once."""
     policy = load_policy(read_database_settings().tiers_file)
@@ -98,10 +97,12 @@ def offer(
     *,
     last: Last = None,
     note: Note = None,
+    bypass: Bypass = None,
 ) -> None:
     """Offer other terms than were asked for; the applicant accepts or declines them."""
     policy = load_policy(read_database_settings().tiers_file)
-    _decide(administrator, request_id, offers.make, policy=policy, award=_given(credits, last, note))
+    given = replace(_given(credits, last, note), bypass=bypass)
+    _decide(administrator, request_id, offers.make, policy=policy, award=given)
 
 
 @request_app.command("take-back")
@@ -131,7 +132,7 @@ def _given(credits: str | None, last: datetime | None, note: str | None) -> deci
 
 def _decide(administrator: str, request_id: UUID, decide: Callable[..., object], **said: object) -> None:
     """Do to a request what an administrator decided, and print its state then."""
-    with _database() as database, database.session_scope() as session:
+    with writing() as session:
         who = rights.person_called(session, administrator).id
         decide(session, request_id=request_id, administrator_id=who, now=_now(), **said)
         session.flush()
@@ -162,21 +163,6 @@ def _micro(text: str | None) -> int | None:
     if not micro.is_finite() or micro != micro.to_integral_value():
         raise BadAmount(amount=text[:20], must_be="a number of credits with at most six decimals")
     return int(micro)
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        yield database
-    finally:
-        database.dispose()
-
-
-@contextmanager
-def _reading() -> Iterator[Session]:
-    with _database() as database, database.reading_scope() as session:
-        yield session
 
 
 def _now() -> datetime:

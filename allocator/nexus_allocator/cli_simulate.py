@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from nexus_allocator.cli_database import reading
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.policy import load_policy
@@ -14,7 +15,6 @@ from nexus_allocator.policy.changes import BadChange, changing
 from nexus_allocator.services.whatif import past, population
 from nexus_allocator.services.whatif.compare import Comparison, compare
 from nexus_allocator.services.whatif.demand import Demand
-from nexus_allocator.store.session import Database
 from nexus_allocator.web.whatif_report import as_csv, as_svg, as_text
 
 Change = Annotated[
@@ -61,12 +61,8 @@ def _changed(file: Path | None, changes: list[str]) -> Policy:
 
 
 def _of_ledger(in_force: Policy, days: int | None) -> Demand:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        with database.reading_scope() as session:
-            return past.demand_of(session, policy=in_force, days=days, now=datetime.now(UTC))
-    finally:
-        database.dispose()
+    with reading() as session:
+        return past.demand_of(session, policy=in_force, days=days, now=datetime.now(UTC))
 
 
 def _write(found: Comparison, what: str, *, chart: Path | None, table: Path | None) -> None:

@@ -8,8 +8,7 @@ import getpass
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from nexus_allocator.carriers import volume_at
+from nexus_allocator.cli_database import opened, reading, writing
 from nexus_allocator.clients.files import plans, purging
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome
@@ -75,7 +75,7 @@ def quota(
 def warn() -> None:
     """Tell the people of places that are 80, 90 or 100 % full, each mark once a month; run it daily."""
     settings, volume = read_storage_settings(), _volume()
-    with _database() as database:
+    with opened() as database:
         for place in _places(settings.root):
             found = volume.usage(place)
             try:
@@ -121,7 +121,7 @@ def exempt(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept.")],
 ) -> None:
     """Keep what lies at or below PATH from every purge until a day."""
-    with _database() as database, database.session_scope() as session:
+    with writing() as session:
         made = storage.exempt(
             session, _place(place), _parts(path), until=until.replace(tzinfo=UTC), reason=reason,
             by=_operator(), now=_now(),
@@ -132,7 +132,7 @@ def exempt(
 @storage_app.command("exemptions")
 def exemptions(place: Where) -> None:
     """Print what of a place is exempt now."""
-    with _database() as database, database.reading_scope() as session:
+    with reading() as session:
         for number, each in storage.exemptions(session, _place(place), now=_now()):
             typer.echo(f"{number}\t{_shown(each.path)}\tuntil {each.until:%Y-%m-%d}\t{each.reason}")
 
@@ -140,7 +140,7 @@ def exemptions(place: Where) -> None:
 @storage_app.command("end-exemption")
 def end_exemption(exemption: uuid.UUID) -> None:
     """End an exemption before its date."""
-    with _database() as database, database.session_scope() as session:
+    with writing() as session:
         storage.end_exemption(session, exemption, by=_operator(), now=_now())
     typer.echo("ended")
 
@@ -178,7 +178,7 @@ def notice(plan_id: PlanId) -> None:
     standing = purging.standing(ground, plan_id)
     standing.require(Phase.PLANNED)
     facts = _facts(head, standing.files, standing.size_bytes)
-    with _database() as database, database.session_scope() as session:
+    with writing() as session:
         told = storage.notify(
             session, _place(head.place), NoticeKind.PURGE_PLANNED, plan=plan_id, facts=facts, now=_now()
         )
@@ -205,7 +205,7 @@ def take(plan_id: PlanId, yes: Yes = False) -> None:
         _would(ground, plan_id, "be moved into quarantine", State.PLANNED)
         return
     place = _place(head.place)
-    with _database() as database, with_room(_volume(), place):
+    with opened() as database, with_room(_volume(), place):
         done = purging.take(
             ground, plan_id, exempt=_exempt(database, place), now=_now(), busy=lambda: _busy(database, place)
         )
@@ -239,7 +239,7 @@ def delete(plan_id: PlanId, yes: Yes = False) -> None:
     if not yes:
         _would(ground, plan_id, "be deleted for good", State.WAITING, State.GOING)
         return
-    with _database() as database, with_room(_volume(), place):
+    with opened() as database, with_room(_volume(), place):
         done = purging.delete(ground, plan_id, exempt=_exempt(database, place), now=_now())
     _echo_outcome(done, "deleted")
 
@@ -275,7 +275,7 @@ def _draft(head: plans.Head, rule: PurgeRule, place: Place, *, keep: bool) -> No
             found.append((identity.size_bytes, path))
         return chosen
 
-    with _database() as database:
+    with opened() as database:
         exempt = _exempt(database, place)
     ground = Ground(_volume().path(place), ground.records, ground.key)
     if keep:
@@ -391,12 +391,3 @@ def _operator() -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@contextmanager
-def _database() -> Iterator[Database]:
-    database = Database(read_database_settings().database_url, threads=1)
-    try:
-        yield database
-    finally:
-        database.dispose()

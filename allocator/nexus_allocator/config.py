@@ -203,6 +203,9 @@ class StorageSettings(BaseSettings):
 
     driver: Driver = "directory"
 
+    volume: str = "main"
+    """The volume's name."""
+
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from nexus_pipeline import cli_coadd, cli_inject, cli_survey
+from nexus_pipeline import cli_coadd, cli_inject, cli_psf, cli_survey
 from nexus_pipeline.account import account
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
@@ -29,6 +29,7 @@ app = typer.Typer(
 references_app = typer.Typer(no_args_is_help=True, help="Stores of calibration references.")
 app.add_typer(references_app, name="references")
 app.add_typer(cli_coadd.commands)
+app.add_typer(cli_psf.commands, name="psf")
 app.add_typer(cli_survey.commands)
 app.add_typer(cli_inject.commands)
 

@@ -23,6 +23,8 @@ _KINDS: Final = {
     str: "a text",
     list: "a list of texts",
 }
+LEFT_OUT: Final = "left out on request"
+"""Why a step was skipped that a person wanted skipped."""
 _STATUS: Final = Path("/proc/self/status")
 _BYTES_PER_MAXRSS: Final = 1 if sys.platform == "darwin" else 1024
 
@@ -149,7 +151,7 @@ def _left_out(steps: Sequence[Step], skip: frozenset[str], meta: ExposureMeta) -
     """Return why steps will not run, by name."""
     why = {step.name: step.not_for(meta) for step in steps}
     return {name: reason for name, reason in why.items() if reason is not None} | dict.fromkeys(
-        sorted(skip), "left out on request"
+        sorted(skip), LEFT_OUT
     )
 
 

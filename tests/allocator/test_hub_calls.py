@@ -3,18 +3,19 @@
 import random
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from tests.support.allocator import FakeHub, World, service_environment
+from tests.support.allocator import FakeHub, World, fake_hub, service_environment
 from tests.support.mail import deliver_command
 
 from nexus_allocator.domain.outbox import Channel, OutgoingState
-from nexus_allocator.services import hub_calls, suspensions
+from nexus_allocator.services import enforcement, hub_calls, stops, suspensions
 from nexus_allocator.services.delivery import Delivered, deliver
+from nexus_allocator.services.hub_calls import ToStop
 from nexus_allocator.services.memberships import stop_leavers
-from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import outbox as rows
 
 RNG = random.Random(3)  # noqa: S311 - the same pauses each time
@@ -67,15 +68,11 @@ def test_what_was_undone_reaches_no_hub(world: World, hub: FakeHub) -> None:
     assert (hub.stops, hub.people_tokens["astronomer"]) == ([], ["a1", "a2"])
 
 
-def test_a_token_that_went_with_another_is_no_failure(world: World, hub: FakeHub) -> None:
+def test_whom_the_hub_does_not_know_has_no_tokens(world: World, hub: FakeHub) -> None:
     runs(world, hub)
-    hub.people_tokens["astronomer"] = ["a1+a2", "a1", "a2"]
+    del hub.people_tokens["astronomer"]
     suspends(world)
     assert delivered(world, hub) == Delivered(sent=2)
-    runs(world, hub, "mia")
-    del hub.people_tokens["mia"]
-    suspends(world, "mia")
-    assert delivered(world, hub) == Delivered(sent=2), "whom the hub does not know has no tokens"
 
 
 def test_who_is_reinstated_keeps_later_tokens_and_servers(world: World, hub: FakeHub) -> None:
@@ -123,6 +120,88 @@ def test_a_leaver_s_stop_is_ordered_in_the_deciding_transaction(world: World, hu
     assert states(world) == [("stop-server", OutgoingState.WAITING)]
     assert delivered(world, hub) == Delivered(sent=1)
     assert hub.stops == [("mia", "big")]
+
+
+def own_stop(world: World) -> list[ToStop]:
+    with world.database.session_scope() as session:
+        mine = {"hub_name": "astronomer", "owner": "astronomer", "server_name": ""}
+        return [stops.stop_own(session, **mine, now=world.clock())]
+
+
+def administrator_s_stop(world: World) -> list[ToStop]:
+    administrator_id = world.administrator()
+    with world.database.session_scope() as session:
+        return [
+            stops.stop_as_administrator(
+                session, administrator_id=administrator_id, hub_name="astronomer", server_name="",
+                note="The node goes.", now=world.clock(),
+            )
+        ]  # fmt: skip
+
+
+def planned_hours(world: World) -> list[ToStop]:
+    world.clock.forward(hours=9)
+    with fake_hub() as nobody, nobody.client() as client:
+        nobody.status = 503
+        over = stops.stop_overrun(world.database, client, now=world.clock())
+    assert over == stops.Overrun(1, "status 503")
+    world.clock.forward(seconds=15)
+    return [ToStop("astronomer", "")]
+
+
+def used_up(world: World) -> list[ToStop]:
+    world.correct("astronomer", -25)
+    terms = world.policy.enforcement
+    with fake_hub() as nobody, nobody.client() as client:
+        nobody.status = 503
+        enforcement.enforce(world.database, client, terms=terms, now=world.clock())
+        world.clock.forward(minutes=10)
+        enforced = enforcement.enforce(world.database, client, terms=terms, now=world.clock())
+    assert enforced.trouble == "status 503"
+    world.clock.forward(seconds=15)
+    return [ToStop("astronomer", "")]
+
+
+@pytest.mark.parametrize(
+    ("decide", "reason"),
+    [
+        (own_stop, "own-hand"),
+        (administrator_s_stop, "administrator"),
+        (planned_hours, "planned-hours"),
+        (used_up, "quota"),
+    ],
+)
+def test_a_stop_outlives_who_decided_it_and_is_asked_once(
+    world: World, hub: FakeHub, decide: Callable[[World], list[ToStop]], reason: str
+) -> None:
+    """Nobody asks the hub after the commit, as when the service dies there; the deliverer does."""
+    hold_id = runs(world, hub)
+    assert decide(world) == [ToStop("astronomer", "")]
+    assert hub.stops == []
+    assert states(world) == [("stop-server", OutgoingState.WAITING)]
+    assert delivered(world, hub) == Delivered(sent=1)
+    assert delivered(world, hub) == Delivered()
+    assert hub.stops == [("astronomer", "")]
+    world.stopped(hold_id, stopped_at=world.clock(), alive_at_stop=True)
+    assert world.hold(hold_id).stop_reason == reason
+
+
+def test_a_stop_that_was_undone_or_whose_server_ended_meanwhile_asks_nobody(
+    world: World, hub: FakeHub
+) -> None:
+    hold_id = runs(world, hub)
+    with pytest.raises(ZeroDivisionError), world.database.session_scope() as session:  # noqa: PT012
+        stops.stop_own(session, hub_name="astronomer", owner="astronomer", server_name="", now=world.clock())
+        raise ZeroDivisionError
+    assert states(world) == []
+    own_stop(world)
+    own_stop(world)
+    assert states(world) == [("stop-server", OutgoingState.WAITING)], "pressed twice, asked once"
+    world.stopped(hold_id)
+    again = world.launch(hours=1)
+    hub.runs("astronomer", again.hold_id, world.started(again.hold_id))
+    assert delivered(world, hub) == Delivered(dropped=1)
+    assert hub.stops == [], "the name is another server's by now"
 
 
 def test_a_killed_deliverer_s_call_is_made_by_the_next(world: World, hub: FakeHub) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
-from tests.support.allocator import ISSUER, START, World
+from tests.support.allocator import ISSUER, START, FakeHub, World
 
 from nexus_allocator.domain.errors import (
     AllocatorError,
@@ -25,6 +25,7 @@ from nexus_allocator.domain.errors import (
     Suspended,
     UnknownPerson,
 )
+from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Role, TierSlug
@@ -41,6 +42,8 @@ from nexus_allocator.services import (
     stops,
 )
 from nexus_allocator.services.audit import audit
+from nexus_allocator.services.delivery import deliver
+from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.store import accounts
 from nexus_allocator.store import identities as moving
 from nexus_allocator.store import people as people_rows
@@ -199,7 +202,6 @@ def test_who_runs_servers_is_suspended_or_waits_twice_is_not_merged(world: World
     refused(SamePerson, gone="ada")
     refused(UnknownPerson, gone="nobody")
     admitted = world.launch("ada2")
-    refused(LiveServers)
     refused(LiveServers, keep="ada2", gone="ada")
     world.stopped(admitted.hold_id)
     for name in ("ada", "ada2"):
@@ -209,6 +211,38 @@ def test_who_runs_servers_is_suspended_or_waits_twice_is_not_merged(world: World
         identities.merge(session, keep="ada", gone="mia", reason="", actor="operator o", now=START)
     done(world, identities.merge, keep="ada", gone="mia")
     refused(Suspended, gone="mia")
+
+
+def test_a_merge_ends_the_gone_one_s_servers_and_tokens_and_what_they_held_comes_over_then(
+    world: World, hub: FakeHub
+) -> None:
+    for name in ("ada", "ada2"):
+        world.astronomer(name)
+    running = world.launch("ada2", hours=8)
+    began = world.started(running.hold_id)
+    hub.runs("ada2", running.hold_id, began)
+    hub.people_tokens = {"ada": ["kept"], "ada2": ["of a browser", "of a server"]}
+    held = world.figures("ada2").held
+    moved = done(world, identities.merge, keep="ada", gone="ada2")
+    assert (moved.moved_micro, world.figures("ada2").available) == (25_000_000 - held, 0)
+    with hub.client() as client:
+        carriers = {Channel.HUB: HubCarrier(client)}
+        deliver(world.database, carriers, clock=world.clock, rng=random.Random(1))  # noqa: S311
+    assert hub.stops == [("ada2", "")], "the name under which the hub knows it"
+    assert hub.people_tokens == {"ada": ["kept"], "ada2": []}
+    assert identities.finish_merges(world.database, now=world.clock()) == 0, "it lives still"
+    world.clock.forward(minutes=6)
+    world.stopped(running.hold_id, stopped_at=world.clock(), alive_at_stop=True)
+    hold = world.hold(running.hold_id)
+    assert (hold.stop_reason, hold.usage_micro) == ("suspended", 12_500)
+    assert identities.finish_merges(world.database, now=world.clock()) == 1
+    assert identities.finish_merges(world.database, now=world.clock()) == 0
+    assert world.figures("ada").balance == 50_000_000 - 12_500
+    assert world.figures("ada2").balance == 0
+    with world.database.reading_scope() as session:
+        last = launches.last_stop(session, people_rows.by_hub_name(session, "ada").id)
+    assert last is not None, "past servers are who is kept's"
+    require_whole(world)
 
 
 def test_every_reference_to_a_person_is_known_to_a_merge() -> None:

@@ -41,10 +41,12 @@ from nexus_allocator.domain.errors import (
     UnknownRound,
 )
 from nexus_allocator.domain.panel import ConflictKind, Opinion, Window
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.states import RequestState
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import panels, suspensions
+from nexus_allocator.services import panels, record_reading, suspensions
 from nexus_allocator.services.audit import audit
+from nexus_allocator.store.records import Wanted
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import TierRequest
 
@@ -342,6 +344,32 @@ def test_an_offer_is_accepted_by_its_applicant_and_awarded_on_its_terms(panel: P
     assert any("ann accepted your offer" in told for told in panel.world.told("admin"))
     with pytest.raises(OfferOver):
         panel.accepts("ann", request_id, number)
+
+
+def test_an_offer_stands_until_its_day_and_is_then_decided_again_by_itself(panel: PanelWorld) -> None:
+    world, request_id = panel.world, panel.ask()
+    number = panel.offer(request_id, 100, bypass="Nobody reviews this summer.")
+    shown = panel.to_applicant(request_id).offer
+    assert shown is not None
+    assert shown.answer_by == world.clock() + world.policy.answers.offer
+    assert any("to accept or to decline, until 2026-04-01." in told for told in world.told("ann"))
+    world.clock.forward(days=30, seconds=-1)
+    world.turn()
+    assert moves(world, request_id)[-1][1] == "offered"
+    world.clock.forward(seconds=1)
+    with pytest.raises(OfferOver):
+        panel.accepts("ann", request_id, number)
+    for _ in range(2):
+        world.turn()
+    assert moves(world, request_id)[-1] == (
+        "offered", "in-review", None, "The offer was not answered by 2026-04-01."
+    )  # fmt: skip
+    for name in ("ann", "admin"):
+        assert sum("was not answered by 2026-04-01" in told for told in world.told(name)) == 1
+    with world.database.reading_scope() as session:
+        assert len(record_reading.page(session, Wanted(act=Act.OFFER_EXPIRED)).rows) == 1
+    again = panel.offer(request_id, 200, bypass="Nobody reviews this summer.")
+    assert panel.accepts("ann", request_id, again).awarded_micro == 200 * MICRO
 
 
 def test_a_declined_offer_is_decided_again_and_an_old_one_can_not_be_accepted(panel: PanelWorld) -> None:

@@ -11,6 +11,7 @@ from tests.support.allocator import World
 from tests.support.volumes import reachable_folder
 
 from nexus_allocator.clients.files.directory import DirectoryVolume
+from nexus_allocator.clients.files.volumes import Volume
 from nexus_allocator.domain.errors import BadAmount, BadReason, UnknownPlace, UnknownVolume
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.domain.places import QUARANTINE, Place, PlaceKind
@@ -35,15 +36,22 @@ def volume() -> Iterator[DirectoryVolume]:
         yield volume
 
 
-def opens(world: World, name: str = "main", *, most_places: int | None = None) -> None:
+def opens(
+    world: World,
+    name: str = "main",
+    *,
+    most_places: int | None = None,
+    driver: str = "directory",
+    enforces: bool = False,
+) -> None:
     with world.database.session_scope() as session:
         places.open_volume(
-            session, name, driver="directory", enforces=False, most_places=most_places, now=world.clock()
+            session, name, driver=driver, enforces=enforces, most_places=most_places, now=world.clock()
         )
 
 
-def delivered(world: World, volume: DirectoryVolume, name: str = "main") -> Delivered:
-    carriers = {Channel.FILES: place_calls.FilesCarrier({name: volume})}
+def delivered(world: World, volume: Volume, name: str = "main") -> Delivered:
+    carriers = {Channel.FILES: place_calls.FilesCarrier({name: volume}, world.policy.storage)}
     rng = random.Random(1)  # noqa: S311 - spreads attempts, hides nothing
     return deliver(world.database, carriers, clock=world.clock, rng=rng)
 

@@ -28,7 +28,6 @@ UNRECORDED = {
     **dict.fromkeys(("holds._explain", "holds._keep", "holds._post", "holds._witness"), HOLDS),
     "holds.settle": HOLDS,
     **dict.fromkeys(("leases._collect_lease", "leases._end", "leases._remember"), HOLDS),
-    "metering._record": "the meter's own last round",
     "forecasts.keep_days": "sums derived from the ledger",
     "notices.tell": "what somebody is told; what it is about has a record",
     "notices.put_away": "a notice that its reader has read",
@@ -41,6 +40,9 @@ UNRECORDED = {
     "webhooks.note_failure": "how an endpoint fares; switching it off has a record",
     **dict.fromkeys(("delivery._count", "delivery.deliver"), "no row: a sum"),
     "answers.forget_old": "what programs were answered days ago",
+    **dict.fromkeys(("places.enforce", "storage_quotas.found"), "each look is kept; a limit follows from it"),
+    "storage_charges._charge_day": "the ledger, and the place's days",
+    "place_looks.look_at_all": "no row: a sum",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",
 }  # fmt: skip

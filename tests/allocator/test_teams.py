@@ -30,14 +30,16 @@ from nexus_allocator.domain.errors import (
     UnknownTeam,
 )
 from nexus_allocator.domain.outbox import Channel
+from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import TEAM_ACTIONS, Action, roles_for
 from nexus_allocator.domain.states import Role, StopReason, TeamMoveKind, TierSlug
 from nexus_allocator.domain.wording import sentence
-from nexus_allocator.services import invitations, memberships, teams
+from nexus_allocator.services import invitations, memberships, record_reading, teams
 from nexus_allocator.services.delivery import deliver
 from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.store import accounts
+from nexus_allocator.store.records import Wanted
 
 
 @pytest.fixture
@@ -140,6 +142,17 @@ def test_an_invitation_expires_after_two_weeks_and_may_be_made_anew(team: World)
         team.answers("zoe", invitation_id)
     assert over.value.facts["ended"] == "expired on 2026-03-16"
     assert team.team_page("survey", "ann").invitations == ()
+    for _ in range(2):
+        team.turn()
+    assert team.told("ann") == [
+        "Your invitation of zoe to Survey was not answered by 2026-03-16 and is over."
+    ]
+    with pytest.raises(InvitationOver) as over:
+        team.answers("zoe", invitation_id)
+    assert over.value.facts["ended"] == "expired on 2026-03-16"
+    with team.database.reading_scope() as session:
+        (row,) = record_reading.page(session, Wanted(act=Act.INVITATION_EXPIRED)).rows
+    assert (row.person, row.after["state"]) == ("zoe", "expired")
     team.answers("zoe", team.invite("survey", "zoe", by="ann"))
     assert "zoe" in roles(team)
 

@@ -116,6 +116,14 @@ ROWS = (
     Row("GET", "/admin/people/{mia}/enterings"),
     Row("PUT", "/admin/maintenance", body={"message": "The file system is being moved"}),
     Row("DELETE", "/admin/maintenance"),
+    Row("GET", "/storage"),
+    Row("GET", "/accounts/{ada}/storage", "lead"),
+    Row("GET", "/accounts/{grism}/storage", THE_TEAMS),
+    Row("POST", "/storage/scratch/cost", "lead", {"account": "ada", "size_gb": 1, "days": 1}),
+    Row("POST", "/storage/scratch/cost", THE_TEAMS, {"account": "grism", "size_gb": 1, "days": 1}),
+    Row("POST", "/storage/scratch", THE_TEAMS, {"account": "grism", "size_gb": 1, "days": 1}),
+    Row("GET", "/admin/storage"),
+    Row("POST", "/admin/storage/size", body={"place": "homes/mia", "size_gb": 5, **REASON}),
     Row("GET", "/me/mail"),
     Row("PUT", "/me/mail", body={"timings": {"teams": "never"}}),
     Row("GET", "/admin/outbox"),
@@ -125,6 +133,7 @@ ROWS = (
     Row("POST", "/admin/webhooks", body={"url": "https://other.example", "events": ["request.moved"]}),
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("PUT", "/admin/webhooks/{endpoint_id}/switch", body={"on": False}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/test"),
     Row("DELETE", "/admin/webhooks/{endpoint_id}"),
     Row("GET", "/panel/cases"),
     Row("GET", "/panel/cases/{case_id}"),
@@ -168,9 +177,14 @@ class Scene:
     file: Path
     deeds: dict[str, Deed]
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What stands for the words of the rows' routes."""
+        return self.api.words | NAMES
+
     def sent(self, row: Row, token: str | None) -> httpx.Response:
         """Ask for the row's route, and bring the database back where something may have changed."""
-        path = row.route.format(**self.api.words, **NAMES)
+        path = row.route.format(**self.words)
         body = None if row.body is None else self.filled(row.body)
         answer = self.api.ask(row.method, path, token, json=body, params=self.filled(row.query))
         assert answer.status_code < 500, (row.method, path, answer.text)

@@ -97,6 +97,18 @@ def test_an_event_is_posted_once_signed_and_says_what_happened(world: World, tak
     assert event["kind"] == "person.suspended"
 
 
+def test_an_endpoint_is_sent_a_test_whatever_it_asked_for(world: World, taking: Receiver) -> None:
+    endpoint_id, secret = register(world, taking.url, ["server.stopped"])
+    for _ in range(2):
+        with world.database.session_scope() as session:
+            webhooks.send_test(session, endpoint_id, by=None, now=world.clock())
+    assert delivered(world) == Delivered(sent=1), "pressed twice at one moment, it is one"
+    assert is_signed(*taking.came[0], secret)
+    assert (taking.events()[0]["kind"], taking.events()[0]["facts"]) == ("webhook.test", {})
+    with world.database.session_scope() as session, pytest.raises(UnknownEndpoint):
+        webhooks.send_test(session, uuid4(), by=None, now=world.clock())
+
+
 def test_an_endpoint_is_told_only_of_what_it_asked_for_and_only_of_what_was_decided(
     world: World, taking: Receiver
 ) -> None:

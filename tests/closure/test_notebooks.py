@@ -1,15 +1,16 @@
-"""The notebooks on simulator, exposure pipeline and mosaics, run on few resultants, pixels and sources."""
+"""The notebooks but the quickstart, run whole on few resultants, pixels and sources."""
 
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 from tests.support import notebooks
 from tests.support.notebooks import numbers
 from tests.support.romanisim_ramp import romanisim_ramp
 
-NAMES = ("exposure_pipeline", "mosaic_and_catalog", "simulator")
+NAMES = ("exposure_pipeline", "mosaic_and_catalog", "simulator", "source_injection")
 MEMORY_LIMIT_GB = 4.0
 
 
@@ -111,3 +112,29 @@ def test_what_vanishes_in_the_blue_is_found_by_its_colour(
     assert 80 < released < 160
     assert "PSF-matched flux within circular aperture" in said
     assert list(tmp_path.glob("mosaic_and_catalog/release/*/dataset/Norder=*/Dir=*/Npix=*.parquet"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # as above
+def test_counts_over_their_completeness_are_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = run("source_injection", tmp_path, monkeypatch)
+    seen, there = numbers(said, r"catalogue: (\d+) sources seen of (\d+) in a mosaic")
+    assert 0.5 < seen / there < 1
+    put, found, again, rows = numbers(
+        said, r"trial: (\d+) put in, (\d+) found, .* (\d+) of (\d+) rows measured"
+    )
+    assert 0 < found < put
+    assert again < 0.3 * rows
+    star, galaxy = numbers(said, r"25.5 mag is seen with ([\d.]+), a galaxy of 0.4 arcsec with ([\d.]+)")
+    assert galaxy < star
+    raw, corrected, error, true = numbers(
+        said, r"counts, .*: (\d+) seen, (\d+) ± (\d+) corrected, (\d+) true"
+    )
+    # 192 injections know the completeness to some 10 %.
+    assert abs(corrected - true) < 3 * np.hypot(error, 0.1 * true)
+    assert raw < true - 2 * raw**0.5
+    bias, bias_error = numbers(said, r"mag: ([+-][\d.]+) % ± ([\d.]+) %")
+    assert abs(bias) < 3 * bias_error + 0.3
+    assert (tmp_path / "source_injection" / "selection.asdf").exists()

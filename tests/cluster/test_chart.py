@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.helm import CHART, helm, rendered, run
+from jsonschema import Draft7Validator
+from tests.support.helm import CHART, helm, merged, rendered, run
 
 from nexus_allocator.api.counted import Counted
 from nexus_allocator.api.metrics import Now
@@ -212,3 +213,25 @@ def test_alerts_and_dashboards_ask_for_metrics_that_the_service_has() -> None:
 def test_prometheus_asks_where_the_service_answers(everything: list[Manifest]) -> None:
     monitor = next(each for each in everything if each["kind"] == "ServiceMonitor")
     assert monitor["spec"]["endpoints"][0]["path"] == "/services/nexus/api/metrics"
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_each_environment_renders_and_changes_only_what_differs(program: Path, environment: str) -> None:
+    values = CHART.parent / "environments" / environment / "nexus.yaml"
+    done = run(program, "template", "nexus", str(CHART), "--values", str(values))
+    assert done.returncode == 0, done.stderr
+    images = [word for word in done.stdout.split() if word.startswith("nexus-allocator:")]
+    assert len(images) >= 5
+
+
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_values_of_jupyterhub_are_such_as_its_chart_accepts(environment: str) -> None:
+    schema = Path(__file__).parents[3] / "shared/data/z2jh-4.4.0/values.schema.json"
+    if not schema.exists():
+        pytest.skip("the schema of z2jh 4.4.0 is not here")
+    validator = Draft7Validator(json.loads(schema.read_text()))
+    found = list(validator.iter_errors(merged(environment, "jupyterhub")))
+    # What it requires and we leave alone, the chart's own defaults have.
+    assert [error.message for error in found if error.validator != "required"] == []
+    wrong = merged(environment, "jupyterhub") | {"cull": {"enable": False}}
+    assert [error for error in validator.iter_errors(wrong) if error.validator != "required"]

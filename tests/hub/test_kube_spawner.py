@@ -27,6 +27,7 @@ PERSONAL = Admission(
     environment={"NEXUS_SIZE": "small"},
 )  # fmt: skip
 READER = Admission(**{**vars(PERSONAL), "supplemental_gids": (), "teams": (), "read_only": True})
+FULL = Admission(**{**vars(PERSONAL), "rescue": True})
 ON_GPU = Admission(**{**vars(PERSONAL), "gpu": 1, "environment": {"NEXUS_SIZE": "gpu"}})
 
 
@@ -119,6 +120,7 @@ def test_home_and_teams_are_seen_under_their_names_and_nothing_else_of_the_volum
         "/home/ada": "home/ada",
         "/teams/grism": "teams/grism",
         "/teams/lensing": "teams/lensing",
+        "/home/spare": None,
         "/var/lib/extrausers": None,
     }
     assert not mounts["/home/ada"]["readOnly"]
@@ -131,6 +133,14 @@ def test_a_reader_sees_the_home_at_its_place_and_writes_elsewhere_as_somebody_el
     assert container_of(pod)["securityContext"]["runAsUser"] == 50_007
     assert environment["HOME"] in mounts
     assert environment["HOME"] != environment["NEXUS_READ_ONLY_HOME"] == "/home/ada"
+
+
+def test_who_has_a_full_home_works_beside_it_and_may_clear_it() -> None:
+    pod = pod_of(FULL)
+    environment = environment_of(pod)
+    assert environment["HOME"] == "/home/spare"
+    assert environment["NEXUS_RESCUE_HOME"] == "/home/ada"
+    assert not mounts_of(pod)["/home/ada"]["readOnly"]
 
 
 def test_names_of_person_and_teams_are_known_where_git_and_ssh_ask() -> None:

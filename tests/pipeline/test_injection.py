@@ -127,7 +127,7 @@ def test_all_light_of_a_source_arrives_without_noise_to_a_thousandth(
     seen = mosaic_picture(blank)
     psf, _ = mosaic_psf_of(blank.meta, references, scale_arcsec=seen.scale_arcsec)
     x = np.array([150.3, 349.6])
-    put = injection.injections(blank.wcs, x, np.full(2, 250.2), np.array([18.0, 21.0]), radius=radius)
+    put = injection.injections(blank.wcs, x, np.full(2, 250.2), np.array([18.0, 17.0]), radius=radius)
     added = inject.lights(seen, put, psf, stamps.render, seed=1, noisy=False)
     for each, flux, at in zip(added, put.flux_jy * 1e9, x, strict=True):
         total = float(each.added.sum(dtype=float)) * float(seen.to_njy[0, 0])

@@ -2,10 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import asdf
 import numpy as np
 import pytest
+from astropy.io import fits
 from tests.support import pipeline as build
 from tests.support import simulator as scene
 
@@ -107,3 +110,29 @@ def test_where_it_does_not_hold_it_says_so(
     asked = {"detector": build.DETECTOR, "x": 0.0, "y": 0.0, **WHERE, **changes}
     with pytest.raises(error, match=said):
         psf.at(library, asked.pop("detector"), asked.pop("x"), asked.pop("y"), **asked)
+
+
+def test_wfi_psf_lists_what_there_is_and_writes_stamps(library: psf.Library, tmp_path: Path) -> None:
+    url = library.store.url
+    told = build.wfi("psf", "list", "--references", url)
+    assert [line.split()[:3] for line in told.out.splitlines()] == [
+        ["WFI07", "F158", "2027-01-01"],
+        ["WFI07", "F158", "2028-01-01"],
+    ]
+    where = ("WFI07", 100, 200, "--references", url, "--date", "2027-03-01", "--sampling", 2, "--no-ipc")
+    wanted = psf.at(library, build.DETECTOR, 100, 200, sampling=2, **WHERE)
+    for name in ("star.fits", "star.asdf"):
+        told = build.wfi("psf", "at", *where, "--output", tmp_path / name)
+        assert told.status == 0, told.err
+        assert "² samples, 2 a pixel, 100.00% of the light" in told.out
+    with fits.open(tmp_path / "star.fits") as hdus:
+        np.testing.assert_array_equal(hdus[0].data, wanted.values)
+        assert (hdus[0].header["DETECTOR"], hdus[0].header["SAMPLING"]) == ("WFI07", 2.0)
+    with asdf.open(tmp_path / "star.asdf") as file:
+        np.testing.assert_array_equal(file["psf"]["values"], wanted.values)
+        assert (file["psf"]["kind"], file["psf"]["includes"]) == ("effective", "pixel")
+    refused = build.wfi("psf", "at", *where, "--output", tmp_path / "star.png")
+    assert (refused.status, refused.err) == (
+        2,
+        f"wfi: {tmp_path}/star.png: a stamp is written as .fits or .asdf\n",
+    )

@@ -86,6 +86,9 @@ def test_launch_page_and_card_show_the_loudest_first(populated: PortalUnderTest)
         page = launches.launch_page(
             session, policy=populated.policy, hub_name="astronomer", now=populated.clock()
         )
-        card = lab_reading.card(session, hold_id, terms=populated.policy.enforcement, now=populated.clock())
+        card = lab_reading.card(
+            session, hold_id, terms=populated.policy.enforcement, storage=populated.policy.storage,
+            now=populated.clock(),
+        )  # fmt: skip
     assert [each.text for each in page.announced] == ["Save your work.", "A talk at noon."]
     assert card.announced == page.announced

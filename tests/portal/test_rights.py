@@ -150,7 +150,16 @@ ROWS = (
     Row("POST", "/admin/webhooks", form={"url": "https://new.example", "events": "request.moved"}),
     Row("POST", "/admin/webhooks/{endpoint_id}/rotate"),
     Row("POST", "/admin/webhooks/{endpoint_id}/switch", form={"to": "off"}),
+    Row("POST", "/admin/webhooks/{endpoint_id}/test"),
     Row("POST", "/admin/webhooks/{endpoint_id}/remove"),
+    Row("GET", "/storage"),
+    Row("GET", "/accounts/{own}/storage", "lead"),
+    Row("GET", "/accounts/{slug}/storage", THE_TEAMS),
+    Row("POST", "/accounts/{own}/storage/scratch", "lead", {"size_gb": "1", "days": "1", "do": "take"}),
+    Row("POST", "/accounts/{slug}/storage/scratch", THE_TEAMS, {"size_gb": "1", "days": "1"}),
+    Row("POST", "/accounts/{slug}/storage/look", THE_TEAMS),
+    Row("GET", "/admin/storage"),
+    Row("POST", "/admin/storage/size", form={"place": "homes/teammate", "gb": "5", "reason": "A long run"}),
     Row("GET", "/events/join"),
     Row("POST", "/events/join", form={"code": ""}),
     Row("POST", "/admin/events"),
@@ -216,21 +225,32 @@ def routes(standing: tuple[PortalUnderTest, str]) -> list[Named]:
 
 @pytest.fixture
 def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list[Named]) -> Scene:
-    portal, now = populated, populated.clock
+    words = filled(populated)
+    populated.database.dispose()
+    file = Path(shutil.copy(str(populated.database.url.database), tmp_path / "scene.sqlite"))
+    prefix = PREFIX.rstrip("/")
+    deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}
+    return Scene(populated, address, file, words, deeds)
+
+
+def filled(portal: PortalUnderTest) -> dict[str, str]:
+    """Give the people of `with_people` colleagues and things of every kind; return the ids that rows name."""
+    now = portal.clock
     for name in ("manager", "second", "stranger", "guest", "rae"):
         portal.person(name, name.title())
         portal.accept(name)
     common = {"by": "astronomer", "now": now()}
+    invited = {"policy": portal.policy, **common}
     with portal.database.session_scope() as session:
         for name in ("manager", "second"):
-            seat = invitations.invite(session, team=TEAM, whom=name, role=Role.MANAGER, **common).id
+            seat = invitations.invite(session, team=TEAM, whom=name, role=Role.MANAGER, **invited).id
             assert invitations.accept(session, seat, hub_name=name, now=now()).slug == TEAM
-        to_guest = invitations.invite(session, team=TEAM, whom="guest", **common).id
+        to_guest = invitations.invite(session, team=TEAM, whom="guest", **invited).id
         group = shares.make_subgroup(session, team=TEAM, label="Mosaics", **common).id
     portal.team("deep-field", "Deep Field", lead="admin")
     with portal.database.session_scope() as session:
         to_stranger = invitations.invite(
-            session, team="deep-field", whom="stranger", by="admin", now=now()
+            session, policy=portal.policy, team="deep-field", whom="stranger", by="admin", now=now()
         ).id
         url = "https://hooks.example"
         endpoint = webhooks.register(
@@ -251,9 +271,7 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
     event, announcement = with_an_event(portal), with_an_announcement(portal)
     question = with_a_question(portal)
-    portal.database.dispose()
-    file = Path(shutil.copy(str(portal.database.url.database), tmp_path / "scene.sqlite"))
-    words = {
+    return {
         "own": "astronomer", "slug": TEAM, "request_id": str(request), "hub_name": "teammate",
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
         "to_stranger": str(to_stranger), "notice_id": str(notice),
@@ -261,9 +279,6 @@ def scene(populated: PortalUnderTest, address: str, tmp_path: Path, routes: list
         "row_id": str(row.id), "endpoint_id": str(endpoint),
         "event_id": str(event), "announcement_id": str(announcement), "question_id": str(question),
     }  # fmt: skip
-    prefix = PREFIX.rstrip("/")
-    deeds = {f"{each.method} {each.path.removeprefix(prefix)}": each.deed for each in routes if each.deed}
-    return Scene(portal, address, file, words, deeds)
 
 
 def is_let(answer: httpx.Response) -> bool:

@@ -39,6 +39,7 @@ from nexus_allocator.services import (
     memberships,
     metering,
     notices,
+    offers,
     people,
     shares,
     stops,
@@ -121,7 +122,9 @@ class World:
 
     def invite(self, team: str, whom: str, *, by: str | None = None, role: Role = Role.MEMBER) -> UUID:
         with self.database.session_scope() as session:
-            made = invitations.invite(session, team=team, whom=whom, by=by, role=role, now=self.clock())
+            made = invitations.invite(
+                session, policy=self.policy, team=team, whom=whom, by=by, role=role, now=self.clock()
+            )
             return made.id
 
     def answers(self, hub_name: str, invitation_id: UUID, *, yes: bool = True) -> None:
@@ -148,9 +151,10 @@ class World:
                 now=self.clock(),
             )  # fmt: skip
 
-    def unshare(self, team: str, holder: str) -> None:
+    def unshare(self, team: str, holder: str | UUID) -> None:
+        named = shares.Holder(subgroup_id=holder) if isinstance(holder, UUID) else shares.Holder(holder)
         with self.database.session_scope() as session:
-            shares.lift_share(session, team=team, holder=shares.Holder(holder), by=None, now=self.clock())
+            shares.lift_share(session, team=team, holder=named, by=None, now=self.clock())
 
     def group(self, team: str, label: str, *members: str) -> UUID:
         with self.database.session_scope() as session:
@@ -159,9 +163,19 @@ class World:
                 shares.group(session, team=team, member=name, subgroup_id=made, by=None, now=self.clock())
             return made
 
+    def regroup(self, team: str, member: str, group: UUID | None) -> None:
+        with self.database.session_scope() as session:
+            shares.group(session, team=team, member=member, subgroup_id=group, by=None, now=self.clock())
+
+    def end_group(self, team: str, group: UUID) -> None:
+        with self.database.session_scope() as session:
+            shares.end_subgroup(session, team=team, subgroup_id=group, by=None, now=self.clock())
+
     def turn(self) -> int:
         """Let the clock move requests and allocations."""
         turn_all(self.database, policy=self.policy, now=self.clock())
+        offers.turn_all(self.database, now=self.clock())
+        invitations.turn_all(self.database, now=self.clock())
         events.turn_all(self.database, now=self.clock())
         return endings.turn_all(self.database, policy=self.policy, now=self.clock())
 
@@ -188,11 +202,12 @@ class World:
             assert found is not None
             return found.allocation
 
-    def ends(self, account: str, at: datetime) -> None:
-        """Let the allocation end at another moment, as if it had been awarded so."""
+    def ends(self, account: str, at: datetime, *, tier: TierSlug | None = None) -> None:
+        """Let the allocation end at another moment, or be of another tier, as if it had been awarded so."""
         with self.database.session_scope() as session:
             found = accounts.by_slug(session, account)
             assert found is not None
+            found.allocation.tier = tier or found.allocation.tier
             endings.begin_anew(session, found.allocation, expires_at=at)
 
     def team_page(self, team: str, viewer: str) -> team_reading.TeamPage:
@@ -289,7 +304,6 @@ class FakeHub:
     asked: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     stops: list[tuple[str, str]] = field(default_factory=list)
-    # Tokens of people; one of a sign-in, "a2+a3", takes others with it as JupyterHub's do.
     people_tokens: dict[str, list[str]] = field(default_factory=dict)
     while_stopping: Callable[[], None] | None = None
 
@@ -316,6 +330,12 @@ class FakeHub:
     def has_stopped(self, hub_name: str, server_name: str = "", **last_stop: Any) -> None:
         state = {"last_stop": last_stop} if last_stop else {}
         self.servers[hub_name, server_name] = server(ready=False, stopped=True, state=state)
+
+    def end_tokens(self, name: str) -> int:
+        if self.status != 200 or name not in self.people_tokens:
+            return self.status if self.status != 200 else 404
+        self.people_tokens[name] = []
+        return 204
 
     def active(self) -> list[str]:
         names = [name for (name, _), shown in self.servers.items() if not shown["stopped"]]
@@ -363,22 +383,16 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
                 broken = hub.broken_page is not None and offset >= hub.broken_page * hub.page_limit
                 stopped_too = query.get("include_stopped_servers") == "1"
                 self.answer(500 if broken else 200, hub.page(offset, limit, stopped_too=stopped_too))
-            elif parts.path.endswith("/tokens"):
-                name = unquote(parts.path.split("/")[-2])
-                tokens = [{"id": token} for token in hub.people_tokens.get(name, [])]
-                self.answer(200 if name in hub.people_tokens else 404, {"api_tokens": tokens})
             else:
                 name = unquote(parts.path.removeprefix("/hub/api/users/"))
                 known = name in {owner for owner, _ in hub.servers}
                 self.answer(200 if known else 404, hub.user(name, stopped_too=True))
 
         def do_DELETE(self) -> None:
-            words = [unquote(word) for word in self.path.removeprefix("/hub/api/users/").split("/")]
-            if words[1] == "tokens":
-                had = hub.people_tokens[words[0]]
-                hub.people_tokens[words[0]] = [token for token in had if token not in words[2].split("+")]
-                self.answer(204 if words[2] in had else 404, None)
+            if self.path.startswith("/hub/api/nexus/tokens/"):
+                self.answer(hub.end_tokens(unquote(self.path.rpartition("/")[2])), None)
                 return
+            words = [unquote(word) for word in self.path.removeprefix("/hub/api/users/").split("/")]
             hub.stops.append((words[0], words[2] if words[1] == "servers" else ""))
             if hub.while_stopping is not None:
                 hub.while_stopping()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 SERVICE_TOKEN = "the-service's-own-token"
+DOORS = "/hub/api/nexus/doors/"
 CLIENT_ID = "service-nexus"
 SESSION_COOKIE = "jupyterhub-session-id"
 
@@ -78,8 +79,6 @@ class Handler(BaseHTTPRequestHandler):
             self.authorize(query)
         elif self.hub.is_down:
             self.answer(503, {"message": "starting"})
-        elif path.startswith("/hub/api/users/") and path.endswith("/tokens"):
-            self.answer(200, {"api_tokens": []})
         elif path == "/hub/api/users":
             self.answer(200, self.hub.page_of_users(int(query["offset"]), int(query["limit"])))
         elif path.startswith("/hub/api/users/"):
@@ -92,24 +91,23 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.html(f"<!doctype html><html lang=en><title>Hub</title><h1>Hub page {path}</h1>")
 
-    def do_PATCH(self) -> None:
-        path, _ = self.parts()
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+    def do_PUT(self) -> None:
+        self.share(given=True)
+
+    def share(self, *, given: bool) -> None:
         if self.hub.is_down:
             self.answer(503, {"message": "starting"})
-        else:
-            self.share(path, json.loads(body)["user"], given=False)
-
-    def share(self, path: str, whom: str, *, given: bool) -> None:
+            return
         if self.headers["Authorization"] != f"token {SERVICE_TOKEN}":
             self.answer(403, {"message": "not allowed"})
             return
-        share = path.removeprefix("/hub/api/shares/"), whom
+        owner, server, guest = self.path.removeprefix(DOORS).split("/")
+        share = f"{owner}/{'' if server == '-' else server}", guest
         if given:
             self.hub.shares.add(share)
         else:
             self.hub.shares.discard(share)
-        self.answer(200, {})
+        self.answer(204, {})
 
     def do_POST(self) -> None:
         path, _ = self.parts()
@@ -117,14 +115,18 @@ class Handler(BaseHTTPRequestHandler):
         form = parse_qs(sent)
         if self.hub.is_down:
             self.answer(503, {"message": "starting"})
-        elif path.startswith("/hub/api/shares/"):
-            self.share(path, json.loads(sent)["user"], given=True)
         elif path == "/hub/api/oauth2/token":
             self.exchange({name: values[0] for name, values in form.items()})
         else:
             self.answer(404, {"message": "not here"})
 
     def do_DELETE(self) -> None:
+        if self.path.startswith(DOORS):
+            self.share(given=False)
+            return
+        if self.path.startswith("/hub/api/nexus/tokens/"):
+            self.answer(503 if self.hub.is_down else 204, {})
+            return
         if self.headers["Authorization"] != f"token {SERVICE_TOKEN}":
             self.answer(403, {"message": "not allowed"})
             return

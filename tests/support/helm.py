@@ -11,7 +11,8 @@ from tests.support.romanisim_ramp import cache_folder, locked
 
 VERSION = "3.19.0"
 KUBERNETES_MINOR = 34
-CHART = Path(__file__).parents[2] / "helm" / "nexus"
+CHARTS = Path(__file__).parents[2] / "helm"
+CHART = CHARTS / "nexus"
 BUILD_TIMEOUT_S = 1800
 # Where the version of Kubernetes stands that charts are rendered for; a plain build has none.
 MARKS = ("pkg/chartutil", "pkg/lint/rules")
@@ -62,3 +63,18 @@ def rendered(program: Path, **values: str) -> list[dict[str, Any]]:
     done = run(program, "template", "nexus", str(CHART), *given)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def merged(environment: str, chart: str) -> dict[str, Any]:
+    """Return the chart's values with an environment's on top, as helm merges them."""
+    below = CHARTS / chart / "values.yaml"
+    above = CHARTS / "environments" / environment / f"{chart}.yaml"
+    return over(yaml.safe_load(below.read_text()), yaml.safe_load(above.read_text()))
+
+
+def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = dict(below)
+    for name, value in above.items():
+        deeper = isinstance(value, dict) and isinstance(below.get(name), dict)
+        both[name] = over(below[name], value) if deeper else value
+    return both

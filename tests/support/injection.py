@@ -1,23 +1,32 @@
 """Small idealised mosaics to put sources into, and plans that can be written down."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
+from tests.support import mosaic as images
 from tests.support import pipeline as build
+from tests.support import simulator as scene
 
+from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.model import Mosaic
+from nexus_pipeline.products.names import ExposureId
+from nexus_pipeline.products.tree import OWN_KEY
 from nexus_pipeline.psf import fit
-from nexus_pipeline.psf.grid import PsfGrid
-from nexus_pipeline.recipes import measuring
+from nexus_pipeline.recipes import measuring, mosaic_product
+from nexus_pipeline.recipes import mosaic as coadds
+from nexus_pipeline.recipes.injection_trial import Ground
 from nexus_pipeline.recipes.injections import Injections
-from nexus_pipeline.recipes.measuring import Measurement, Picture
+from nexus_pipeline.recipes.measuring import Picture
+from nexus_pipeline.recipes.mosaic_inputs import Member
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import catalog, exposure, mosaic
 from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.sky.mosaic_wcs import MosaicGrid
+from nexus_pipeline.sky.tangent import degrees_of
 
 RA, DEC = 150.0, 2.0
 EXPOSURES = 4
@@ -50,16 +59,40 @@ def injections(wcs: Any, x: Floats, y: Floats, magnitude: Floats, *, radius: flo
     )  # fmt: skip
 
 
-def whole_again(base: Measurement, picture: Picture, psf: PsfGrid) -> Table:
-    """Return the catalogue of the whole of ``picture`` over the sky, noise and rules that ``base`` has."""
+def drizzled_mosaic(*, n_stars: int, seed: int) -> Mosaic:
+    """Return three rolled images of stars of S/N 60 to 1,000 as one mosaic, which tells of its exposures."""
+    rng, grid = np.random.default_rng(seed), images.grid(nx=436)
+    side = round(n_stars**0.5)
+    x, y = scene.grid_of_stars(side, grid.nx / side, jitter=3.0, rng=rng)
+    ra, dec = degrees_of(grid.directions(np.column_stack([x, y])))
+    flux_mjy = 10 ** rng.uniform(-11.7, -10, x.size)
+    members = []
+    for number, pointing in enumerate(images.pointings(3, seed=seed), start=1):
+        rate = images.starlight(pointing, ra, dec, flux_mjy) + 1.0
+        poisson, reads = (rate / 250).astype(np.float32), np.full(rate.shape, 0.002, np.float32)
+        image = images.image(pointing, rate + rng.normal(0, np.sqrt(poisson + reads)))
+        meta = replace(image.meta, exposure_id=ExposureId(exposure=number), carried={OWN_KEY: {"ipc": False}})
+        image = replace(image, meta=meta, var_poisson=poisson, var_rnoise=reads)
+        members.append(Member(f"{number}.asdf", partial(replace, image)))
+    association = Association(images.PRODUCT, tuple(each.name for each in members), 1)
+    return mosaic_product.product(coadds.coadd(members, grid), association, own={})
+
+
+def whole_again(ground: Ground, picture: Picture) -> Table:
+    """Return the catalogue of the whole of ``picture`` over the sky, noise and rules that ``ground`` has."""
+    base, psf = ground.base, ground.psf
     before, after = (replace(sky, image=picture.rate - sky.background) for sky in base.skies)
     found = measuring.detected(picture, before, base.stamp, base.rule)
     options: dict[str, Any] = {
         "extra_variance": before.extra_variance, "psf": psf, "noise": before.noise,
         "x": found.x.astype(np.float64), "y": found.y.astype(np.float64),
     }  # fmt: skip
-    usable = ~picture.unusable
+    usable, rate = ~picture.unusable, picture.rate
     first = fit.fit_sources(before.image, before.background, usable, passes=2, **options)
-    fits = fit.fit_sources(after.image, after.background, usable, after=first, passes=1, **options)
+    if ground.evened is not None:
+        rate = ground.evened(rate, first.x, first.y, np.where(first.converged, first.flux, 0.0))
+    fits = fit.fit_sources(
+        rate - after.background, after.background, usable, after=first, passes=1, **options
+    )
     every = measuring.measured(picture, after, found, fits, psf=psf, kron=base.kron)
     return measuring.table_of(measuring.with_probabilities(every, psf), psf)

@@ -6,8 +6,8 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -20,6 +20,7 @@ from uuid import UUID
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.orm import Session
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 
 from nexus_allocator.clients.hub import HubClient
@@ -88,6 +89,8 @@ class PortalUnderTest:
     signed_in_by: HubSignIn | None = None
     clients: list[HubClient] = field(default_factory=list)
     app: FastAPI | None = None
+    # In place of the database's own.
+    scope: Callable[[], AbstractContextManager[Session]] | None = None
 
     def application(self, *, prefix: str = PREFIX) -> FastAPI:
         self.clients.append(HubClient(self.hub.api_url, SERVICE_TOKEN, timeout_s=5))
@@ -99,7 +102,7 @@ class PortalUnderTest:
             service="nexus",
         )
         portal = Portal(
-            session_scope=self.database.session_scope,
+            session_scope=self.scope or self.database.session_scope,
             reading_scope=self.database.reading_scope,
             policy=self.policy,
             hub=self.clients[-1],
@@ -311,7 +314,7 @@ def with_a_shared_team(portal: PortalUnderTest) -> UUID:
                 session, team=TEAM, holder=holder, kind=kind, amount_micro=credits_micro, by=by, now=now
             )
         for whom in ("newcomer", "somebody.new@example.org"):
-            invitations.invite(session, team=TEAM, whom=whom, by=by, now=now)
+            invitations.invite(session, policy=portal.policy, team=TEAM, whom=whom, by=by, now=now)
         notices.tell(
             session, people.person_called(session, "astronomer").id, NoticeKind.MEMBER_JOINED, key="past",
             facts={"team": "Wide Field Demo", "person": "teammate"}, now=now,

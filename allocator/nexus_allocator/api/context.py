@@ -18,7 +18,7 @@ from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import NOBODY_KNOWN, Capacity, deed_of, lets
 from nexus_allocator.domain.scopes import that_let
-from nexus_allocator.services.callers import caller_of
+from nexus_allocator.services.callers import TokenMemory, caller_of
 from nexus_allocator.services.metering import Terms
 from nexus_allocator.services.webhooks import Vault
 from nexus_allocator.store.session import Database
@@ -39,6 +39,7 @@ class Context:
     metering: Terms
     vault: Vault
     metrics_token: str | None = field(repr=False)
+    tokens: TokenMemory = field(default_factory=TokenMemory, repr=False)
     counted: Counted = field(default_factory=Counted)
     tiers_file: Path | None = None
 
@@ -69,7 +70,9 @@ async def allowed(request: Request, context: Here, bearer: Bearer) -> None:
             raise InvalidToken()
         return
     writes = request.method not in READING
-    caller = await run_in_threadpool(caller_of, context.database, context.hub, token, writes=writes)
+    caller = await run_in_threadpool(
+        caller_of, context.database, context.hub, context.tokens, token, writes=writes, now=context.clock()
+    )
     if not lets(caller.may_act_as, deed):
         raise NotAllowed()
     if not lets(caller.may_act_as & caller.limits, deed):

@@ -30,7 +30,7 @@ from nexus_allocator.api.models import (
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.wording import pool_sentence
-from nexus_allocator.services import admission, holds, launches, leases, people, stops
+from nexus_allocator.services import admission, holds, launches, leases, people, stops, storage_quotas
 
 NO_CONTENT = 204
 REFUSALS: dict[int | str, dict[str, object]] = {
@@ -80,10 +80,15 @@ def groups(hub_name: str, here: Here) -> GroupsModel:
 def launch_page(hub_name: str, here: Here) -> LaunchModel:
     with here.database.reading_scope() as session:
         page = launches.launch_page(session, policy=here.policy, hub_name=hub_name, now=here.clock())
+        overfull = storage_quotas.warnings_of(
+            session, hub_name=hub_name, terms=here.policy.storage, now=here.clock()
+        )
         offline = leases.offline_of(
             session, policy=here.policy, hub_name=hub_name, grace_minutes=here.grace_minutes, now=here.clock()
         )
-    return _launch_model(here, page, offline)
+    model = _launch_model(here, page, offline)
+    model.announcements += [AnnouncementModel.of_place(each) for each in overfull]
+    return model
 
 
 @trusted.post("/people/{hub_name}/agreement", status_code=NO_CONTENT)
@@ -107,7 +112,10 @@ def admit(body: LaunchBody, here: Here) -> AdmissionModel:
             grace_minutes=here.grace_minutes,
             now=here.clock(),
         )
-    return AdmissionModel.of(admitted)
+        rescue = not admitted.read_only and storage_quotas.needs_rescue(
+            session, admitted.home, terms=here.policy.storage, now=here.clock()
+        )
+    return AdmissionModel.of(admitted, rescue=rescue)
 
 
 @trusted.post("/holds/{hold_id}/started", status_code=NO_CONTENT)

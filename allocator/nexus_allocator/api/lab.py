@@ -14,7 +14,8 @@ from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.wording import spend_sentence
-from nexus_allocator.services import lab_reading, stops
+from nexus_allocator.services import lab_reading
+from nexus_allocator.services.hub_calls import ask_at_once
 
 ACCEPTED = 202
 REFUSALS: dict[int | str, dict[str, object]] = {status: {"model": RefusalModel} for status in (401, 404, 503)}
@@ -69,7 +70,10 @@ class LabCardModel(BaseModel):
             until=card.until,
             stopping=card.stopping,
             notice=_notice(card),
-            announcements=[AnnouncementModel.of(each) for each in card.announced],
+            announcements=[
+                *(AnnouncementModel.of(each) for each in card.announced),
+                *(AnnouncementModel.of_place(each) for each in card.places),
+            ],
         )
 
 
@@ -91,7 +95,9 @@ def _notice(card: lab_reading.LabCard) -> LabNoticeModel | None:
 def card(here: Here, hold_id: OwnHold) -> LabCardModel:
     """The balance of the account this server is charged to, and when the server ends."""
     with here.database.reading_scope() as session:
-        found = lab_reading.card(session, hold_id, terms=here.policy.enforcement, now=here.clock())
+        found = lab_reading.card(
+            session, hold_id, terms=here.policy.enforcement, storage=here.policy.storage, now=here.clock()
+        )
     return LabCardModel.of(found)
 
 
@@ -101,5 +107,5 @@ def stop(here: Here, hold_id: OwnHold) -> Response:
     """Stop this server by its owner's hand."""
     with here.database.session_scope() as session:
         server = lab_reading.stop(session, hold_id, now=here.clock())
-    stops.ask_hub(here.hub, server)
+    ask_at_once(here.database, here.hub, [server], now=here.clock())
     return Response(status_code=ACCEPTED)

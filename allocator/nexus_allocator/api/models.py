@@ -8,8 +8,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.leases import Offer
+from nexus_allocator.domain.quotas import BLOCKED, Overfull
 from nexus_allocator.domain.stops import Evidence
-from nexus_allocator.domain.wording import spend_sentence, stop_sentence
+from nexus_allocator.domain.wording import overfull_sentence, spend_sentence, stop_sentence
 from nexus_allocator.services.admission import Admission
 from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.launches import AccountChoice, LastStop
@@ -83,9 +84,10 @@ class AdmissionModel(BaseModel):
     rate_micro_per_hour: int
     environment: dict[str, str]
     read_only: bool = False
+    rescue: bool = False
 
     @classmethod
-    def of(cls, admission: Admission) -> "AdmissionModel":
+    def of(cls, admission: Admission, *, rescue: bool) -> "AdmissionModel":
         return cls(
             hold_id=admission.hold_id,
             cpu=admission.size.cpu,
@@ -103,6 +105,7 @@ class AdmissionModel(BaseModel):
             rate_micro_per_hour=admission.rate_micro_per_hour,
             environment=_environment(admission),
             read_only=admission.read_only,
+            rescue=rescue,
         )
 
 
@@ -264,6 +267,11 @@ class AnnouncementModel(BaseModel):
     @classmethod
     def of(cls, announced: Announced) -> "AnnouncementModel":
         return cls(level=announced.level, text=announced.text)
+
+    @classmethod
+    def of_place(cls, place: Overfull) -> "AnnouncementModel":
+        level = Level.URGENT if place.filling in BLOCKED else Level.WARNING
+        return cls(level=level, text=overfull_sentence(place))
 
 
 class LaunchModel(BaseModel):

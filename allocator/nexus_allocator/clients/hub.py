@@ -104,23 +104,16 @@ class HubClient:
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
     def share_server(self, hub_name: str, server_name: str, with_whom: str) -> None:
-        """Let another person enter this one server, until that is taken back. Raises HubUnavailable."""
-        self._ask("POST", _share_path(hub_name, server_name), body={"user": with_whom})
+        """Let an administrator enter this one server, until that is taken back. Raises HubUnavailable."""
+        self._ask("PUT", _door(hub_name, server_name, with_whom), fine=(NO_CONTENT,))
 
     def unshare_server(self, hub_name: str, server_name: str, with_whom: str) -> None:
         """Take it back; a share or server that is not there is fine. Raises HubUnavailable."""
-        path = _share_path(hub_name, server_name)
-        self._ask("PATCH", path, body={"user": with_whom}, fine=(OK, NOT_FOUND))
+        self._ask("DELETE", _door(hub_name, server_name, with_whom), fine=(NO_CONTENT, NOT_FOUND))
 
     def revoke_tokens(self, hub_name: str) -> None:
         """Revoke every token of a person, those of servers and browsers too. Raises HubUnavailable."""
-        path = f"users/{quote(hub_name, safe='')}/tokens"
-        answer = self._ask("GET", path, fine=(OK, NOT_FOUND))
-        if answer.status_code == NOT_FOUND:
-            return
-        for token_id in _token_ids(_body(answer)):
-            # One token of a sign-in takes the others with it, so some are gone by then.
-            self._ask("DELETE", f"{path}/{quote(token_id, safe='')}", fine=(NO_CONTENT, NOT_FOUND))
+        self._ask("DELETE", f"nexus/tokens/{quote(hub_name, safe='')}", fine=(NO_CONTENT, NOT_FOUND))
 
     def owner_of_token(self, token: str) -> TokenOwner | None:
         """Return the person whose token it is and what it may, None for what is no person's token.
@@ -159,11 +152,10 @@ class HubClient:
         *,
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
-        body: dict[str, str] | None = None,
         fine: tuple[int, ...] = (OK,),
     ) -> httpx.Response:
         try:
-            answer = self._http.request(method, path, params=params, headers=headers, json=body)
+            answer = self._http.request(method, path, params=params, headers=headers)
         except httpx.HTTPError as error:
             raise HubUnavailable(problem=type(error).__name__) from error
         if answer.status_code not in fine:
@@ -171,8 +163,10 @@ class HubClient:
         return answer
 
 
-def _share_path(hub_name: str, server_name: str) -> str:
-    return f"shares/{quote(hub_name, safe='')}/{quote(server_name, safe='')}"
+def _door(hub_name: str, server_name: str, with_whom: str) -> str:
+    # A path can't hold an empty segment, and the default server's name is empty.
+    segments = (hub_name, server_name or "-", with_whom)
+    return "nexus/doors/" + "/".join(quote(segment, safe="") for segment in segments)
 
 
 def _body(answer: httpx.Response) -> Any:
@@ -180,13 +174,6 @@ def _body(answer: httpx.Response) -> Any:
         return answer.json()
     except ValueError as error:
         raise HubUnavailable(problem="the answer is not JSON") from error
-
-
-def _token_ids(body: Any) -> list[str]:
-    try:
-        return [str(token["id"]) for token in body["api_tokens"]]
-    except (KeyError, TypeError) as error:
-        raise HubUnavailable(problem=f"the tokens can't be read: {error!r}") from error
 
 
 def _sightings(user: dict[str, Any]) -> Iterator[Sighting]:

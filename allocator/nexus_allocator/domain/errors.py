@@ -400,3 +400,11 @@ class UnknownVolume(AllocatorError):
 
 class TooManyTeams(AllocatorError):
     slug, status = "too_many_teams", 409
+
+
+class BadDays(AllocatorError):
+    slug, status = "bad_days", 422
+
+
+class ScratchUnpaid(AllocatorError):
+    slug, status = "scratch_unpaid", 402

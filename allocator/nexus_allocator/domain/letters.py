@@ -135,6 +135,9 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.INVITATION_DECLINED: lambda f: f"{f['person']} declined the invitation to {f['team']}",
     NoticeKind.LEADS_TEAM: lambda f: f"You lead {f['team']} now",
     NoticeKind.PLACE_FILLS: lambda f: f"{f['place']} is {f['percent']} % full",
+    NoticeKind.PLACE_LOCKED: lambda f: f"{f['place']}: make room",
+    NoticeKind.SCRATCH_ENDS: lambda f: f"The lease of {f['place']} ends on {f['ends_on']}",
+    NoticeKind.SCRATCH_ENDED: lambda f: f"The lease of {f['place']} has ended",
     NoticeKind.PURGE_PLANNED: lambda f: f"Files in {f['place']} will be purged",
     NoticeKind.FILES_IN_QUARANTINE: lambda f: f"Files of {f['place']} are in quarantine",
     NoticeKind.EVENT_ENDED: lambda f: f"{f['event']} is over",
@@ -145,9 +148,15 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.REVIEW_ASKED: lambda f: f"To review by {f['due_on']}: {f['title']}",
     NoticeKind.OFFER_MADE: lambda f: f"You are offered {f['credits']} credits of the {f['tier']} tier",
     NoticeKind.OFFER_ANSWERED: lambda f: f"{f['person']} {f['answer']} your offer: {f['title']}",
+    NoticeKind.OFFER_EXPIRED: lambda f: f"An offer was not answered: {f['title']}",
+    NoticeKind.INVITATION_EXPIRED: lambda f: f"Your invitation of {f['whom']} to {f['team']} is over",
 }
 # Where to go from what a letter says, and how its link reads.
 PLACES: dict[str, tuple[str, str]] = {
+    NoticeKind.PLACE_FILLS: ("storage", "See what takes most"),
+    NoticeKind.PLACE_LOCKED: ("storage", "See what takes most"),
+    NoticeKind.SCRATCH_ENDS: ("storage", "Renew it"),
+    NoticeKind.SCRATCH_ENDED: ("storage", "Renew it"),
     NoticeKind.ALLOCATION_ENDS: ("requests", "Ask for its renewal"),
     NoticeKind.ALLOCATION_ENDED: ("requests", "Ask for its renewal"),
     NoticeKind.REVIEWER_APPOINTED: ("panel", "Open the panel"),

@@ -37,9 +37,18 @@ def _files(facts: Facts) -> str:
 
 
 def _beyond(facts: Facts) -> str:
+    if grace := facts.get("grace_until"):
+        return (
+            f"More than {facts['soft_gb']:.1f} GB may stay until {grace}; then nothing more can be written."
+        )
     if not facts["enforced"]:
         return "Please make room."
     return "Nothing more can be written there." if facts["percent"] >= 100 else "At 100 % writing fails."
+
+
+def _by_day(facts: Facts) -> str:
+    # An offer from before offers had an end.
+    return f", until {facts['answer_by']}" if facts.get("answer_by") else ""
 
 
 def _days(count: int) -> str:
@@ -90,7 +99,14 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     ),
     NoticeKind.OFFER_MADE: lambda f: (
         f"You are offered {f['credits']} credits of the {f['tier']} tier until {f['ends_on']} in place of "
-        "what you asked for. The page Ask for more has the offer, to accept or to decline."
+        f"what you asked for. The page Ask for more has the offer, to accept or to decline{_by_day(f)}."
+    ),
+    NoticeKind.OFFER_EXPIRED: lambda f: (
+        f"The offer of {f['credits']} credits for “{f['title']}” was not answered by {f['answer_by']} and "
+        "stands no longer; the request is decided again as it was sent."
+    ),
+    NoticeKind.INVITATION_EXPIRED: lambda f: (
+        f"Your invitation of {f['whom']} to {f['team']} was not answered by {f['answer_by']} and is over."
     ),
     NoticeKind.OFFER_ANSWERED: lambda f: (
         f"{f['person']} {f['answer']} your offer of {f['credits']} credits for “{f['title']}”."
@@ -101,6 +117,19 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     ),
     NoticeKind.PLACE_FILLS: lambda f: (
         f"{f['place']} is {f['percent']} % full: {f['used_gb']:.1f} of {f['limit_gb']:.1f} GB. {_beyond(f)}"
+    ),
+    NoticeKind.PLACE_LOCKED: lambda f: (
+        f"{f['place']} held more than {f['soft_gb']:.1f} GB for too long: "
+        + ("nothing more can be written there" if f["enforced"] else "servers start beside it")
+        + f" until it holds less. It holds {f['used_gb']:.1f} GB. The page Storage shows what takes most."
+    ),
+    NoticeKind.SCRATCH_ENDS: lambda f: (
+        f"The lease of {f['place']} ends on {f['ends_on']}, in {_days(f['days'])}. "
+        "Renew it on the page Storage, or copy what you need."
+    ),
+    NoticeKind.SCRATCH_ENDED: lambda f: (
+        f"The lease of {f['place']} has ended: nothing more can be written there, and its files may be "
+        "purged, after a notice. Renew it on the page Storage to go on."
     ),
     NoticeKind.PURGE_PLANNED: lambda f: (
         f"{_files(f)} in {f['place']}, {f['rule']}, will be moved out of sight in {f['grace_days']} days at "

@@ -42,9 +42,10 @@ class HubCall(StrEnum):
 
 
 class FileCall(StrEnum):
-    """What a volume is asked to do: the place as its row says, made if need be and limited."""
+    """What a volume is asked: to make and limit a place as its row says, to look at what is in it."""
 
     SETTLE_PLACE = "settle-place"
+    LOOK = "look"
 
 
 class DeliveryFailed(Exception):  # noqa: N818 - says what happened

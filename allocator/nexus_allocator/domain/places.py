@@ -30,6 +30,14 @@ class Place:
         if not NAME.fullmatch(self.name):
             raise BadName(name=self.name[:40], must_be=MUST_BE)
 
+    @classmethod
+    def named(cls, text: str) -> "Place":
+        """Return the place that KIND/NAME says. Raises BadName."""
+        kind, _, name = text.partition("/")
+        if kind not in list(PlaceKind):
+            raise BadName(name=text[:40], must_be="homes/NAME, teams/NAME or scratch/NAME")
+        return cls(PlaceKind(kind), name)
+
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
 

@@ -111,6 +111,14 @@ class Enforcement:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """How long an answer is waited for: to a counter-offer, and to an invitation to a team."""
+
+    offer: timedelta
+    invitation: timedelta
+
+
+@dataclass(frozen=True)
 class OfflineLeases:
     """What may start while the service is away: one size on one's own account, with caps per person.
 
@@ -169,6 +177,7 @@ class Policy:
     enforcement: Enforcement
     pool: Pool
     panel: Panel
+    answers: Answers
     offline_leases: OfflineLeases
     sizes: Mapping[str, Size]
     tiers: Mapping[TierSlug, Tier]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from nexus_allocator.domain.places import PlaceKind
+from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.states import AccountKind
 
 GB = 10**9
@@ -68,6 +68,16 @@ class Limits:
         return self.soft_bytes if ended else self.hard_bytes
 
 
+@dataclass(frozen=True)
+class Overfull:
+    """A place that was last seen to hold more than its soft limit."""
+
+    place: Place
+    filling: Filling
+    used_bytes: int
+    limits: Limits
+
+
 def own_place(kind: AccountKind) -> PlaceKind:
     """Return which place an account has by itself; scratch is asked for."""
     return PlaceKind.HOME if kind is AccountKind.PERSONAL else PlaceKind.TEAM
@@ -79,5 +89,5 @@ def day_micro(charged_bytes: int, gb_month_micro: int) -> int:
 
 
 def lease_micro(size_bytes: int, days: int, gb_month_micro: int) -> int:
-    """Return the most that a scratch can cost, full from its first day to its last."""
-    return days * day_micro(size_bytes, gb_month_micro)
+    """Return the most that a scratch can cost, full from its first day to its last; rounded up."""
+    return -(-size_bytes * days * gb_month_micro // (GB * MONTH_DAYS))

@@ -54,6 +54,7 @@ class Act(StrEnum):
     INVITED = "invited"
     INVITATION_ANSWERED = "invitation_answered"
     INVITATION_WITHDRAWN = "invitation_withdrawn"
+    INVITATION_EXPIRED = "invitation_expired"
     SHARE_SET = "share_set"
     SHARE_LIFTED = "share_lifted"
     SHARES_RESTARTED = "shares_restarted"
@@ -70,6 +71,7 @@ class Act(StrEnum):
     PANEL_BYPASSED = "panel_bypassed"
     OFFER_MADE = "offer_made"
     OFFER_ANSWERED = "offer_answered"
+    OFFER_EXPIRED = "offer_expired"
     REVIEWER_APPOINTED = "reviewer_appointed"
     REVIEWER_ENDED = "reviewer_ended"
     ROUND_MADE = "round_made"
@@ -106,6 +108,7 @@ class Act(StrEnum):
     ENDPOINT_SWITCHED = "endpoint_switched"
     ENDPOINT_DISABLED = "endpoint_disabled"
     ENDPOINT_REMOVED = "endpoint_removed"
+    ENDPOINT_TESTED = "endpoint_tested"
 
 
 _OF_PEOPLE = {
@@ -149,6 +152,7 @@ _OF_REQUESTS = {
     Act.PANEL_BYPASSED,
     Act.OFFER_MADE,
     Act.OFFER_ANSWERED,
+    Act.OFFER_EXPIRED,
 }
 _OF_TEAMS = {
     Act.TEAM_CREATED,
@@ -160,6 +164,7 @@ _OF_TEAMS = {
     Act.INVITED,
     Act.INVITATION_ANSWERED,
     Act.INVITATION_WITHDRAWN,
+    Act.INVITATION_EXPIRED,
     Act.SHARE_SET,
     Act.SHARE_LIFTED,
     Act.SHARES_RESTARTED,

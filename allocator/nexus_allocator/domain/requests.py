@@ -42,8 +42,12 @@ MOVES: Mapping[RequestState, Mapping[RequestState, frozenset[Mover]]] = {
         S.WITHDRAWN: APPLICANT,
     },
     S.RETURNED: {S.SUBMITTED: APPLICANT, S.WITHDRAWN: APPLICANT},
-    # Other terms than asked for: declined or taken back, the request is decided again.
-    S.OFFERED: {S.ACCEPTED: APPLICANT, S.IN_REVIEW: APPLICANT | ADMINISTRATOR, S.WITHDRAWN: APPLICANT},
+    # Other terms than asked for: declined, taken back or not answered in time, the request is decided again.
+    S.OFFERED: {
+        S.ACCEPTED: APPLICANT,
+        S.IN_REVIEW: APPLICANT | ADMINISTRATOR | PLATFORM,
+        S.WITHDRAWN: APPLICANT,
+    },
     S.ACCEPTED: {S.AWARDED: PLATFORM, S.AWARDED_IN_PART: PLATFORM},
     S.AWARDED: {S.ACTIVE: PLATFORM, S.RENEWED: PLATFORM},
     S.AWARDED_IN_PART: {S.ACTIVE: PLATFORM, S.RENEWED: PLATFORM},

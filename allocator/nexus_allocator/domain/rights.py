@@ -105,6 +105,10 @@ class Action(StrEnum):
     CLUSTER_REPORT = "cluster.report"
     CARD_SEE = "card.see"
     METRICS_SEE = "metrics.see"
+    STORAGE_SEE = "storage.see"
+    STORAGE_OVERSEE = "storage.oversee"
+    STORAGE_SIZE = "storage.size"
+    SCRATCH_TAKE = "scratch.take"
 
 
 Cells = Mapping[Capacity, Reach]
@@ -191,6 +195,10 @@ TABLE: Mapping[Action, Cells] = {
     Action.CLUSTER_REPORT: GATEWAY,
     Action.CARD_SEE: ITSELF,
     Action.METRICS_SEE: MONITORED,
+    Action.STORAGE_SEE: {**OWNER, **SEATED, **OVERSEEN},
+    Action.STORAGE_OVERSEE: OVERSEEN,
+    Action.STORAGE_SIZE: OVERSEEN,
+    Action.SCRATCH_TAKE: {**OWNER, **LEADING},
 }
 TEAM_ACTIONS = frozenset(action for action in Action if action.startswith("team."))
 

@@ -19,6 +19,7 @@ class Resource(StrEnum):
     MEMORY = "memory"
     GPU = "gpu"
     SERVER = "server"
+    STORAGE = "storage"
     GRANT = "grant"
     CORRECTION = "correction"
     TRANSFER = "transfer"
@@ -31,6 +32,7 @@ KIND_RESOURCE = {
     EntryKind.TRANSFER: Resource.TRANSFER,
     EntryKind.LAPSE: Resource.LAPSE,
     EntryKind.USAGE: Resource.SERVER,
+    EntryKind.STORAGE: Resource.STORAGE,
 }
 
 

@@ -50,12 +50,13 @@ class TeamMoveKind(StrEnum):
 
 
 class InvitationState(StrEnum):
-    """An open invitation past its date has expired; nobody needs to write that down."""
+    """An open invitation past its date counts as expired, also before the sweep has written it down."""
 
     OPEN = "open"
     ACCEPTED = "accepted"
     DECLINED = "declined"
     WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
 
 
 class ShareKind(StrEnum):
@@ -84,9 +85,14 @@ class NoticeKind(StrEnum):
     REVIEW_ASKED = "review-asked"
     OFFER_MADE = "offer-made"
     OFFER_ANSWERED = "offer-answered"
+    OFFER_EXPIRED = "offer-expired"
+    INVITATION_EXPIRED = "invitation-expired"
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
     PLACE_FILLS = "place-fills"
+    PLACE_LOCKED = "place-locked"
+    SCRATCH_ENDS = "scratch-ends"
+    SCRATCH_ENDED = "scratch-ended"
     PURGE_PLANNED = "purge-planned"
     FILES_IN_QUARANTINE = "files-in-quarantine"
 
@@ -94,6 +100,7 @@ class NoticeKind(StrEnum):
 class EntryKind(StrEnum):
     GRANT = "grant"
     USAGE = "usage"
+    STORAGE = "storage"
     CORRECTION = "correction"
     TRANSFER = "transfer"
     LAPSE = "lapse"

@@ -1,11 +1,8 @@
-"""By what somebody is invited to a team, and how long an invitation waits."""
-
-from datetime import timedelta
+"""By what somebody is invited to a team."""
 
 from nexus_allocator.domain.errors import BadAddress
 from nexus_allocator.domain.names import NAME
 
-INVITATION_LASTS = timedelta(days=14)
 MOST_OPEN_INVITATIONS = 100
 LONGEST_ADDRESS = 254
 # What NFS carries beside a person's own group (AUTH_SYS, RFC 5531); more would be cut off in silence.

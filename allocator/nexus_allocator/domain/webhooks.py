@@ -17,6 +17,8 @@ FAILING_FOR = timedelta(hours=1)
 OLD_SECRET_LASTS = timedelta(days=1)
 LONGEST_URL = 500
 MUST_BE = f"an http or https address of at most {LONGEST_URL} characters, without a user name or a fragment"
+# An event of nothing, which an endpoint's keeper asks for.
+TEST = "webhook.test"
 NAT64 = IPv6Network("64:ff9b::/96")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from nexus_allocator.domain.credits import shown, shown_need
 from nexus_allocator.domain.errors import AllocatorError
+from nexus_allocator.domain.quotas import GB, Filling, Overfull
 from nexus_allocator.domain.states import StopReason
 
 Facts = Mapping[str, Any]
@@ -260,6 +261,11 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"A purge warns and waits at least a day each; got {f['grace']} and {f['window']} days."
     ),
     "unknown_plan": lambda f: f"There is no purge plan {f['plan']}.",
+    "bad_days": lambda f: f"Days must be a whole number from 1 to {f['most']}; got {f['days']}.",
+    "scratch_unpaid": lambda f: (
+        f"Full to its end it would cost {shown_need(f['cost_micro'])} credits, "
+        f"{shown(f['available_micro'])} are left; ask for a smaller one, or for fewer days."
+    ),
     "too_many_teams": lambda f: (
         f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "
         "of one person. Leave a team first."
@@ -311,6 +317,19 @@ def spend_sentence(percent: int, *, award_micro: int, left_micro: int, stops_at:
         "The credits of this account are used up. Save your work now: its running servers are stopped at "
         f"{stops_at:%H:%M} UTC unless credits come in."
     )
+
+
+def overfull_sentence(place: Overfull) -> str:
+    """Return what to tell of a place that holds more than its soft limit."""
+    used, hard = place.used_bytes / GB, place.limits.hard_bytes / GB
+    soft, ends = place.limits.soft_bytes / GB, place.limits.grace_ends_at
+    held = f"{place.place} holds {used:.1f} of {hard:.1f} GB."
+    if place.filling is Filling.FULL:
+        return f"{held} Nothing more can be written there. The page Storage shows what takes most."
+    if place.filling is Filling.LOCKED:
+        return f"{held} More than {soft:.1f} GB were there for too long: make room to write again."
+    until = f" until {ends:%Y-%m-%d}" if ends else " for a while"
+    return f"{held} More than {soft:.1f} GB may stay{until}; then nothing more can be written."
 
 
 def length(span: timedelta) -> str:

@@ -11,6 +11,7 @@ import psutil
 
 from nexus_allocator.embedded.children import PidFile, end
 from nexus_allocator.embedded.settings import BadSetting, Settings
+from nexus_allocator.hub.homes import SPARE
 
 FIRST_PERSON_UID = 20000
 
@@ -36,7 +37,8 @@ def notebook_servers(settings: Settings) -> dict[int, str]:
             environment = process.environ()
         except psutil.Error:
             continue
-        if Path(environment.get("HOME", "/")).parent == settings.folder("homes"):
+        # A reader's server, or one that starts beside a full home, has a folder of its own.
+        if Path(environment.get("HOME", "/")).parent in (settings.folder("homes"), settings.folder(SPARE)):
             found[process.pid] = environment.get("NEXUS_HOLD_ID", "")
     return found
 

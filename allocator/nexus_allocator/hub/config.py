@@ -9,22 +9,22 @@ from typing import Any
 
 from nexus_allocator.domain.scopes import ADMIN, ADMINISTRATORS, OF_EVERYBODY, SCOPES, Scope
 from nexus_allocator.hub.authenticator import NexusAuthenticator
+from nexus_allocator.hub.for_service import CUSTOM_SCOPES
 from nexus_allocator.hub.handlers import handlers
 from nexus_allocator.hub.service import AllocationService
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# What the allocation service may do: see every server and its state, stop one, and revoke people's tokens.
+# What the allocation service may do: see every server and its state, stop one, end people's tokens, and let
+# an administrator into one server.
 SERVICE_SCOPES = [
     "list:users",
     "read:users:activity",
     "read:servers",
     "admin:server_state",
     "delete:servers",
-    "tokens",
     "read:hub",
-    # To let an administrator into one server for a while; the hub has no smaller scope for that.
-    "shares",
+    *CUSTOM_SCOPES,
 ]
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 PERSON_SCOPES = ["self", "access:services!service=nexus", *(scope.name for scope in OF_EVERYBODY)]
@@ -113,7 +113,7 @@ def configure_roles(c: Any, service_url: str, tokens: Tokens) -> None:
         },
         {"name": "idle-culler", "api_token": tokens.culler},
     ]
-    c.JupyterHub.custom_scopes = {scope.name: defined(scope) for scope in SCOPES}
+    c.JupyterHub.custom_scopes = {scope.name: defined(scope) for scope in SCOPES} | CUSTOM_SCOPES
     c.JupyterHub.load_roles = [
         {"name": "nexus-service", "scopes": SERVICE_SCOPES, "services": ["nexus"]},
         {"name": "nexus-culler", "scopes": CULLER_SCOPES, "services": ["idle-culler"]},

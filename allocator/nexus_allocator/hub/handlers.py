@@ -7,6 +7,7 @@ from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from tornado import web
 
+from nexus_allocator.hub.for_service import HANDLERS
 from nexus_allocator.hub.refusals import OUT_OF_ORDER
 from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
 
@@ -52,4 +53,5 @@ def handlers(service: AllocationService) -> list[tuple[Any, ...]]:
         (r"/nexus/agreement", AgreementHandler, {"service": service}),
         (r"/nexus/stop", StopHandler),
         (r"/nexus/static/(.*)", CacheControlStaticFilesHandler, {"path": str(STATIC)}),
+        *HANDLERS,
     ]

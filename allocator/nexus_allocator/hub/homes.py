@@ -9,6 +9,7 @@ from nexus_allocator.hub.service import Admission
 
 # Uids of people begin at 20,000; a container may map none from 65,536 on.
 READERS = 30_000
+SPARE = "readers"
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,30 @@ class Folders:
         return self.homes / admission.home
 
     def working(self, admission: Admission) -> Path:
-        """Return what the server calls HOME: the home, or a folder that goes with a reader's server."""
+        """Return what the server calls HOME: the home, or a folder that goes with the server.
+
+        The latter is a reader's, and that of who can write nothing more in their home.
+        """
+        return self.spare(admission) if admission.read_only or admission.rescue else self.home(admission)
+
+    def spare(self, admission: Admission) -> Path:
+        """Return a folder that goes with the server."""
+        return self.homes.parent / SPARE / admission.hold_id
+
+    def scratch(self, admission: Admission) -> list[Path]:
+        """Return the scratch folders that are there of the person and of their teams."""
         if admission.read_only:
-            return self.homes.parent / "readers" / admission.hold_id
-        return self.home(admission)
+            return []
+        folders = [self.homes.parent / "scratch" / name for name in (admission.home, *admission.teams)]
+        return [folder for folder in folders if folder.is_dir()]
 
     def uid(self, admission: Admission) -> int:
         """Return as whom the server runs: a reader is in the person's group, which may read and not write."""
         return admission.uid + READERS if admission.read_only else admission.uid
 
     def clear(self, hold_id: str) -> None:
-        """Remove what a server that only read has left."""
-        shutil.rmtree(self.homes.parent / "readers" / hold_id, ignore_errors=True)
+        """Remove the folder that goes with a server."""
+        shutil.rmtree(self.homes.parent / SPARE / hold_id, ignore_errors=True)
 
     def prepare(self, admission: Admission) -> None:
         """Make the person's home, their teams' folders and the charged account's part of the store.
@@ -44,9 +57,9 @@ class Folders:
         what root writes there could be led elsewhere by a link.
         """
         self._make(self.home(admission), admission.uid, admission.gid, 0o750)
+        (self.homes.parent / SPARE).mkdir(exist_ok=True)
+        self._make(self.spare(admission), self.uid(admission), admission.gid, 0o700)
         if admission.read_only:
-            (self.homes.parent / "readers").mkdir(exist_ok=True)
-            self._make(self.working(admission), self.uid(admission), admission.gid, 0o700)
             return
         gid_of = dict(zip(admission.teams, admission.supplemental_gids, strict=False))
         for team, gid in gid_of.items():

@@ -16,7 +16,8 @@ LABEL = "nexus.roman"
 GPU = "nvidia.com/gpu"
 # Debian's libnss-extrausers reads passwd and group entries here, beside those of the image.
 EXTRA_USERS = "/var/lib/extrausers"
-READERS_HOME = "/home/reader"
+# Goes with the pod: HOME of who only reads, and of whose own home takes nothing more.
+SPARE_HOME = "/home/spare"
 NO_IMAGE = "This cluster has no image called {image}. Choose another."
 
 
@@ -29,6 +30,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         config=True, help="For a size, where it runs: its `node_selector` and `tolerations`; else anywhere."
     )
     server_environment = Dict(config=True, help="What every server finds in its environment.")
+
+    volumes: dict[str, Any]
+    volume_mounts: dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # As the chart's values have them: reference data, say. Each launch adds its own.
+        self.given_volumes, self.given_mounts = dict(self.volumes), dict(self.volume_mounts)
 
     @default("extra_pod_config")
     def _default_extra_pod_config(self) -> dict[str, Any]:
@@ -61,7 +70,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         placement = self.placements.get(size_of(admission), {})
         self.node_selector = placement.get("node_selector", {})
         self.tolerations = placement.get("tolerations", [])
-        self.volumes, self.volume_mounts = self.places_of(admission)
+        volumes, mounts = self.places_of(admission)
+        self.volumes, self.volume_mounts = self.given_volumes | volumes, self.given_mounts | mounts
         self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
         self.extra_annotations = {
             f"{LABEL}/account": admission.account,
@@ -74,16 +84,15 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         """Return the pod's volumes and where each is seen; a reader's home is there to be read."""
         volumes: dict[str, Any] = {
             "shared": {"name": "shared", "persistentVolumeClaim": {"claimName": self.shared_claim}},
+            "spare": {"name": "spare", "emptyDir": {"sizeLimit": "1Gi"}},
             "users": {"name": "users", "downwardAPI": {"items": [annotation("passwd"), annotation("group")]}},
         }
         mounts: dict[str, Any] = {
             "users": {"name": "users", "mountPath": EXTRA_USERS, "readOnly": True},
             "home": mount(f"home/{admission.home}", read_only=admission.read_only),
+            "spare": {"name": "spare", "mountPath": SPARE_HOME},
         }
-        if admission.read_only:
-            volumes["reader"] = {"name": "reader", "emptyDir": {"sizeLimit": "1Gi"}}
-            mounts["reader"] = {"name": "reader", "mountPath": READERS_HOME}
-        else:
+        if not admission.read_only:
             mounts |= {f"team-{team}": mount(f"teams/{team}") for team in admission.teams}
         return volumes, mounts
 
@@ -98,8 +107,12 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             **self.server_environment,
             **admission.environment,
             "USER": self.user.name,
-            "HOME": READERS_HOME if admission.read_only else home,
+            "HOME": working_of(admission),
             "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
+            "NEXUS_SPARE_HOME": SPARE_HOME,
+            # A pod would make a folder of scratch that is not there: scratch is not mounted yet.
+            "NEXUS_SCRATCH": "",
+            "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
             "NEXUS_HOLD_ID": admission.hold_id,
@@ -171,9 +184,13 @@ def annotation(name: str) -> dict[str, Any]:
     return {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{LABEL}/{name}']"}}
 
 
+def working_of(admission: Admission) -> str:
+    """Return what the server calls HOME."""
+    return SPARE_HOME if admission.read_only or admission.rescue else f"/home/{admission.home}"
+
+
 def passwd_of(name: str, uid: int, admission: Admission) -> str:
-    home = READERS_HOME if admission.read_only else f"/home/{admission.home}"
-    return f"{name}:x:{uid}:{admission.gid}::{home}:/bin/bash\n"
+    return f"{name}:x:{uid}:{admission.gid}::{working_of(admission)}:/bin/bash\n"
 
 
 def groups_of(name: str, admission: Admission) -> str:

@@ -89,6 +89,8 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "USER": self.user.name,
             "HOME": str(self.folders.working(admission)),
             "NEXUS_READ_ONLY_HOME": str(self.folders.home(admission)) if admission.read_only else "",
+            "NEXUS_RESCUE_HOME": str(self.folders.home(admission)) if admission.rescue else "",
+            "NEXUS_SPARE_HOME": str(self.folders.spare(admission)),
             "SHELL": "/bin/bash",
             "PATH": f"{Path(sys.executable).parent}:{env.get('PATH', '/usr/bin:/bin')}",
             "PYTHONSAFEPATH": "1",
@@ -103,6 +105,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "NEXUS_REFERENCES_URL": self.references,
             "NEXUS_STORE_URL": store,
             "NEXUS_ACCOUNT_STORE_URL": f"{store}/accounts/{admission.account}",
+            "NEXUS_SCRATCH": ":".join(str(folder) for folder in self.folders.scratch(admission)),
             "NEXUS_TEAMS": ":".join(str(self.folders.teams / team) for team in admission.teams),
             # Thread pools would otherwise size themselves by the machine, not by what was reserved.
             "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),

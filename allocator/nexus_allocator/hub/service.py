@@ -57,6 +57,7 @@ class Admission:
     gpu: int = 0
     environment: dict[str, str] = field(default_factory=dict)
     read_only: bool = False
+    rescue: bool = False
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> "Admission":

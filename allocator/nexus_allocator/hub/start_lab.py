@@ -3,9 +3,12 @@
 Usage: python -m nexus_allocator.hub.start_lab COMMAND [ARGUMENT ...]
 """
 
+import errno
 import os
 import shutil
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 # Caches that libraries would otherwise put beside themselves, where nobody may write.
@@ -15,6 +18,26 @@ CACHES = {
     "XDG_CACHE_HOME": "",
     "ASTROPY_CACHE_DIR": "astropy",
 }
+
+# What a starting server writes at least: Jupyter's runtime files and a kernel's.
+ROOM_BYTES = 256 << 10
+LOOK_S, MOST_NAMED = 5.0, 15
+RESCUE_PAGE = "YOUR-HOME-IS-FULL.md"
+RESCUE = """# Your home is full
+
+Nothing more can be written in it, so this server started in a small folder of its own, which goes when the
+server stops. Your files are all there, under `home` in the list at the left.
+
+1. Delete what you no longer need, or move it to a team's folder or to scratch. The heaviest folders:
+
+| folder | takes |
+|---|---|
+{rows}
+
+2. Stop this server and start another: it is in your home again as soon as there is room.
+
+More room comes with an award: ask for one in the portal. Its page *Storage* shows what your home is full of.
+"""
 
 
 def copy_missing(source: Path, target: Path) -> None:
@@ -40,6 +63,10 @@ def link_teams(folder: Path, teams: list[Path]) -> None:
             (folder / team.name).symlink_to(team)
 
 
+def folders_in(variable: str) -> list[Path]:
+    return [Path(folder) for folder in os.environ.get(variable, "").split(":") if folder]
+
+
 def make_caches(home: Path) -> dict[str, str]:
     folders = {name: home / ".cache" / folder for name, folder in CACHES.items()}
     for folder in folders.values():
@@ -47,18 +74,70 @@ def make_caches(home: Path) -> dict[str, str]:
     return {name: str(folder) for name, folder in folders.items()}
 
 
+def has_room(home: Path) -> bool:
+    """Say whether a little can be written in the home; only a quota or a full disk says no."""
+    probe = home / f".nexus-room-{os.getpid()}"
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(ROOM_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno not in (errno.EDQUOT, errno.ENOSPC)
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def heaviest(home: Path, *, until: float) -> list[tuple[int, str]]:
+    """Return the folders at the home's top and right below it by what they take, the heaviest first.
+
+    Links are not followed; what was not seen by ``until`` (of `time.monotonic`) is not counted.
+    """
+    sums: dict[str, int] = {}
+    for folder, _, files in os.walk(home, onerror=None):
+        within = Path(folder).relative_to(home).parts[:2]
+        size = 0
+        for name in files:
+            with suppress(OSError):
+                size += os.lstat(os.path.join(folder, name)).st_blocks * 512
+        for depth in range(1, len(within) + 1):
+            path = "/".join(within[:depth])
+            sums[path] = sums.get(path, 0) + size
+        if time.monotonic() > until:
+            break
+    return sorted(((size, path) for path, size in sums.items()), reverse=True)[:MOST_NAMED]
+
+
+def begin_rescue(spare: Path, home: Path) -> None:
+    """Lay out a folder beside a home that takes nothing more, with a page that says what takes most."""
+    (spare / "home").symlink_to(home)
+    found = heaviest(home, until=time.monotonic() + LOOK_S)
+    rows = "\n".join(f"| `home/{path}` | {size / 10**9:.3f} GB |" for size, path in found)
+    (spare / RESCUE_PAGE).write_text(RESCUE.format(rows=rows))
+    os.environ["HOME"] = str(spare)
+    os.environ["JUPYTERHUB_DEFAULT_URL"] = f"/lab/tree/{RESCUE_PAGE}"
+
+
 def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
     if umask := os.environ.get("NEXUS_UMASK"):
         # In a pod nobody sets it before this runs.
         os.umask(int(umask, 8))
+    rescue = os.environ.get("NEXUS_RESCUE_HOME") or ""
     try:
         if reading := os.environ.get("NEXUS_READ_ONLY_HOME"):
             # HOME is a folder that goes with this server; the home is read at its usual place.
             (home / "home").symlink_to(reading)
+        elif rescue or not has_room(home):
+            spare = Path(os.environ["NEXUS_SPARE_HOME"])
+            begin_rescue(spare, Path(rescue) if rescue else home)
+            home = spare
         else:
             copy_missing(Path(os.environ["NEXUS_NOTEBOOKS"]), home / "notebooks")
-            link_teams(home / "teams", [Path(team) for team in os.environ["NEXUS_TEAMS"].split(":") if team])
+            link_teams(home / "teams", folders_in("NEXUS_TEAMS"))
+            if folders_in("NEXUS_SCRATCH") or (home / "scratch").is_dir():
+                link_teams(home / "scratch", folders_in("NEXUS_SCRATCH"))
         os.environ.update(make_caches(home))
     except OSError as error:
         # A full disk must not keep people from the server with which they would clear it.

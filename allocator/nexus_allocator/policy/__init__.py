@@ -15,6 +15,7 @@ from nexus_allocator.domain.panel import Criterion, Panel
 from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.policy import (
     Agreement,
+    Answers,
     Enforcement,
     HoursRange,
     Image,
@@ -85,6 +86,11 @@ class CriterionDocument(Document):
 class PanelDocument(Document):
     least_reviews: int = Field(ge=1, le=20)
     criteria: list[CriterionDocument] = Field(min_length=1, max_length=12)
+
+
+class AnswersDocument(Document):
+    offer_days: int = Field(30, ge=1, le=366)
+    invitation_days: int = Field(14, ge=1, le=366)
 
 
 class OfflineLeasesDocument(Document):
@@ -187,6 +193,7 @@ class PolicyDocument(Document):
     enforcement: EnforcementDocument
     pool: PoolDocument
     panel: PanelDocument
+    answers: AnswersDocument = Field(default_factory=AnswersDocument)
     offline_leases: OfflineLeasesDocument
     sizes: list[SizeDocument] = Field(min_length=1)
     tiers: list[TierDocument]
@@ -246,6 +253,7 @@ class PolicyDocument(Document):
             enforcement=_enforcement(self.enforcement),
             pool=_pool(self.pool),
             panel=_panel(self.panel),
+            answers=_answers(self.answers),
             offline_leases=_offline_leases(self.offline_leases),
             sizes={size.slug: Size(**size.model_dump()) for size in self.sizes},
             tiers={tier.slug: _tier(tier) for tier in self.tiers},
@@ -337,6 +345,10 @@ def _pool(pool: PoolDocument) -> Pool:
 def _panel(panel: PanelDocument) -> Panel:
     criteria = tuple(Criterion(**criterion.model_dump()) for criterion in panel.criteria)
     return Panel(panel.least_reviews, criteria)
+
+
+def _answers(answers: AnswersDocument) -> Answers:
+    return Answers(timedelta(days=answers.offer_days), timedelta(days=answers.invitation_days))
 
 
 def _offline_leases(leases: OfflineLeasesDocument) -> OfflineLeases:

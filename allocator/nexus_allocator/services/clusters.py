@@ -14,8 +14,6 @@ from nexus_allocator.domain.errors import (
     AllocationExpired,
     DaskLimit,
     QuotaExceeded,
-    ShareExceeded,
-    UnknownAccount,
 )
 from nexus_allocator.domain.launches import Price, planned_minutes
 from nexus_allocator.domain.policy import Policy
@@ -87,7 +85,8 @@ def admit(
     allocation_id = order.account.allocation.id
     allocation = accounts.lock(session, [allocation_id])[allocation_id]
     _require_room(session, policy, order, allocation, now=now)
-    subgroup_id = _require_part(session, order, allocation, now=now)
+    wanted = shares.Wanted(order.account, order.person.id, None, order.price)
+    subgroup_id = shares.require_part(session, wanted, allocation, policy=policy, now=now)
     hold = _place(session, policy, order, allocation, now=now)
     hold.subgroup_id = subgroup_id
     return ClusterAdmission(hold.id, order.account.slug, hold.until, hold.amount_micro)
@@ -118,21 +117,6 @@ def _require_room(
             requested_micro=order.price.amount_micro, available_micro=available, what="cluster", fits=None
         )
     pool.require_no_brake_at(session, policy, order.price.rate_micro_per_hour, tier=tier, now=now)
-
-
-def _require_part(session: Session, order: _Order, allocation: Allocation, *, now: datetime) -> UUID | None:
-    """Return the sub-group the cluster counts for, once the member's part of a team's credits pays it."""
-    account, needed = order.account, order.price.amount_micro
-    if account.team_id is None:
-        return None
-    part = shares.standing_of(session, account.team_id, allocation.id, person_id=order.person.id, now=now)
-    if part is None:
-        raise UnknownAccount(account=account.slug)
-    if part.room_micro is not None and needed > part.room_micro:
-        raise ShareExceeded(
-            account=account.label, requested_micro=needed, available_micro=part.room_micro, fits=None
-        )
-    return part.subgroup_id
 
 
 def _place(session: Session, policy: Policy, order: _Order, allocation: Allocation, *, now: datetime) -> Hold:
@@ -191,19 +175,31 @@ def _taken(session: Session, each: ClusterReport, *, posting_interval: timedelta
     hold = holds.with_owners(session, each.hold_id)
     if hold is None or hold.size != CLUSTER or hold.state == HoldState.SETTLED:
         return each.state == ClusterState.RUNNING
-    _witness(session, hold, each, posting_interval=posting_interval, now=now)
     if each.state != ClusterState.RUNNING:
+        # Nothing of it was there at this end of the interval.
         evidence = (
             Evidence(alive_at_stop=True) if each.state == ClusterState.STOPPED else Evidence(exit_code=1)
         )
         lifecycle.settle(session, hold.id, evidence, reason=None, now=now)
         return False
-    intended = holds.latest_intent(session, hold.id, since=now - lifecycle.INTENT_LASTS) is not None
-    if now >= hold.until and not intended:
-        # The lock that witnessing took has read the row anew, without its person.
-        owned = holds.with_owners(session, hold.id) or hold
-        stops.intend(session, owned, StopReason.PLANNED_HOURS, now=now)
-    return intended or now >= hold.until
+    _witness(session, hold, each, posting_interval=posting_interval, now=now)
+    return _must_stop(session, hold.id, now=now)
+
+
+def _must_stop(session: Session, hold_id: UUID, *, now: datetime) -> bool:
+    """Whether the cluster's hold is over, or somebody or something had it stopped, and keep why."""
+    if holds.latest_intent(session, hold_id, since=now - lifecycle.INTENT_LASTS) is not None:
+        return True
+    # The lock that witnessing took has read the row anew, without its person.
+    hold = holds.with_owners(session, hold_id)
+    assert hold is not None  # noqa: S101 - it was just witnessed
+    if hold.person.suspended_at is not None:
+        stops.intend(session, hold, StopReason.SUSPENDED, note=hold.person.suspension_reason, now=now)
+    elif now >= hold.until:
+        stops.intend(session, hold, StopReason.PLANNED_HOURS, now=now)
+    else:
+        return False
+    return True
 
 
 def _witness(

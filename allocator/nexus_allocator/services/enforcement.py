@@ -1,13 +1,12 @@
 """Enforcement while servers run: people are told as an award is used up, and after a grace servers stop."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.hub import HubClient
-from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.records import NEXUS, Act
@@ -15,10 +14,9 @@ from nexus_allocator.domain.spending import WHOLE, Spending
 from nexus_allocator.domain.states import StopReason
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox, stops
-from nexus_allocator.services.hub_calls import ask_at_once, order_stop
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once
 from nexus_allocator.services.notices import owners
 from nexus_allocator.services.records import record
-from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import accounts, holds, ledger, spend_notices
 from nexus_allocator.store.session import Database
@@ -123,10 +121,4 @@ def _intend_stops(
     if not spent or now < spent[0].at + terms.save_grace:
         return []
     running = [hold for hold in holds.open_of_allocation(session, allocation_id) if hold.process_started_at]
-    intended = {hold.id: stops.intend(session, hold, StopReason.QUOTA, now=now) for hold in running}
-    # A cluster's gateway is told when it reports next.
-    return [
-        replace(intended[hold.id], outgoing_id=order_stop(session, hold, now=now))
-        for hold in running
-        if hold.size != CLUSTER
-    ]
+    return [stops.intend(session, hold, StopReason.QUOTA, now=now) for hold in running]

@@ -36,11 +36,13 @@ def account_for(
         actor=actor, now=now,
     )  # fmt: skip
     request.account_id = made.id
-    _invite_named(session, made, request, now=now)
+    _invite_named(session, made, request, until=now + policy.answers.invitation, now=now)
     return accounts.by_id(session, made.id)
 
 
-def _invite_named(session: Session, made: Account, request: TierRequest, *, now: datetime) -> None:
+def _invite_named(
+    session: Session, made: Account, request: TierRequest, *, until: datetime, now: datetime
+) -> None:
     """Invite those the request names; a name nobody has is left out."""
     team = team_rows.by_account(session, made.id)
     lead = people.by_id(session, request.person_id)
@@ -48,4 +50,4 @@ def _invite_named(session: Session, made: Account, request: TierRequest, *, now:
     for name in dict.fromkeys(request.members or ()):
         person = people.by_hub_name(session, name)
         if person is not None and person.id != request.person_id:
-            invitations.invite_to(session, team, name, role=Role.MEMBER, actor=lead, now=now)
+            invitations.invite_to(session, team, name, role=Role.MEMBER, actor=lead, until=until, now=now)

@@ -15,7 +15,7 @@ from nexus_allocator.domain.readings import Reading
 from nexus_allocator.domain.states import EntryKind, HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence, deduced_reason
 from nexus_allocator.domain.webhooks import EventKind
-from nexus_allocator.services import outbox
+from nexus_allocator.services import outbox, storage_quotas
 from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, ledger
 from nexus_allocator.store.session import announce
@@ -98,6 +98,7 @@ def settle(
     hold.state = HoldState.SETTLED
     _post(session, hold, now)
     _tell(session, hold, now)
+    storage_quotas.look_again(session, hold.person_id, now=now)
     announce(
         session, "settled", hold_id=hold.id, allocation_id=hold.allocation_id, usage_micro=hold.usage_micro,
         reason=hold.stop_reason,

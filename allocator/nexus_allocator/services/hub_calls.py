@@ -5,6 +5,7 @@ A row that was ordered again while it still waits is due at once, so every round
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,7 +18,6 @@ from nexus_allocator.domain.outbox import Channel, DeliveryFailed, HubCall
 from nexus_allocator.domain.states import LIVE
 from nexus_allocator.services.delivery import Delivered, Nothing, Scopes, Send, deliver
 from nexus_allocator.services.outbox import enqueue
-from nexus_allocator.services.stops import ToStop
 from nexus_allocator.store import holds, outbox, people
 from nexus_allocator.store.outbox_tables import Outgoing
 from nexus_allocator.store.tables import Hold, Person
@@ -26,21 +26,29 @@ from nexus_allocator.store.tables import Hold, Person
 SIGN_IN_LASTS = timedelta(minutes=10)
 
 
-def order_stop(
-    session: Session, hold: Hold, *, now: datetime, after: timedelta = timedelta(0)
-) -> UUID | None:
-    """Have the hub asked to stop the hold's server; return the row. A cluster is no server of the hub."""
+@dataclass(frozen=True)
+class ToStop:
+    """A server whose stop is recorded and ordered; a cluster has no row, its gateway is told on reporting."""
+
+    hub_name: str
+    server_name: str
+    outgoing_id: UUID | None = field(default=None, compare=False)
+
+
+def order_stop(session: Session, hold: Hold, *, now: datetime, after: timedelta = timedelta(0)) -> ToStop:
+    """Have the hub asked to stop the server of a hold."""
+    owner = session.get_one(Person, hold.person_id)
     if hold.size == CLUSTER:
-        return None
-    waiting = outbox.waiting_for(session, Channel.HUB, HubCall.STOP_SERVER, key_begins=_key(hold.id))
-    if waiting is not None:
-        waiting.due_at = min(waiting.due_at, now + after)
-        return waiting.id
-    made = enqueue(
-        session, Channel.HUB, HubCall.STOP_SERVER, key=f"stop/{hold.id}/{now.isoformat()}", now=now,
-        person_id=hold.person_id, facts={"hold": str(hold.id)}, due_at=now + after,
-    )  # fmt: skip
-    return made.id if made else None
+        return ToStop(owner.hub_name, hold.server_name)
+    row = outbox.waiting_for(session, Channel.HUB, HubCall.STOP_SERVER, key_begins=_key(hold.id))
+    if row is not None:
+        row.due_at = min(row.due_at, now + after)
+    else:
+        row = enqueue(
+            session, Channel.HUB, HubCall.STOP_SERVER, key=f"stop/{hold.id}/{now.isoformat()}", now=now,
+            person_id=hold.person_id, facts={"hold": str(hold.id)}, due_at=now + after,
+        )  # fmt: skip
+    return ToStop(owner.hub_name, hold.server_name, row.id if row else None)
 
 
 def order_revocation(session: Session, person: Person, *, now: datetime) -> None:

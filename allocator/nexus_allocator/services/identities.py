@@ -21,10 +21,12 @@ from nexus_allocator.domain.errors import (
 from nexus_allocator.domain.names import require_name
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
-from nexus_allocator.domain.states import Role, TierSlug
+from nexus_allocator.domain.states import Role, StopReason, TierSlug
 from nexus_allocator.services.allocations import require_reason
+from nexus_allocator.services.hub_calls import order_revocation
 from nexus_allocator.services.records import By, record
 from nexus_allocator.services.rights import in_good_standing, lock_team, overseer, person_called
+from nexus_allocator.services.stops import PLATFORM, intend
 from nexus_allocator.services.teams import require_seat_left
 from nexus_allocator.store import (
     accounts,
@@ -37,6 +39,7 @@ from nexus_allocator.store import (
     teams,
     web_sessions,
 )
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Account, Home, Person
 
 LONGEST_EMAIL = 254
@@ -86,7 +89,9 @@ def merge(session: Session, *, keep: str, gone: str, reason: str, actor: By, now
     """Make two people one: who is ``gone`` signs in as ``keep`` from now on.
 
     Memberships, requests, past servers and what is left of the credits go over; past entries stay where they
-    are. Raises UnknownPerson, SamePerson, Suspended, LiveServers, RequestOpen, BadReason.
+    are. The servers of who is gone are stopped and their tokens revoked; what these servers hold comes over
+    once they have ended (`finish_merges`). Raises UnknownPerson, SamePerson, Suspended, RequestOpen,
+    BadReason, and LiveServers while who is kept runs any.
     """
     text = require_reason(reason)
     kept, left = _both(session, keep, gone)
@@ -103,11 +108,23 @@ def merge(session: Session, *, keep: str, gone: str, reason: str, actor: By, now
         session.add(Home(person_id=kept.id, name=kept.home_folder, created_at=now))
     left.merged_into_id, left.suspended_at, left.suspension_reason = kept.id, now, MERGED
     web_sessions.remove_of(session, left.id)
+    _end_at_hub(session, left, now=now)
     # Which mail they get is what who stays has chosen.
     outbox.forget_choices(session, left.id)
     record(session, Act.PEOPLE_MERGED, kept.id, by=actor, person_id=left.id, reason=text, now=now,
            after={"merged_id": left.id, "moved_micro": moved_micro, **moved})  # fmt: skip
     return Merged(moved, moved_micro, home.name if home else None)
+
+
+def finish_merges(database: Database, *, now: datetime) -> int:
+    """Give over what the last servers of merged people left, once these have ended; return of how many."""
+    with database.reading_scope() as session:
+        waiting = [(person.id, person.merged_into_id) for person in identities.unfinished(session)]
+    for left_id, kept_id in waiting:
+        assert kept_id is not None  # noqa: S101 - that is what they were looked for by
+        with database.session_scope() as session:
+            _finish(session, left_id, kept_id, now=now)
+    return len(waiting)
 
 
 def acting_on(session: Session, administrator_id: UUID, action: Action, *hub_names: str) -> UUID:
@@ -136,9 +153,29 @@ def _both(session: Session, keep: str, gone: str) -> tuple[Person, Person]:
     if ids[0] == ids[1]:
         raise SamePerson(person=keep[:40])
     locked = {person_id: people.lock(session, person_id) for person_id in sorted(ids)}
-    for person in locked.values():
-        require_no_servers(session, in_good_standing(person))
-    return locked[ids[0]], locked[ids[1]]
+    kept, left = (in_good_standing(locked[person_id]) for person_id in ids)
+    require_no_servers(session, kept)
+    return kept, left
+
+
+def _end_at_hub(session: Session, left: Person, *, now: datetime) -> None:
+    """Have the hub end what runs and every token under the name that nobody signs in with any more."""
+    for hold in holds.open_of_person(session, left.id):
+        intend(session, hold, StopReason.SUSPENDED, note=MERGED, now=now)
+    order_revocation(session, left, now=now)
+
+
+def _finish(session: Session, left_id: UUID, kept_id: UUID, *, now: datetime) -> None:
+    mine, other = accounts.of_person(session, kept_id), accounts.of_person(session, left_id)
+    moved_micro = 0
+    if mine is not None and other is not None:
+        source, target = other.allocation.id, mine.allocation.id
+        accounts.lock(session, [source, target])
+        moved_micro = ledger.balance(session, source)
+        _pay_over(session, source, target, moved_micro, key=f"merge/{left_id}/{now.isoformat()}", now=now)
+    moved = identities.move(session, left_id, kept_id, columns=identities.SERVERS)
+    record(session, Act.PEOPLE_MERGED, kept_id, by=PLATFORM, person_id=left_id, now=now,
+           after={"merged_id": left_id, "moved_micro": moved_micro, **moved})  # fmt: skip
 
 
 def _rename(session: Session, person: Person, name: str, *, now: datetime) -> None:
@@ -179,10 +216,10 @@ def _join_accounts(session: Session, kept: Person, left: Person, *, now: datetim
             theirs.policy_version,
         )
         ours.told_days = theirs.told_days
-    balance = ledger.balance(session, theirs.id)
-    _pay_over(session, theirs.id, ours.id, balance, person_id=left.id, now=now)
+    free = ledger.balance(session, theirs.id) - ledger.held(session, theirs.id)
+    _pay_over(session, theirs.id, ours.id, free, key=f"merge/{left.id}", now=now)
     theirs.expires_at = theirs.closed_at = now
-    return balance
+    return free
 
 
 def _join_requests(session: Session, mine: Account, other: Account) -> None:
@@ -194,15 +231,13 @@ def _join_requests(session: Session, mine: Account, other: Account) -> None:
         request.account_id = mine.id
 
 
-def _pay_over(
-    session: Session, source: UUID, target: UUID, balance: int, *, person_id: UUID, now: datetime
-) -> None:
+def _pay_over(session: Session, source: UUID, target: UUID, balance: int, *, key: str, now: datetime) -> None:
     """Transfer a balance, or the debt the other way; the audit finds both accounts whole."""
     if balance == 0:
         return
     giving, taking = (source, target) if balance > 0 else (target, source)
     ledger.transfer(
-        session, giving, taking, abs(balance), key=f"merge/{person_id}", at=now, actor="nexus",
+        session, giving, taking, abs(balance), key=key, at=now, actor=PLATFORM,
         reason="two people are one",
     )  # fmt: skip
 

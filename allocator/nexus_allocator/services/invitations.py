@@ -14,7 +14,8 @@ from nexus_allocator.domain.errors import (
     UnknownInvitation,
 )
 from nexus_allocator.domain.mailing import LetterKind
-from nexus_allocator.domain.records import OPERATOR, Act
+from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.records import NEXUS, OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import InvitationState, NoticeKind, Role, TeamMoveKind
 from nexus_allocator.services import outbox
@@ -28,7 +29,8 @@ from nexus_allocator.services.rights import (
     themselves,
 )
 from nexus_allocator.services.teams import seat
-from nexus_allocator.store import teams
+from nexus_allocator.store import people, teams
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Invitation, Person, Team
 
 ACTS = {
@@ -40,20 +42,36 @@ NEEDED = {Role.MEMBER: Action.TEAM_INVITE, Role.MANAGER: Action.TEAM_INVITE_MANA
 
 
 def invite(
-    session: Session, *, team: str, whom: str, role: Role = Role.MEMBER, by: str | None, now: datetime
+    session: Session,
+    *,
+    policy: Policy,
+    team: str,
+    whom: str,
+    role: Role = Role.MEMBER,
+    by: str | None,
+    now: datetime,
 ) -> Invitation:
-    """Invite ``whom``, a hub name or an e-mail address, for as long as invitations last.
+    """Invite ``whom``, a hub name or an e-mail address, for as long as the policy lets invitations wait.
 
     Raises UnknownTeam, TeamRoleNeeded, BadAddress, UnknownPerson, AlreadyMember, AlreadyInvited.
     """
     if role not in NEEDED:
         raise NotAllowed()
     found, actor = team_to_change(session, team, NEEDED[role], by=by)
-    return invite_to(session, found, whom, role=role, actor=actor, now=now)
+    return invite_to(
+        session, found, whom, role=role, actor=actor, until=now + policy.answers.invitation, now=now
+    )
 
 
 def invite_to(
-    session: Session, team: Team, whom: str, *, role: Role, actor: Person | None, now: datetime
+    session: Session,
+    team: Team,
+    whom: str,
+    *,
+    role: Role,
+    actor: Person | None,
+    until: datetime,
+    now: datetime,
 ) -> Invitation:
     """Invite to a team whose allocation is locked."""
     hub_name, email = rules.address(whom)
@@ -67,7 +85,7 @@ def invite_to(
         raise AlreadyInvited(person=f"{rules.MOST_OPEN_INVITATIONS} people", team=team.label)
     invitation = Invitation(
         team_id=team.id, person_id=person_id, email=email, role=role, state=InvitationState.OPEN,
-        invited_by=actor.id if actor else None, invited_at=now, expires_at=now + rules.INVITATION_LASTS,
+        invited_by=actor.id if actor else None, invited_at=now, expires_at=until,
     )  # fmt: skip
     session.add(invitation)
     _keep(session, team, TeamMoveKind.INVITED, actor=actor, invitation=invitation, now=now)
@@ -119,6 +137,39 @@ def decline(session: Session, invitation_id: UUID, *, hub_name: str, now: dateti
     return team
 
 
+def turn_all(database: Database, *, now: datetime) -> int:
+    """Write down the invitations that nobody answered in time, and tell who invited; return how many."""
+    with database.reading_scope() as session:
+        due = teams.unanswered(session, now=now)
+    for invitation_id in due:
+        with database.session_scope() as session:
+            _expire(session, invitation_id, now=now)
+    return len(due)
+
+
+def _expire(session: Session, invitation_id: UUID, *, now: datetime) -> None:
+    known = teams.invitation(session, invitation_id)
+    assert known is not None  # noqa: S101 - rows are never deleted
+    lock_team(session, known[1].id)
+    found = teams.invitation(session, invitation_id)
+    if found is None or found[0].state is not InvitationState.OPEN:
+        # Answered since it was looked at.
+        return
+    invitation, team = found
+    _close(invitation, InvitationState.EXPIRED, now)
+    after = {"invitation_id": invitation.id, "role": invitation.role, "state": invitation.state}
+    record(session, Act.INVITATION_EXPIRED, team.id, by=NEXUS, person_id=invitation.person_id, after=after,
+           now=now)  # fmt: skip
+    if invitation.invited_by is not None:
+        person = people.by_id(session, invitation.person_id) if invitation.person_id else None
+        facts = {
+            "team": team.label, "whom": person.hub_name if person else invitation.email,
+            "answer_by": invitation.expires_at.date().isoformat(),
+        }  # fmt: skip
+        key = f"invitation/{invitation.id}/expired"
+        tell(session, invitation.invited_by, NoticeKind.INVITATION_EXPIRED, key=key, facts=facts, now=now)
+
+
 def _mine(session: Session, invitation_id: UUID, person: Person, *, now: datetime) -> tuple[Invitation, Team]:
     known = teams.invitation(session, invitation_id)
     if known is None or not _is_for(known[0], person):
@@ -138,9 +189,9 @@ def _open(session: Session, invitation_id: UUID, *, now: datetime) -> tuple[Invi
     found = teams.invitation(session, invitation_id)
     assert found is not None  # noqa: S101 - rows are never deleted
     invitation, team = found
-    if invitation.state is not InvitationState.OPEN:
+    if invitation.state not in (InvitationState.OPEN, InvitationState.EXPIRED):
         raise InvitationOver(team=team.label, ended=f"was {invitation.state.value}")
-    if invitation.expires_at <= now:
+    if invitation.state is InvitationState.EXPIRED or invitation.expires_at <= now:
         raise InvitationOver(team=team.label, ended=f"expired on {invitation.expires_at.date().isoformat()}")
     return invitation, team
 

@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import UnknownHold
 from nexus_allocator.domain.policy import Enforcement
+from nexus_allocator.domain.quotas import Overfull, StorageTerms
 from nexus_allocator.domain.states import LIVE
-from nexus_allocator.services import announcements, enforcement, launches, stops
+from nexus_allocator.services import announcements, enforcement, launches, stops, storage_quotas
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.announcements import Announced
-from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.hub_calls import ToStop
 from nexus_allocator.store import holds, spend_notices
 from nexus_allocator.store.tables import Hold
 
@@ -31,9 +32,12 @@ class LabCard:
     stopping: bool
     notice: enforcement.Standing | None
     announced: tuple[Announced, ...] = ()
+    places: tuple[Overfull, ...] = ()
 
 
-def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) -> LabCard:
+def card(
+    session: Session, hold_id: UUID, *, terms: Enforcement, storage: StorageTerms, now: datetime
+) -> LabCard:
     """Return the card of the server that runs on ``hold_id``. Raises UnknownHold once it has ended."""
     hold = _live(session, hold_id)
     intent = holds.latest_intent(session, hold.id, since=now - lifecycle.INTENT_LASTS)
@@ -49,11 +53,12 @@ def card(session: Session, hold_id: UUID, *, terms: Enforcement, now: datetime) 
         stopping=intent is not None,
         notice=enforcement.standing(notice, terms) if notice else None,
         announced=tuple(announcements.standing(session, now=now)),
+        places=tuple(storage_quotas.warnings(session, hold.person_id, terms=storage, now=now)),
     )
 
 
 def stop(session: Session, hold_id: UUID, *, now: datetime) -> ToStop:
-    """Record that the person stops the server from inside it. Raises UnknownHold once it has ended."""
+    """Have the server stopped by its person from inside it. Raises UnknownHold once it has ended."""
     hold = _live(session, hold_id)
     name = hold.person.hub_name
     return stops.stop_own(session, hub_name=name, owner=name, server_name=hold.server_name, now=now)

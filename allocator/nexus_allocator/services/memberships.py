@@ -16,8 +16,7 @@ from nexus_allocator.domain.records import OPERATOR, Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import NoticeKind, Role, StopReason, TeamMoveKind
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.holds import INTENT_LASTS
-from nexus_allocator.services.hub_calls import ask_at_once, order_stop
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once, order_stop
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import (
@@ -27,11 +26,11 @@ from nexus_allocator.services.rights import (
     team_for,
     team_to_change,
 )
-from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.stops import intend
 from nexus_allocator.services.teams import seat
 from nexus_allocator.store import holds, teams
 from nexus_allocator.store.session import Database
-from nexus_allocator.store.tables import Hold, Membership, Person, Team
+from nexus_allocator.store.tables import Membership, Person, Team
 
 log = logging.getLogger(__name__)
 PLATFORM = "nexus"
@@ -134,26 +133,15 @@ def stop_leavers(database: Database, hub: HubClient, *, now: datetime) -> list[T
             return []
     with database.session_scope() as session:
         servers = []
-        for hold, person, team in teams.live_without_seat(session):
-            servers.append(_to_stop(session, hold, person, StopReason.LEFT_TEAM, note=team.label, now=now))
-        for hold, person, team in teams.live_of_leavers(session, left_before=now - ACCESS_LASTS):
-            servers.append(_to_stop(session, hold, person, StopReason.ACCESS_ENDED, note=team.label, now=now))
+        for hold, _, team in teams.live_without_seat(session):
+            servers.append(intend(session, hold, StopReason.LEFT_TEAM, note=team.label, now=now))
+        for hold, _, team in teams.live_of_leavers(session, left_before=now - ACCESS_LASTS):
+            servers.append(intend(session, hold, StopReason.ACCESS_ENDED, note=team.label, now=now))
         for hold, person in teams.live_of_suspended(session):
-            reason = person.suspension_reason
-            servers.append(_to_stop(session, hold, person, StopReason.SUSPENDED, note=reason, now=now))
+            note = person.suspension_reason
+            servers.append(intend(session, hold, StopReason.SUSPENDED, note=note, now=now))
     ask_at_once(database, hub, servers, now=now)
     return servers
-
-
-def _to_stop(
-    session: Session, hold: Hold, person: Person, reason: StopReason, *, note: str | None, now: datetime
-) -> ToStop:
-    """Record why, unless that was done a moment ago: an intent explains a stop that follows soon."""
-    if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
-        holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
-        record(session, Act.STOP_INTENDED, hold.id, by=PLATFORM, person_id=person.id, after={"why": reason},
-               now=now)  # fmt: skip
-    return ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now))
 
 
 def _member(session: Session, team: Team, hub_name: str) -> tuple[Person, Membership]:
@@ -190,7 +178,7 @@ def _part(
     servers = []
     for hold in teams.live_holds(session, account.allocation.id, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.LEFT_TEAM, actor=actor[:64], note=note, now=now)
-        servers.append(ToStop(person.hub_name, hold.server_name, order_stop(session, hold, now=now)))
+        servers.append(order_stop(session, hold, now=now))
     others = teams.live_elsewhere(session, account.allocation.id, person.id, since=joined_at)
     for hold in others:
         reason = StopReason.ACCESS_ENDED

@@ -9,8 +9,18 @@ from datetime import datetime, timedelta
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.services import endings, enterings, events, forecasts, leases, pool
+from nexus_allocator.services import (
+    endings,
+    enterings,
+    events,
+    forecasts,
+    invitations,
+    leases,
+    offers,
+    pool,
+)
 from nexus_allocator.services.enforcement import enforce
+from nexus_allocator.services.identities import finish_merges
 from nexus_allocator.services.memberships import stop_leavers
 from nexus_allocator.services.metering import Clock, Terms, run_round
 from nexus_allocator.services.request_moves import turn_all
@@ -66,9 +76,12 @@ class MeterLoop:
                 log.warning("servers without credits were not stopped yet (%s)", enforced.trouble)
             pool.measure(self.database, self.policy.pool, now=self.clock())
             turn_all(self.database, policy=self.policy, now=now)
+            offers.turn_all(self.database, now=now)
+            invitations.turn_all(self.database, now=now)
             events.turn_all(self.database, now=now)
             endings.turn_all(self.database, policy=self.policy, now=now)
             stop_leavers(self.database, self.hub, now=now)
+            finish_merges(self.database, now=now)
             scopes = self.database.reading_scope, self.database.session_scope
             enterings.end_due(*scopes, self.hub, now=now)
             with self.database.session_scope() as session:

@@ -49,7 +49,8 @@ def run_round(database: Database, hub: HubClient, *, terms: Terms, clock: Clock)
         result.leases = leases.collect(database, seen, now=asked_at)
         _witness_alive(database, seen, result, terms=terms, asked_at=asked_at)
         _end_gone(database, hub, seen, result, terms=terms, asked_at=asked_at, clock=clock)
-        result.overrun = len(stops.stop_overrun(database, hub, now=clock()))
+        over = stops.stop_overrun(database, hub, now=clock())
+        result.overrun, result.trouble = over.servers, over.trouble
     except HubUnavailable as error:
         result.trouble = error.facts["problem"]
     _record(database, result, at=asked_at)

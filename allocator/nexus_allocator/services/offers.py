@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.errors import OfferOver, UnknownRequest
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.domain.records import Act
+from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.requests import require_move
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import Mover, NoticeKind, RequestState
@@ -19,6 +19,7 @@ from nexus_allocator.services.request_moves import move
 from nexus_allocator.services.rights import account_for, in_good_standing, overseer, person_called
 from nexus_allocator.store import accounts, panel, people, requests
 from nexus_allocator.store.panel_tables import RequestOffer
+from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Person, TierRequest
 
 
@@ -31,7 +32,7 @@ def make(
     award: decisions.Award,
     now: datetime,
 ) -> RequestOffer:
-    """Offer other terms; a panel's request needs what an award of it needs.
+    """Offer other terms, for as long as the policy lets one think; a panel's needs what an award of it needs.
 
     Raises NotAllowed, UnknownRequest, Conflicted, PanelNotHeard, IllegalMove, BadAmount, BadDate, BadReason.
     """
@@ -44,6 +45,7 @@ def make(
         person_id=admin.id, credits_micro=decisions.amount_of(award, terms),
         ends_at=decisions.require_end(award.expires_at or now + terms.length, now=now),
         note=allocations.require_reason(award.note) if award.note else None, at=now,
+        answer_by=now + policy.answers.offer,
     )  # fmt: skip
     session.add(row)
     session.flush()
@@ -53,10 +55,12 @@ def make(
         "credits": shown(row.credits_micro),
         "tier": terms.label,
         "ends_on": row.ends_at.date().isoformat(),
+        "answer_by": _day(row),
     }
     tell(session, request.person_id, NoticeKind.OFFER_MADE, key=_key(row), facts=facts, now=now)
     record(session, Act.OFFER_MADE, request.id, by=admin.id, person_id=request.person_id, reason=row.note,
-           after={"amount_micro": row.credits_micro, "ends_at": row.ends_at}, now=now)  # fmt: skip
+           after={"amount_micro": row.credits_micro, "ends_at": row.ends_at, "answer_by": row.answer_by},
+           now=now)  # fmt: skip
     return row
 
 
@@ -68,7 +72,7 @@ def accept(
     ``number`` is the offer that was read.
     Raises UnknownRequest, UnknownAccount, Suspended, OfferOver, BadDate.
     """
-    request, row, person = _offered(session, request_id, number, hub_name)
+    request, row, person = _offered(session, request_id, number, hub_name, now=now)
     made_by = people.by_id(session, row.person_id)
     assert made_by is not None  # noqa: S101 - rows are never deleted
     move(session, request, RequestState.ACCEPTED, mover=Mover.APPLICANT, actor_id=person.id, now=now)
@@ -85,7 +89,7 @@ def decline(
 
     Raises UnknownRequest, UnknownAccount, Suspended, OfferOver, BadReason.
     """
-    request, row, person = _offered(session, request_id, number, hub_name)
+    request, row, person = _offered(session, request_id, number, hub_name, now=now)
     text = allocations.require_reason(reason)
     move(session, request, RequestState.IN_REVIEW, mover=Mover.APPLICANT, actor_id=person.id, reason=text,
          now=now)  # fmt: skip
@@ -110,8 +114,44 @@ def take_back(
     return request
 
 
+def turn_all(database: Database, *, now: datetime) -> int:
+    """End the offers that nobody answered in time, each in a transaction of its own; return how many."""
+    with database.reading_scope() as session:
+        due = panel.unanswered(session, now=now)
+    for request_id in due:
+        with database.session_scope() as session:
+            _expire(session, request_id, now=now)
+    return len(due)
+
+
+def _expire(session: Session, request_id: UUID, *, now: datetime) -> None:
+    request = requests.lock(session, request_id)
+    rows = panel.offers(session, [request_id]).get(request_id, [])
+    if request is None or request.state != RequestState.OFFERED or not _is_over(rows[-1], now):
+        # Answered, or offered anew, since it was looked at.
+        return
+    row, reason = rows[-1], f"The offer was not answered by {_day(rows[-1])}."
+    move(
+        session, request, RequestState.IN_REVIEW, mover=Mover.PLATFORM, actor_id=None, reason=reason, now=now
+    )
+    facts = {"credits": shown(row.credits_micro), "title": panels.title_of(request), "answer_by": _day(row)}
+    for person_id in (request.person_id, row.person_id):
+        key = f"{_key(row)}/expired/{person_id}"
+        tell(session, person_id, NoticeKind.OFFER_EXPIRED, key=key, facts=facts, now=now)
+    record(session, Act.OFFER_EXPIRED, request.id, by=NEXUS, person_id=request.person_id,
+           after={"number": row.number}, now=now)  # fmt: skip
+
+
+def _is_over(row: RequestOffer, now: datetime) -> bool:
+    return row.answer_by is not None and row.answer_by <= now
+
+
+def _day(row: RequestOffer) -> str | None:
+    return row.answer_by.date().isoformat() if row.answer_by else None
+
+
 def _offered(
-    session: Session, request_id: UUID, number: int, hub_name: str
+    session: Session, request_id: UUID, number: int, hub_name: str, *, now: datetime
 ) -> tuple[TierRequest, RequestOffer, Person]:
     """Return the locked request, the offer that stands, and who answers: its applicant, who still may."""
     person = in_good_standing(person_called(session, hub_name))
@@ -121,6 +161,8 @@ def _offered(
     account_for(session, person, accounts.by_id(session, request.account_id).slug, Action.OFFER_ANSWER)
     rows = panel.offers(session, [request.id]).get(request.id, [])
     if request.state != RequestState.OFFERED or not rows or rows[-1].number != number:
+        raise OfferOver()
+    if _is_over(rows[-1], now):
         raise OfferOver()
     return request, rows[-1], person
 

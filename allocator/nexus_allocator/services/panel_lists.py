@@ -64,6 +64,7 @@ class OfferRow:
     credits_micro: int
     ends_at: datetime
     note: str | None
+    answer_by: datetime | None
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def _offer(rows: Sequence[RequestOffer]) -> OfferRow | None:
     if not rows:
         return None
     last = rows[-1]
-    return OfferRow(last.number, last.credits_micro, last.ends_at, last.note)
+    return OfferRow(last.number, last.credits_micro, last.ends_at, last.note, last.answer_by)
 
 
 def _comments(session: Session, request_id: UUID, rows: Sequence[PanelReview]) -> tuple[str, ...]:

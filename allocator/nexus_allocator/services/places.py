@@ -111,7 +111,7 @@ def settle_all(database: Database, *, policy: Policy, now: datetime) -> int:
     with database.session_scope() as session:
         missing = places.without_place(session)
         for account in missing:
-            open_own(session, account, name=_name(session, account), policy=policy, now=now)
+            open_own(session, account, name=own_name(session, account), policy=policy, now=now)
         wanted = places.every_id(session)
     return len(missing) + _settled(database, wanted, policy=policy, now=now)
 
@@ -204,7 +204,7 @@ def _used(session: Session, row: PlaceRow) -> int:
     return found.used_bytes if found else 0
 
 
-def _name(session: Session, account: Account) -> str:
+def own_name(session: Session, account: Account) -> str:
     """Return the name of an account's own place: its person's home as first called, or its team."""
     if account.person_id is None:
         return account.slug

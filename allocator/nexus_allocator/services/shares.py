@@ -21,7 +21,7 @@ from nexus_allocator.domain.errors import (
     UnknownSubgroup,
     UnknownTeam,
 )
-from nexus_allocator.domain.launches import Price, what_fits
+from nexus_allocator.domain.launches import Fit, Price, what_fits
 from nexus_allocator.domain.policy import Policy, Size
 from nexus_allocator.domain.records import NEXUS, OPERATOR, Act
 from nexus_allocator.domain.rights import Action
@@ -55,11 +55,11 @@ class Holder:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A launch that the account could pay."""
+    """A launch that the account could pay; a cluster has no size."""
 
     account: Account
     person_id: UUID
-    size: Size
+    size: Size | None
     price: Price
 
 
@@ -114,11 +114,7 @@ def require_part(
         raise UnknownAccount(account=wanted.account.slug)
     room = standing.room_micro
     if room is not None and wanted.price.amount_micro > room:
-        fit = what_fits(
-            policy, policy.sizes_of(allocation.tier, only=allocation.sizes), wanted=wanted.size,
-            minutes=wanted.price.planned_minutes, grace_minutes=wanted.price.grace_minutes,
-            available_micro=room,
-        )  # fmt: skip
+        fit = _what_fits(wanted, allocation, room, policy=policy)
         raise ShareExceeded(
             account=wanted.account.label,
             requested_micro=wanted.price.amount_micro,
@@ -126,6 +122,16 @@ def require_part(
             fits=fit.facts() if fit else None,
         )
     return standing.subgroup_id
+
+
+def _what_fits(wanted: Wanted, allocation: Allocation, room_micro: int, *, policy: Policy) -> Fit | None:
+    if wanted.size is None:
+        return None
+    return what_fits(
+        policy, policy.sizes_of(allocation.tier, only=allocation.sizes), wanted=wanted.size,
+        minutes=wanted.price.planned_minutes, grace_minutes=wanted.price.grace_minutes,
+        available_micro=room_micro,
+    )  # fmt: skip
 
 
 def parts_of(

@@ -1,6 +1,9 @@
-"""Stopping a server: who and why is recorded first, because the hub never tells its spawner who asked."""
+"""Stopping a server: who and why is recorded, because the hub never tells its spawner who asked.
 
-from dataclasses import dataclass, field
+The hub is asked by the outbox, whose row is written with the reason.
+"""
+
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,6 +14,8 @@ from nexus_allocator.domain.errors import BadReason, UnknownServer
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import StopReason
+from nexus_allocator.services.holds import INTENT_LASTS
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once, order_stop
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called, themselves
 from nexus_allocator.store import holds
@@ -18,15 +23,15 @@ from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
 
 LONGEST = 64
+PLATFORM = "nexus"
 
 
 @dataclass(frozen=True)
-class ToStop:
-    """A server whose stop is recorded and may now be asked of the hub; by the outbox where it has a row."""
+class Overrun:
+    """How many servers were over their time; ``trouble`` is why the hub could not be asked of them yet."""
 
-    hub_name: str
-    server_name: str
-    outgoing_id: UUID | None = field(default=None, compare=False)
+    servers: int
+    trouble: str | None
 
 
 def record_intent(
@@ -38,23 +43,43 @@ def record_intent(
     actor: str,
     note: str | None = None,
     now: datetime,
-) -> ToStop:
-    """Keep why and by whom a server is about to be stopped. Raises UnknownServer, BadReason."""
+) -> Hold:
+    """Keep why and by whom a server is about to be stopped; who says so sees to the stop themselves.
+
+    Raises UnknownServer, BadReason.
+    """
     hold = running(session, hub_name=hub_name, server_name=server_name)
     if not 0 < len(reason) <= LONGEST or not 0 < len(actor) <= LONGEST:
         raise BadReason(min=1, max=LONGEST)
     holds.add_intent(session, hold.id, reason=reason, actor=actor, note=note, now=now)
     record(session, Act.STOP_INTENDED, hold.id, by=actor, person_id=hold.person_id, reason=note,
            after={"why": reason}, now=now)  # fmt: skip
-    return ToStop(hub_name, server_name)
+    return hold
+
+
+def stop(
+    session: Session,
+    *,
+    hub_name: str,
+    server_name: str,
+    reason: StopReason,
+    actor: str,
+    note: str | None = None,
+    now: datetime,
+) -> ToStop:
+    """Have a server stopped, and keep why and by whom. Raises UnknownServer, BadReason."""
+    hold = record_intent(
+        session, hub_name=hub_name, server_name=server_name, reason=reason, actor=actor, note=note, now=now
+    )
+    return order_stop(session, hold, now=now)
 
 
 def stop_own(session: Session, *, hub_name: str, owner: str, server_name: str, now: datetime) -> ToStop:
-    """Record that a person stops their own server from the portal. Raises UnknownServer for another's."""
+    """Have a person's own server stopped by their hand. Raises UnknownServer for another's."""
     themselves(session, hub_name, Action.SERVER_STOP)
     if hub_name != owner:
         raise UnknownServer(person=owner, server=server_name or "default")
-    return record_intent(
+    return stop(
         session, hub_name=owner, server_name=server_name, reason=StopReason.OWN_HAND, actor=hub_name, now=now
     )
 
@@ -68,35 +93,35 @@ def stop_as_administrator(
     note: str | None,
     now: datetime,
 ) -> ToStop:
-    """Record that an administrator stops somebody's server. Raises NotAllowed, UnknownServer."""
+    """Have somebody's server stopped by an administrator. Raises NotAllowed, UnknownServer."""
     actor = overseer(session, administrator_id, Action.SERVER_STOP)
-    return record_intent(
+    return stop(
         session, hub_name=hub_name, server_name=server_name, reason=StopReason.ADMINISTRATOR,
         actor=actor.hub_name, note=note, now=now,
     )  # fmt: skip
 
 
-def ask_hub(hub: HubClient, server: ToStop) -> None:
-    """Ask the hub to stop the server, after the transaction that recorded why. Raises HubUnavailable."""
-    hub.stop_server(server.hub_name, server.server_name)
-
-
-def stop_overrun(database: Database, hub: HubClient, *, now: datetime) -> list[ToStop]:
+def stop_overrun(database: Database, hub: HubClient, *, now: datetime) -> Overrun:
     """Stop the servers whose planned hours and grace are over: their hold pays no further."""
     with database.session_scope() as session:
         over = [hold for hold in holds.open_servers(session) if hold.process_started_at and hold.until <= now]
         servers = [intend(session, hold, StopReason.PLANNED_HOURS, now=now) for hold in over]
-    for server in servers:
-        ask_hub(hub, server)
-    return servers
+    asked = ask_at_once(database, hub, servers, now=now)
+    return Overrun(len(servers), asked.problem if asked.failed else None)
 
 
-def intend(session: Session, hold: Hold, reason: StopReason, *, now: datetime) -> ToStop:
-    """Record that the Nexus itself stops a server; read with its person."""
-    return record_intent(
-        session, hub_name=hold.person.hub_name, server_name=hold.server_name, reason=reason, actor="nexus",
-        now=now,
-    )  # fmt: skip
+def intend(
+    session: Session, hold: Hold, reason: StopReason, *, note: str | None = None, now: datetime
+) -> ToStop:
+    """Have the Nexus itself stop the server, or cluster, of a hold.
+
+    Why is recorded unless that was done a moment ago: an intent explains a stop that follows soon.
+    """
+    if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
+        holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
+        record(session, Act.STOP_INTENDED, hold.id, by=PLATFORM, person_id=hold.person_id,
+               after={"why": reason}, now=now)  # fmt: skip
+    return order_stop(session, hold, now=now)
 
 
 def running(session: Session, *, hub_name: str, server_name: str) -> Hold:

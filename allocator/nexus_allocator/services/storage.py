@@ -83,8 +83,19 @@ def exemptions(session: Session, place: Place, *, now: datetime) -> list[tuple[U
     return [(row.id, Exemption(decoded(row.path), row.until, row.reason)) for row in rows]
 
 
-def warn(session: Session, place: Place, usage: Usage, *, enforced: bool, now: datetime) -> int | None:
-    """Tell the place's people that it fills, once a month for each mark; return the mark reached."""
+def warn(
+    session: Session,
+    place: Place,
+    usage: Usage,
+    *,
+    enforced: bool,
+    now: datetime,
+    soft: tuple[int, datetime] | None = None,
+) -> int | None:
+    """Tell the place's people that it fills, once a month for each mark; return the mark reached.
+
+    ``soft`` is the limit that the place has passed, and until when it may.
+    """
     mark = mark_reached(usage)
     if mark is None or usage.limit_bytes is None:
         return None
@@ -92,6 +103,8 @@ def warn(session: Session, place: Place, usage: Usage, *, enforced: bool, now: d
         "place": str(place), "percent": usage.percent, "enforced": enforced,
         "used_gb": usage.used_bytes / GB, "limit_gb": usage.limit_bytes / GB,
     }  # fmt: skip
+    if soft is not None:
+        facts |= {"soft_gb": soft[0] / GB, "grace_until": soft[1].date().isoformat()}
     key = f"{NoticeKind.PLACE_FILLS}/{place}/{mark}/{now:%Y-%m}"
     for person_id in answerable(session, place):
         tell(session, person_id, NoticeKind.PLACE_FILLS, key=key, facts=facts, now=now)

@@ -14,10 +14,9 @@ from nexus_allocator.domain.states import StopReason
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services import outbox
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.hub_calls import order_revocation, order_stop
+from nexus_allocator.services.hub_calls import ToStop, order_revocation, order_stop
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called
-from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.webhooks import emit
 from nexus_allocator.store import holds, people, web_sessions
 from nexus_allocator.store.tables import Person
@@ -42,8 +41,7 @@ def suspend(session: Session, *, hub_name: str, reason: str, actor: str, now: da
     servers = []
     for hold in holds.open_of_person(session, person.id):
         holds.add_intent(session, hold.id, reason=StopReason.SUSPENDED, actor=actor[:64], note=text, now=now)
-        row_id = order_stop(session, hold, now=now)
-        servers.append(ToStop(person.hub_name, hold.server_name, row_id))
+        servers.append(order_stop(session, hold, now=now))
     order_revocation(session, person, now=now)
     record(session, Act.PERSON_SUSPENDED, person.id, by=actor, reason=text, after={"servers": len(servers)},
            now=now)  # fmt: skip

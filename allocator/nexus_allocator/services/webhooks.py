@@ -30,6 +30,7 @@ from nexus_allocator.domain.webhooks import (
     FAILING_FOR,
     MOST_FAILURES,
     OLD_SECRET_LASTS,
+    TEST,
     EventKind,
     Reach,
     endpoint_url,
@@ -118,6 +119,15 @@ def switch(session: Session, endpoint_id: UUID, *, on: bool, by: UUID | None, no
     endpoint.failures, endpoint.failing_since, endpoint.disabled_why = 0, None, None
     endpoint.disabled_at = None if on else (endpoint.disabled_at or now)
     record(session, Act.ENDPOINT_SWITCHED, endpoint.id, by=by or OPERATOR, after={"on": on}, now=now)
+
+
+def send_test(session: Session, endpoint_id: UUID, *, by: UUID | None, now: datetime) -> None:
+    """Post an event of nothing to an endpoint, as all events are. Raises NotAllowed, UnknownEndpoint."""
+    endpoint = _to_change(session, endpoint_id, by)
+    said = {"endpoint": str(endpoint.id), "facts": {}}
+    key = f"{TEST}/{endpoint.id}/{now.isoformat()}"
+    enqueue(session, Channel.WEBHOOK, TEST, key=key, facts=said, now=now)
+    record(session, Act.ENDPOINT_TESTED, endpoint.id, by=by or OPERATOR, now=now)
 
 
 def remove(session: Session, endpoint_id: UUID, *, by: UUID | None, now: datetime) -> None:

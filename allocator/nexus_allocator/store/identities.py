@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, func, select, update
+from sqlalchemy import ColumnElement, Table, and_, func, select, update
 from sqlalchemy.orm import Session
 
+from nexus_allocator.domain.states import LIVE, HoldState
 from nexus_allocator.store.base import Base
-from nexus_allocator.store.tables import Acceptance, Membership, Person, Share
+from nexus_allocator.store.tables import Acceptance, Hold, Membership, Person, Share
 
+SERVERS = ("hold.person_id",)
 # Whose row is: the other person's from now on.
 MOVED = (
-    "hold.person_id",
+    *SERVERS,
     "offline_event.person_id",
     "tier_request.person_id",
     "invitation.person_id",
@@ -64,19 +66,31 @@ def references() -> set[str]:
     }
 
 
-def move(session: Session, gone: UUID, keep: UUID) -> dict[str, int]:
+def move(session: Session, gone: UUID, keep: UUID, *, columns: Sequence[str] = MOVED) -> dict[str, int]:
     """Give the rows of one person to another; return how many of each column."""
     session.flush()
     moved = {}
-    for name in MOVED:
+    for name in columns:
         table, column = _column(name)
-        count = session.scalar(select(func.count()).select_from(table).where(column == gone)) or 0
+        theirs = column == gone
+        if table is Hold.__table__:
+            # What still runs goes by the name under which the hub knows it.
+            theirs = and_(theirs, Hold.state == HoldState.SETTLED)
+        count = session.scalar(select(func.count()).select_from(table).where(theirs)) or 0
         if count:
-            session.execute(update(table).where(column == gone).values({column.name: keep}))
+            session.execute(update(table).where(theirs).values({column.name: keep}))
             moved[name] = count
     session.execute(update(Person).where(Person.merged_into_id == gone).values(merged_into_id=keep))
     session.expire_all()
     return moved
+
+
+def unfinished(session: Session) -> Sequence[Person]:
+    """Return the merged people who had servers at the time, all of which have ended since."""
+    theirs = select(Hold.id).where(Hold.person_id == Person.id)
+    live = theirs.where(Hold.state.in_(LIVE))
+    found = select(Person).where(Person.merged_into_id.is_not(None), theirs.exists(), ~live.exists())
+    return session.scalars(found).all()
 
 
 def _column(name: str) -> tuple[Table, ColumnElement[UUID]]:

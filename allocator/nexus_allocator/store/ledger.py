@@ -14,6 +14,7 @@ from nexus_allocator.store.tables import Book, Entry, Hold, Link
 PLATFORM_BOOK = {
     EntryKind.GRANT: BookKind.GRANTED,
     EntryKind.USAGE: BookKind.USED,
+    EntryKind.STORAGE: BookKind.USED,
     EntryKind.CORRECTION: BookKind.CORRECTED,
     EntryKind.LAPSE: BookKind.GRANTED,
 }

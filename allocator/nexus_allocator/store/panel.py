@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, aliased, joinedload
 
 from nexus_allocator.domain.requests import LIVING, WAITING
 from nexus_allocator.domain.states import RequestState, TierSlug
@@ -180,3 +180,17 @@ def awarded_like(
 def names(session: Session, person_ids: Sequence[UUID]) -> Mapping[UUID, str]:
     found = select(Person.id, Person.display_name).where(Person.id.in_(person_ids))
     return dict(session.execute(found).all())
+
+
+def unanswered(session: Session, *, now: datetime) -> Sequence[UUID]:
+    """Return the requests whose offer was to be answered by now, and was not."""
+    latest = aliased(RequestOffer)
+    later = select(latest.number).where(
+        latest.request_id == RequestOffer.request_id, latest.number > RequestOffer.number
+    )
+    found = (
+        select(RequestOffer.request_id)
+        .join(TierRequest, TierRequest.id == RequestOffer.request_id)
+        .where(TierRequest.state == RequestState.OFFERED, RequestOffer.answer_by <= now, ~later.exists())
+    )
+    return session.scalars(found).all()

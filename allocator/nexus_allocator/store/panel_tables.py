@@ -105,7 +105,10 @@ class PanelBypass(Base):
 
 
 class RequestOffer(Base):
-    """Other terms than a request asked for; the last one stands while the request is in the state offered."""
+    """Other terms than a request asked for; the last one stands while the request is in the state offered.
+
+    ``answer_by`` None stands until it is answered: it was made before offers had an end.
+    """
 
     __tablename__ = "request_offer"
     request_id: Mapped[UUID] = mapped_column(ForeignKey("tier_request.id"), primary_key=True)
@@ -115,3 +118,4 @@ class RequestOffer(Base):
     ends_at: Mapped[datetime]
     note: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime]
+    answer_by: Mapped[datetime | None]

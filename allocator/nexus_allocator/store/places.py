@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, defer, joinedload
 
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.store.places_tables import PlaceDay, PlaceRow, PlaceUsage, VolumeRow
@@ -63,11 +63,38 @@ def _living() -> Select[UUID]:
     return select(PlaceRow.id).join(Account, Account.id == PlaceRow.account_id).where(~erased.exists())
 
 
+def leases_ending(session: Session, *, before: datetime) -> Sequence[UUID]:
+    """Return the scratches whose lease ends before then and was not ended."""
+    found = _living().where(PlaceRow.ends_at <= before, PlaceRow.ended_at.is_(None))
+    return session.scalars(found.order_by(PlaceRow.ends_at)).all()
+
+
 def undone(session: Session) -> Sequence[UUID]:
     """Return the places that are on no volume, or were not seen to be as their rows say."""
     limit = PlaceRow.applied_bytes.is_distinct_from(PlaceRow.limit_bytes)
     found = _living().where(or_(PlaceRow.volume.is_(None), PlaceRow.made_at.is_(None), limit))
     return session.scalars(found.order_by(PlaceRow.kind, PlaceRow.name)).all()
+
+
+def made(session: Session) -> Sequence[UUID]:
+    """Return the places that lie on a volume."""
+    return session.scalars(
+        select(PlaceRow.id).where(PlaceRow.made_at.is_not(None)).order_by(PlaceRow.id)
+    ).all()
+
+
+def on_volume(session: Session, name: str) -> Sequence[PlaceRow]:
+    """Return the places that were made on a volume."""
+    found = _with_account().where(PlaceRow.volume == name, PlaceRow.made_at.is_not(None))
+    return session.scalars(found.order_by(PlaceRow.kind, PlaceRow.name)).all()
+
+
+def overfull_of_person(session: Session, person_id: UUID) -> Sequence[PlaceRow]:
+    """Return a person's own places that held more than their soft limit when last looked at."""
+    found = _with_account().join(Account, Account.id == PlaceRow.account_id)
+    return session.scalars(
+        found.where(Account.person_id == person_id, PlaceRow.over_since.is_not(None))
+    ).all()
 
 
 def volume(session: Session, name: str) -> VolumeRow | None:
@@ -100,14 +127,30 @@ def team_gid(session: Session, team_id: UUID) -> int:
     return session.scalars(select(Team.gid).where(Team.id == team_id)).one()
 
 
-def latest_usage(session: Session, place_ids: Collection[UUID]) -> dict[UUID, PlaceUsage]:
-    """Return what was last found in each of the places."""
+def latest_usage(
+    session: Session,
+    place_ids: Collection[UUID],
+    *,
+    until: datetime | None = None,
+    with_parts: bool = False,
+) -> dict[UUID, PlaceUsage]:
+    """Return what was last found in each of the places, until a moment or now; its parts only if asked."""
     newest = select(PlaceUsage.place_id, func.max(PlaceUsage.at).label("at")).group_by(PlaceUsage.place_id)
+    if until is not None:
+        newest = newest.where(PlaceUsage.at <= until)
     last = newest.where(PlaceUsage.place_id.in_(place_ids)).subquery()
     found = select(PlaceUsage).join(
         last, (PlaceUsage.place_id == last.c.place_id) & (PlaceUsage.at == last.c.at)
     )
+    if not with_parts:
+        found = found.options(defer(PlaceUsage.parts, raiseload=True))
     return {row.place_id: row for row in session.scalars(found)}
+
+
+def add_usage(session: Session, row: PlaceUsage) -> None:
+    """Keep what was found; a second look of the same moment takes the first one's place."""
+    session.merge(row)
+    session.flush()
 
 
 def usage_before(session: Session, place_id: UUID, moment: datetime) -> PlaceUsage | None:

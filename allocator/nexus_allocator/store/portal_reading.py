@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from nexus_allocator.domain.states import LIVE, HoldState, RequestState, TierSlug
+from nexus_allocator.domain.states import LIVE, EntryKind, HoldState, RequestState, TierSlug
 from nexus_allocator.store import chains
 from nexus_allocator.store.holds import WITH_OWNERS
 from nexus_allocator.store.tables import (
@@ -57,7 +57,7 @@ def other_entries(session: Session, allocation_id: UUID, *, limit: int) -> Seque
     found: list[tuple[Entry, bool]] = []
     # One query for each side, because each has an index of its own and either alone would read them all.
     for side, adds in ((Entry.to_book_id, True), (Entry.from_book_id, False)):
-        query = select(Entry).where(side == book, Entry.hold_id.is_(None))
+        query = select(Entry).where(side == book, Entry.hold_id.is_(None), Entry.kind != EntryKind.STORAGE)
         rows = session.scalars(query.order_by(Entry.at.desc(), Entry.id).limit(limit))
         found += [(entry, adds) for entry in rows]
     return sorted(found, key=lambda row: (-row[0].at.timestamp(), row[0].id))[:limit]

@@ -269,6 +269,12 @@ def open_invitations(
     return [(row[0], row[1]) for row in session.execute(waiting.order_by(Invitation.invited_at.desc()))]
 
 
+def unanswered(session: Session, *, now: datetime) -> Sequence[UUID]:
+    """Return the open invitations that are past their date."""
+    found = select(Invitation.id).where(Invitation.state == InvitationState.OPEN)
+    return session.scalars(found.where(Invitation.expires_at <= now)).all()
+
+
 def invitations_to(
     session: Session, person: Person, *, now: datetime
 ) -> Sequence[tuple[Invitation, Team, str | None]]:

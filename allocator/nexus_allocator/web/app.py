@@ -39,6 +39,7 @@ from nexus_allocator.web.routes import (
     requests,
     servers,
     sign_in,
+    storage,
     teams,
     webhooks,
 )
@@ -79,7 +80,7 @@ def portal_app(portal: Portal) -> ASGIApp:
         app.include_router(module.router)
     for module in (offers, panel, panel_decisions, panel_rounds, request_queue):
         app.include_router(module.router)
-    for router in (mail.router, mail.administration, webhooks.router):
+    for router in (mail.router, mail.administration, webhooks.router, storage.router, storage.administration):
         app.include_router(router)
     for error, handler in HANDLERS.items():
         app.add_exception_handler(error, handler)

@@ -72,9 +72,11 @@ class EventForm:
 
 
 def moment(text: str) -> datetime | None:
-    """Return a moment in UTC as the browser's field or a person writes it; None for none."""
+    """Return a moment in UTC as the browser's field or a person writes it; None for none or far off."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
+        return None
+    if not 2000 <= found.year < 2200:
         return None
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

@@ -67,6 +67,7 @@ WHAT: dict[str, str] = {
     HubCall.STOP_SERVER: "Stop a server",
     HubCall.REVOKE_TOKENS: "Revoke tokens",
     FileCall.SETTLE_PLACE: "Make or limit a place",
+    FileCall.LOOK: "Look at a place",
 }
 
 

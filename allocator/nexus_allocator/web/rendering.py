@@ -8,11 +8,11 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nexus_allocator.services import announcements
-from nexus_allocator.services.announcements import Announced
+from nexus_allocator.services import announcements, storage_quotas
 from nexus_allocator.web import formats
 from nexus_allocator.web.context import Portal, Visitor
 from nexus_allocator.web.flash import take_notice
+from nexus_allocator.web.storage_views import Spoken, bytes_text, spoken
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS: dict[str, Callable[..., str]] = {
@@ -27,6 +27,7 @@ FILTERS: dict[str, Callable[..., str]] = {
     "moment": formats.moment_text,
     "duration": formats.length_text,
     "hours": formats.hours_text,
+    "bytes": bytes_text,
 }
 
 
@@ -63,7 +64,7 @@ def page(
     """Render template ``name``; a notice left by the request before is shown once."""
     environment: Environment = request.app.state.templates
     notice, forget = take_notice(request)
-    told = _announced(request) if visitor else []
+    told = _announced(request, visitor) if visitor else []
     body = environment.get_template(name).render(
         {**(values or {}), "visitor": visitor, "here": here, "notice": notice, "announced": told}
     )
@@ -72,8 +73,14 @@ def page(
     return response
 
 
-def _announced(request: Request) -> list[Announced]:
-    """Return what is announced now; for who is signed in: an error's page may have no database."""
+def _announced(request: Request, visitor: Visitor) -> list[Spoken]:
+    """Return what is announced now, and which of the visitor's places hold too much.
+
+    For who is signed in: an error's page may have no database.
+    """
     portal: Portal = request.app.state.portal
+    now = portal.clock()
     with portal.reading_scope() as session:
-        return announcements.standing(session, now=portal.clock())
+        told = announcements.standing(session, now=now)
+        overfull = storage_quotas.warnings(session, visitor.person_id, terms=portal.policy.storage, now=now)
+    return [Spoken(each.level, each.text) for each in told] + [spoken(place) for place in overfull]

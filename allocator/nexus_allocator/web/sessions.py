@@ -2,16 +2,20 @@
 
 import secrets
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import Depends, Form, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from nexus_allocator.domain.errors import InvalidRequest
 from nexus_allocator.domain.rights import NOBODY_KNOWN, deed_of, lets, somewhere, whose
 from nexus_allocator.services import web_sessions
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HUB_SESSION_COOKIE, HubUnreachableError
 
 COOKIE = "nexus-session"
+# No name or text has one, and PostgreSQL can't keep it.
+NUL = "\x00"
 
 
 async def portal_of(request: Request) -> Portal:
@@ -77,7 +81,12 @@ Administrator = SignedIn
 
 
 async def allowed(request: Request, portal: PortalHere) -> None:
-    """Let pass who may do what the route names: before every page, and before what it asks for is read."""
+    """Let pass who may do what the route names: before every page, and before what it asks for is read.
+
+    Raises SignInNeededError, ForbiddenError, InvalidRequest for an address that the database can't look for.
+    """
+    if NUL in request.url.path or NUL in unquote(request.url.path):
+        raise InvalidRequest(problem="its address holds a NUL character")
     deed = deed_of(request.scope["endpoint"])
     if lets(NOBODY_KNOWN, deed):
         return
@@ -87,13 +96,16 @@ async def allowed(request: Request, portal: PortalHere) -> None:
         raise ForbiddenError(f"This page is for {whose(deed)}.")
 
 
-async def own_form(visitor: SignedIn, csrf: Annotated[str, Form()] = "") -> None:
-    """Refuse a POST that does not come from a form this session was given."""
+async def own_form(request: Request, visitor: SignedIn, csrf: Annotated[str, Form()] = "") -> None:
+    """Refuse a POST that does not come from a form this session was given, and what nobody can type."""
     if not secrets.compare_digest(csrf.encode(), visitor.csrf.encode()):
         raise ForbiddenError(
             "This form was not made for your present session, so nothing was changed. "
             "Open the page again and repeat what you wanted to do."
         )
+    typed = await request.form()
+    if any(NUL in value for value in typed.values() if isinstance(value, str)):
+        raise InvalidRequest(problem="it holds a NUL character")
 
 
 OwnForm = Depends(own_form)

@@ -99,7 +99,10 @@ class Selection:
         if rows.size == 1:
             rows, share = np.array([rows[0], rows[0] + 1]), np.repeat(share, 2, axis=0)
         where = np.stack([np.clip(at, rows[0], rows[-1]), np.clip(size, columns[0], columns[-1])], axis=-1)
-        return np.asarray(RegularGridInterpolator((rows, columns), share)(where), dtype=np.float64)
+        values: Floats = np.asarray(RegularGridInterpolator((rows, columns), share)(where)).reshape(at.shape)[
+            ()
+        ]
+        return values
 
 
 def together(parts: Sequence[Selection]) -> Selection:

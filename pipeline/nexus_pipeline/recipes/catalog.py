@@ -15,7 +15,6 @@ from nexus_pipeline.instrument.wfi import MOSAIC_SCALE_ARCSEC, PIXEL_SCALE_ARCSE
 from nexus_pipeline.measure import columns
 from nexus_pipeline.products.model import (
     Catalog,
-    CoaddMeta,
     Mosaic,
     MosaicCatalog,
     Provenance,
@@ -26,7 +25,7 @@ from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import measuring
 from nexus_pipeline.recipes import psf as psf_library
 from nexus_pipeline.recipes.epsf import mosaic_psf_of, psf_of
-from nexus_pipeline.recipes.measuring import Picture, Sky
+from nexus_pipeline.recipes.measuring import Evened, Picture, Sky
 from nexus_pipeline.recipes.psf import Library
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import recorded
@@ -84,9 +83,7 @@ def mosaic_catalog(
     seen = mosaic_picture(mosaic)
     if seen.unusable.all():
         raise InputError("the mosaic has no pixel with light in it")
-    psf, evened, files = coadd_psf(
-        mosaic.meta, store, detector=detector, scale_arcsec=seen.scale_arcsec, threads=threads
-    )
+    psf, evened, files = psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
     records: list[StepRecord] = []
     told = partial(telling, records, on_step)
     made = measuring.measure(seen, psf, told, threads=threads, evened=evened)
@@ -94,14 +91,17 @@ def mosaic_catalog(
     return MosaicCatalog(mosaic.meta, made.table, mosaic.wcsinfo, provenance, made.labels)
 
 
-def coadd_psf(
-    meta: CoaddMeta, store: ReferenceStore, *, detector: str | None, scale_arcsec: float, threads: int
-) -> tuple[PsfGrid, measuring.Evened | None, dict[str, str]]:
-    """Return the PSF of a mosaic, what evens out where it differs from place to place, and its references."""
-    if detector is None and psf_library.EXPOSURES in meta.own:
-        coadd, files = psf_library.of_mosaic(Library(store), meta)
+def psf_of_mosaic(
+    mosaic: Mosaic, store: ReferenceStore, *, detector: str | None = None, threads: int = 2
+) -> tuple[PsfGrid, Evened | None, dict[str, str]]:
+    """Return the PSF that is fitted to all stars, what makes each look so, and the reference files.
+
+    As ``mosaic_catalog`` says; None where all stars are taken to look alike.
+    """
+    if detector is None and psf_library.EXPOSURES in mosaic.meta.own:
+        coadd, files = psf_library.of_mosaic(Library(store), mosaic.meta)
         return coadd.mean, partial(coadd.evened, threads=threads), files
-    psf, files = mosaic_psf_of(meta, store, scale_arcsec=scale_arcsec, detector=detector)
+    psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=scale_of(mosaic), detector=detector)
     return psf, None, files
 
 
@@ -125,10 +125,15 @@ def picture(image: RateImage) -> Picture:
     )
 
 
+def scale_of(mosaic: Mosaic) -> float:
+    """Return the width of a mosaic's pixels, arcsec."""
+    degrees = mosaic.wcsinfo.get("pixel_scale_ref")
+    return float(degrees) * 3600 if degrees else MOSAIC_SCALE_ARCSEC
+
+
 def mosaic_picture(mosaic: Mosaic) -> Picture:
     """Return what is measured of a mosaic (MJy/sr): pixels without weight are not to be used."""
-    degrees = mosaic.wcsinfo.get("pixel_scale_ref")
-    scale = float(degrees) * 3600 if degrees else MOSAIC_SCALE_ARCSEC
+    scale = scale_of(mosaic)
     seen = np.isfinite(mosaic.data) & (mosaic.weight > 0) & np.isfinite(mosaic.var_rnoise)
     njy = NJY_PER_MJY * np.deg2rad(scale / 3600) ** 2
     return Picture(

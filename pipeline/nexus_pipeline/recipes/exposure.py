@@ -4,22 +4,26 @@ Its source catalogue and tweakreg come after it, in ``registration``: they want 
 """
 
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import replace
+from functools import partial, wraps
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from nexus_pipeline.errors import InputError, StepSkipped
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
+from nexus_pipeline.instrument.wfi import BORDER
 from nexus_pipeline.products.l1 import read_ramp
-from nexus_pipeline.products.model import ExposureMeta, RateImage, StepRecord
+from nexus_pipeline.products.model import ExposureMeta, Ramp, RateImage, StepRecord
 from nexus_pipeline.recipes import persistence
 from nexus_pipeline.recipes.ramp_pass import over_bands
 from nexus_pipeline.references import kinds
 from nexus_pipeline.references.kinds import Reference
 from nexus_pipeline.references.store import ReferenceStore
-from nexus_pipeline.runner import Pass, Settings, Step, recorded, resolved, run
+from nexus_pipeline.runner import LEFT_OUT, Pass, Settings, Step, recorded, resolved, run
 from nexus_pipeline.steps import (
     assign_wcs,
     dark_current,
@@ -146,3 +150,46 @@ def calibrate(
     image = run(stages, parts, store, settings=settings, on_step=on_step, before=[measured()])
     assert isinstance(image, RateImage)  # noqa: S101 - what the last step returns, for the type checker
     return image
+
+
+def recalibrate(ramp: Ramp, image: RateImage, touched: NDArray[np.bool_], store: ReferenceStore) -> RateImage:
+    """Return ``image`` as ``calibrate`` would make it of ``ramp``, which is not the one it is of.
+
+    They differ in pixels that are ``touched`` (4088²) alone: only rows with these, and as many beside them as
+    saturation spreads over, are fitted, with the settings that the image tells. InputError for an image whose
+    snowballs were grown: that joins pixels that lie far apart.
+    """
+    settings = _settings_of(image)
+    chosen = resolved(STEPS, settings)
+    if chosen["ramp_fitting"]["expand_large_events"]:
+        raise InputError("an image with snowballs that were grown is calibrated whole")
+    reach = saturation.reach(grow_pixels=chosen["saturation"]["grow_pixels"])
+    # A pixel's flags spread along rows, columns and diagonals.
+    affected = binary_dilation(touched, np.ones((3, 3), np.bool_), iterations=reach) if reach else touched
+    only = np.flatnonzero(affected.any(axis=1)) + BORDER
+    parts = (Pass(RAMP_STEPS, partial(over_bands, only=only), by_rows=BY_ROWS), *IMAGE_STEPS)
+    fitted = run([ramp], parts, store, settings=settings)
+    planes = ("rate", "err", "var_poisson", "var_rnoise", "var_flat", "dq", "chisq", "dumo")
+    both: dict[str, Any] = {
+        name: np.where(affected, getattr(fitted, name), getattr(image, name))
+        for name in planes
+        if getattr(image, name) is not None
+    }
+    return replace(image, jump_indices=_joined_jumps(image, fitted, affected), **both)
+
+
+def _settings_of(image: RateImage) -> Settings:
+    """Return the settings that ``image`` was calibrated with, as it tells them."""
+    known = {step.name for step in STEPS}
+    steps = [step for step in image.provenance.steps if step.name in known]
+    parameters = {step.name: dict(step.parameters) for step in steps if step.status == "COMPLETE"}
+    return Settings(parameters, frozenset(step.name for step in steps if step.reason == LEFT_OUT))
+
+
+def _joined_jumps(
+    image: RateImage, fitted: RateImage, affected: NDArray[np.bool_]
+) -> NDArray[np.int16] | None:
+    if image.jump_indices is None or fitted.jump_indices is None:
+        return None
+    old, new = image.jump_indices, fitted.jump_indices
+    return ramp_fitting.in_order([old[~affected[old[:, 1], old[:, 2]]], new[affected[new[:, 1], new[:, 2]]]])

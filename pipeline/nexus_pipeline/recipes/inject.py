@@ -23,7 +23,7 @@ from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
 from nexus_pipeline.products.model import Mosaic, RateImage, StepRecord
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes.injections import Injections
-from nexus_pipeline.recipes.measuring import Picture
+from nexus_pipeline.recipes.measuring import Evened, Picture
 
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -32,8 +32,8 @@ RECIPE: Final = "inject"
 OWN_KEY: Final = "injected"
 _AROUND: Final = 100
 """Pixels on each side of a source that tell how many electrons its light is."""
-_UNSEEN_SIGMA: Final = 3e-3
-"""What a pixel may lack of a star's light, in its noise."""
+_UNSEEN_SIGMA: Final = 0.01
+"""What a pixel may lack of a source's light, in its noise."""
 
 
 class Renderer(Protocol):
@@ -101,10 +101,13 @@ def lights(
     seed: int,
     noisy: bool = True,
     drops: Drops | None = None,
+    evened: Evened | None = None,
 ) -> list[Light]:
     """Return what each of ``sources`` adds to ``picture``; the noise of each has random numbers of its own.
 
-    Pixels not to be used get nothing. InputError where the image tells no electrons: without its sky.
+    Pixels not to be used get nothing. Where stars have PSFs of their own (``evened``), they are drawn with
+    these within a fit's window; galaxies are drawn with the mean. InputError where the image tells no
+    electrons: without its sky.
     """
     columns, rows = np.rint(sources.x).astype(int), np.rint(sources.y).astype(int)
     flux = sources.flux_jy * 1e9 / picture.to_njy[rows, columns]
@@ -115,6 +118,8 @@ def lights(
     made = []
     for k, (first_x, first_y, share) in enumerate(stamps):
         light = flux[k] * share.astype(np.float64)
+        if evened is not None and sources.is_star[k]:
+            light += _beside_the_mean(evened, light.shape, sources, k, first=(first_x, first_y)) * flux[k]
         noise = np.zeros_like(light)
         if noisy:
             noise = _noise(light, around[k], drops, np.random.default_rng([seed, 1, k]))
@@ -193,6 +198,14 @@ def _on(picture: Picture, first_x: int, first_y: int, *, planes: tuple[Floats, F
     ]
     good = ~picture.unusable[rows, columns]
     return Light(rows, columns, *(np.where(good, each[inside], 0).astype(np.float32) for each in planes))
+
+
+def _beside_the_mean(
+    evened: Evened, shape: tuple[int, ...], sources: Injections, k: int, *, first: tuple[int, int]
+) -> Plane:
+    """Return what a star of unit flux has beside one of the mean PSF."""
+    at = slice(k, k + 1)
+    return evened(np.zeros(shape, np.float32), sources.x[at], sources.y[at], np.array([-1.0]), first=first)
 
 
 def _noise(light: Floats, around: _Surroundings, drops: Drops, rng: np.random.Generator) -> Floats:

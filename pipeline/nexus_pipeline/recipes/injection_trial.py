@@ -22,10 +22,10 @@ from nexus_pipeline.products.model import Mosaic, RateImage
 from nexus_pipeline.products.selection import Selection
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import catalog, inject, injections, measuring, recatalog
-from nexus_pipeline.recipes.epsf import mosaic_psf_of, psf_of
+from nexus_pipeline.recipes.epsf import psf_of
 from nexus_pipeline.recipes.inject import Drops, Light, Renderer
 from nexus_pipeline.recipes.injections import Bodies, Ranges
-from nexus_pipeline.recipes.measuring import Measurement, Picture
+from nexus_pipeline.recipes.measuring import Evened, Measurement, Picture
 from nexus_pipeline.recipes.recatalog import Again
 from nexus_pipeline.references.store import ReferenceStore
 
@@ -46,6 +46,7 @@ class Ground:
     base: Measurement
     filter_name: str
     drops: Drops = field(default_factory=Drops)
+    evened: Evened | None = None
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,10 @@ def ground_of_mosaic(
     seen = catalog.mosaic_picture(mosaic)
     if seen.unusable.all():
         raise InputError("the mosaic has no pixel with light in it")
-    psf, _ = mosaic_psf_of(mosaic.meta, store, scale_arcsec=seen.scale_arcsec, detector=detector)
+    psf, evened, _ = catalog.psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
+    base = measuring.measure(seen, psf, _untold, threads=threads, evened=evened)
     drops = inject.drops_of(mosaic, seen.scale_arcsec)
-    return Ground(seen, psf, _measured(seen, psf, threads), mosaic.meta.filter_name, drops)
+    return Ground(seen, psf, base, mosaic.meta.filter_name, drops, evened)
 
 
 def ground_of_image(
@@ -87,7 +89,8 @@ def ground_of_image(
     catalog.require_calibrated(image)
     seen = catalog.picture(image)
     psf, _ = psf_of(image.meta, store, ipc=ipc)
-    return Ground(seen, psf, _measured(seen, psf, threads), image.meta.filter_name)
+    base = measuring.measure(seen, psf, _untold, threads=threads)
+    return Ground(seen, psf, base, image.meta.filter_name)
 
 
 def trial(
@@ -114,9 +117,10 @@ def trial(
         planned = injections.on_grid(ground.picture, number, seed=seed, ranges=ranges)
         told |= injections.told(ranges, seed=seed)
     added = inject.lights(
-        ground.picture, planned, ground.psf, renderer, seed=seed, noisy=noisy, drops=ground.drops
-    )
-    again = recatalog.recatalog(ground.base, ground.picture, ground.psf, added)
+        ground.picture, planned, ground.psf, renderer, seed=seed, noisy=noisy, drops=ground.drops,
+        evened=ground.evened,
+    )  # fmt: skip
+    again = recatalog.recatalog(ground.base, ground.picture, ground.psf, added, evened=ground.evened)
     table = injections.table(planned, ground.filter_name, told)
     table["magnitude"], table["flux_njy"] = planned.magnitude, planned.flux_jy * 1e9
     table["snr"] = [expected_snr(ground, each) for each in added]
@@ -154,5 +158,5 @@ def selection_of(found: Matches, filter_name: str, told: Mapping[str, Any]) -> S
     )
 
 
-def _measured(picture: Picture, psf: PsfGrid, threads: int) -> Measurement:
-    return measuring.measure(picture, psf, lambda _: nullcontext(), threads=threads)
+def _untold(_name: str) -> nullcontext[None]:
+    return nullcontext()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from astropy.table import Table
@@ -34,14 +34,23 @@ from nexus_pipeline.psf.grid import PsfGrid
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 Told = Callable[[str], AbstractContextManager[Any]]
-Evened = Callable[[Plane, Floats, Floats, Floats], Plane]
-"""Makes stars at x, y of a flux look as the PSF says that is fitted to all of them."""
 
 SOURCE_SIGMA: Final = 2.5
 STAR_FWHM_ARCSEC: Final = 0.176
 _FILTER_ARCSEC: Final = 0.44
 _BLANK_PIXELS: Final = 2048
 """Edge of the middle of an image whose blank pixels tell how noise goes together."""
+
+
+class Evened(Protocol):
+    """Makes stars at x, y of a flux look as the PSF says that is fitted to all of them.
+
+    ``first`` is the pixel (x, y) of the whole image that the first of ``image`` is.
+    """
+
+    def __call__(
+        self, image: Plane, x: Floats, y: Floats, flux: Floats, *, first: tuple[int, int] = (0, 0)
+    ) -> Plane: ...
 
 
 @dataclass(frozen=True)

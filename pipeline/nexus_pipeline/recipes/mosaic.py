@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.products.model import ExposureMeta, StepRecord
 from nexus_pipeline.recipes.mosaic_inputs import Inputs, Member
-from nexus_pipeline.runner import Settings, Step, peak_memory_bytes, resolved
+from nexus_pipeline.runner import LEFT_OUT, Settings, Step, peak_memory_bytes, resolved
 from nexus_pipeline.sky.pixel_map import PixelMap
 from nexus_pipeline.sky.sky_grid import SkyGrid
 from nexus_pipeline.steps import aperture_noise, flux, outlier_detection, resample, skymatch
@@ -136,7 +136,7 @@ def _left_out(settings: Settings, n: int) -> dict[str, str]:
     """Return why steps will not run, by name."""
     comparing = ("skymatch", "outlier_detection")
     why = dict.fromkeys(comparing, _ALONE) if n == 1 else {}
-    return why | dict.fromkeys(sorted(settings.skip), "left out on request")
+    return why | dict.fromkeys(sorted(settings.skip), LEFT_OUT)
 
 
 def _compare(inputs: Inputs, chosen: dict[str, dict[str, Any]], left_out: dict[str, str]) -> _Compared | None:

@@ -99,9 +99,7 @@ def _band(mosaic: Mosaic, store: ReferenceStore, detector: str | None, threads: 
     unusable = picture.unusable
     if unusable.all():
         raise InputError(f"the mosaic of {mosaic.meta.filter_name} has no pixel with light in it")
-    psf, evened, files = catalog.coadd_psf(
-        mosaic.meta, store, detector=detector, scale_arcsec=picture.scale_arcsec, threads=threads
-    )
+    psf, evened, files = catalog.psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
     sky = measuring.sky_behind(picture, unusable, measuring.matched_filter(picture, psf))
     meta = replace(mosaic.meta, images=())
     return Band(meta, picture, psf, sky, unusable, files, evened)

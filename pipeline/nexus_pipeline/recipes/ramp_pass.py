@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nexus_pipeline.bands import BAND_ROWS, available_cores, over_rows, share_out
 from nexus_pipeline.errors import StepSkipped
@@ -70,10 +71,11 @@ class Correction:
     take_out: Callable[[WorkingRamp], WorkingRamp]
 
 
-def over_bands(ramp: Ramp, todo: list[Ready]) -> Passed:
+def over_bands(ramp: Ramp, todo: list[Ready], *, only: NDArray[np.int64] | None = None) -> Passed:
     """Return the rate image of ``ramp`` after the steps ``todo``; raises what the steps raise.
 
-    ``todo`` is empty afterwards. A step that is to be skipped says so before the first band.
+    ``todo`` is empty afterwards. A step that is to be skipped says so before the first band. With ``only``
+    (rows of the frame, rising) the other rows stay zero.
     """
     watch, by_name = Stopwatch(), {each.step.name: each for each in todo}
     _require_shapes(ramp, todo)
@@ -89,8 +91,8 @@ def over_bands(ramp: Ramp, todo: list[Ready]) -> Passed:
         by_name["refpix"] = replace(by_name["refpix"], references=())
     n_rows, n_columns = ramp.data.shape[1:]
     fit = ramp_fitting.FittedRows(
-        np.empty((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
-        np.empty((n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.uint32),
+        np.zeros((N_PLANES, n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.float32),
+        np.zeros((n_rows - 2 * BORDER, n_columns - 2 * BORDER), np.uint32),
         np.empty((0, 3), np.int16),
     )
     rule = _large_events(by_name["ramp_fitting"].parameters)
@@ -113,7 +115,10 @@ def over_bands(ramp: Ramp, todo: list[Ready]) -> Passed:
             )
             jumps.append(own + np.array([0, first - BORDER, 0], np.int16))
 
-    over_rows(work, n_rows)
+    if only is None:
+        over_rows(work, n_rows)
+    else:
+        share_out(lambda band: work(band.start, band.stop), large_events.runs(only, BAND_ROWS))
     found = replace(fit, jumps=ramp_fitting.in_order(jumps))
     if rule is not None:
         full = ramp_fitting.in_order(saturated)

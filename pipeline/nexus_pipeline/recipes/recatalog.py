@@ -22,7 +22,7 @@ from nexus_pipeline.psf.fit_kernels import window_radius
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import measuring
 from nexus_pipeline.recipes.inject import Light
-from nexus_pipeline.recipes.measuring import Measurement, Picture, Sky
+from nexus_pipeline.recipes.measuring import Evened, Measurement, Picture, Sky
 
 Floats = NDArray[np.float64]
 
@@ -72,8 +72,18 @@ class Again:
     cores: tuple[Box, ...]
 
 
-def recatalog(base: Measurement, picture: Picture, psf: PsfGrid, added: Sequence[Light]) -> Again:
-    """Return the catalogue of ``picture``, whose own was ``base``, after ``added``."""
+def recatalog(
+    base: Measurement,
+    picture: Picture,
+    psf: PsfGrid,
+    added: Sequence[Light],
+    *,
+    evened: Evened | None = None,
+) -> Again:
+    """Return the catalogue of ``picture``, whose own was ``base``, after ``added``.
+
+    ``psf`` and ``evened`` are those that ``base`` was measured with.
+    """
     shape = picture.rate.shape
     margin = window_radius(psf.oversample) + 1
     changed = [Box(each.columns.start, each.rows.start, each.columns.stop, each.rows.stop) for each in added]
@@ -82,9 +92,9 @@ def recatalog(base: Measurement, picture: Picture, psf: PsfGrid, added: Sequence
     kept = np.ones(len(base.found), np.bool_)
     for core in cores:
         kept &= ~core.holds(base.found.x, base.found.y)
+    work = _Work(base, picture, psf, tuple(added), evened)
     parts = [joining.chosen(base.measured, kept)]
-    for core in cores:
-        parts.append(_part(base, picture, psf, added, core=core, whole=core.grown(room, shape)))
+    parts += [_part(work, core, core.grown(room, shape)) for core in cores]
     every = measuring.with_probabilities(joining.joined(parts), psf)
     new = np.arange(len(every.stars.x)) >= np.count_nonzero(kept)
     return Again(measuring.table_of(every, psf), new, tuple(cores))
@@ -103,17 +113,31 @@ def apart(boxes: Sequence[Box]) -> list[Box]:
     return done
 
 
-def _part(
-    base: Measurement, picture: Picture, psf: PsfGrid, added: Sequence[Light], *, core: Box, whole: Box
-) -> columns.Measured:
+@dataclass(frozen=True)
+class _Work:
+    """What all parts are measured with."""
+
+    base: Measurement
+    picture: Picture
+    psf: PsfGrid
+    added: tuple[Light, ...]
+    evened: Evened | None
+
+    def least(self, which: int) -> float:
+        """What the noise over either sky hides of a star."""
+        sky = self.base.skies[which]
+        return fit.faintest_light(sky.noise, sky.background)
+
+
+def _part(work: _Work, core: Box, whole: Box) -> columns.Measured:
     """Return the sources with their peak in ``core``, as measured on the pixels of ``whole``."""
-    cut = _cut(picture, added, whole)
-    skies = [_sky_of(sky, cut, whole) for sky in base.skies]
-    here = psf.moved(whole.x0, whole.y0)
+    base, cut = work.base, _cut(work.picture, work.added, whole)
+    skies = tuple(_sky_of(sky, cut, whole) for sky in base.skies)
     found, n = _first_in(measuring.detected(cut, skies[0], base.stamp, base.rule), core, whole)
-    fits = _fitted(base, cut, skies, found, psf=here, n=n, core=core, whole=whole)
+    here = work.psf.moved(whole.x0, whole.y0)
+    fits = _fitted(work, _Piece(core, whole, cut, skies, here), found, n)
     made = measuring.measured(cut, skies[1], found, fits, psf=here, kron=base.kron, threads=1)
-    return replace(joining.moved(made, whole.x0, whole.y0), wcs=picture.wcs)
+    return replace(joining.moved(made, whole.x0, whole.y0), wcs=work.picture.wcs)
 
 
 def _cut(picture: Picture, added: Sequence[Light], whole: Box) -> Picture:
@@ -152,40 +176,49 @@ def _first_in(found: detect.Detections, core: Box, whole: Box) -> tuple[detect.D
     return made, int(np.count_nonzero(inside))
 
 
-def _fitted(
-    base: Measurement,
-    cut: Picture,
-    skies: Sequence[Sky],
-    found: detect.Detections,
-    *,
-    psf: PsfGrid,
-    n: int,
-    core: Box,
-    whole: Box,
-) -> fit.PsfFits:
+@dataclass(frozen=True)
+class _Piece:
+    """A cut-out ``whole``, of which ``core`` is measured, with the skies behind it and the PSF there."""
+
+    core: Box
+    whole: Box
+    cut: Picture
+    skies: tuple[Sky, ...]
+    psf: PsfGrid
+
+
+def _fitted(work: _Work, piece: _Piece, found: detect.Detections, n: int) -> fit.PsfFits:
     """Return the fits of the first ``n`` of ``found``, pass by pass as ``measuring.fitted`` makes them.
 
     Before each pass but the first the other sources' stars are taken off as they then were in the image.
     """
+    base, cut, whole = work.base, piece.cut, piece.whole
+    near = whole.grown(work.psf.radius, base.found.labels.shape)
     x, y = found.x[:n].astype(np.float64), found.y[:n].astype(np.float64)
-    near = whole.grown(psf.radius, base.found.labels.shape)
-    others = near.holds(base.found.x, base.found.y) & ~core.holds(base.found.x, base.found.y)
-    passes = _passes(base.fits)
-    fits: fit.PsfFits | None = None
+    others = near.holds(base.found.x, base.found.y) & ~piece.core.holds(base.found.x, base.found.y)
+    passes, fits = _passes(base.fits), None
     for k in range(len(passes)):
         which = int(k == len(passes) - 1)
-        sky, least = skies[which], fit.faintest_light(base.skies[which].noise, base.skies[which].background)
-        image = sky.image
-        if k > 0:
+        sky, image, least = piece.skies[which], piece.skies[which].image, work.least(which)
+        if fits is not None:
             gone = joining.chosen(passes[k - 1], others)
             gone = replace(gone, x=gone.x - whole.x0, y=gone.y - whole.y0)
-            image = fit.without(image, psf, gone, least=least)
+            if which and work.evened is not None:
+                image = _evened(work.evened, cut, (fits, gone), whole) - sky.background
+            image = fit.without(image, piece.psf, gone, least=least)
         fits = fit.fit_sources(
-            image, sky.background, ~cut.unusable, extra_variance=sky.extra_variance, psf=psf, noise=sky.noise,
-            x=x, y=y, after=fits, passes=1, least=least, threads=1,
+            image, sky.background, ~cut.unusable, extra_variance=sky.extra_variance, psf=piece.psf,
+            noise=sky.noise, x=x, y=y, after=fits, passes=1, least=least, threads=1,
         )  # fmt: skip
     assert fits is not None  # noqa: S101 - there is a pass at least, for the type checker
     return fits
+
+
+def _evened(evened: Evened, cut: Picture, stars: Sequence[fit.PsfFits], whole: Box) -> NDArray[np.float32]:
+    """Return the pixels of ``cut`` with ``stars`` as if all had the mean PSF."""
+    x, y = (np.concatenate([getattr(each, name) for each in stars]) for name in ("x", "y"))
+    flux = np.concatenate([np.where(each.converged, each.flux, 0.0) for each in stars])
+    return evened(cut.rate, x + whole.x0, y + whole.y0, flux, first=(whole.x0, whole.y0))
 
 
 def _passes(fits: fit.PsfFits) -> list[fit.PsfFits]:

@@ -59,11 +59,12 @@ def find_stars(
     x, y = bright_stars.peaks(flat, saturated, least=peak_sigma * flat.sky_sigma)
     height = flat.image[y, x].astype(np.float64)
     alone = bright_stars.isolated(x, y, height, radius_pixels=ISOLATION_PIXELS)
-    fits = _fitted(flat, psf, np.stack([x[alone], y[alone]]).astype(np.float64), threads=threads)
+    fits = fitted(flat, psf, np.stack([x[alone], y[alone]]).astype(np.float64), threads=threads)
     return _kept(fits, x[alone], y[alone])
 
 
-def _fitted(flat: bright_stars.Flattened, psf: PsfGrid, at: Floats, *, threads: int) -> fit.PsfFits:
+def fitted(flat: bright_stars.Flattened, psf: PsfGrid, at: Floats, *, threads: int) -> fit.PsfFits:
+    """Return fits of isolated stars near ``at`` (2, n): x and y."""
     level = np.array([0.0, _BRIGHTER_THAN_ANY])
     # Isolated stars need no second look without their neighbours: one pass.
     return fit.fit_sources(

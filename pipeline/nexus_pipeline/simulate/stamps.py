@@ -15,8 +15,8 @@ from nexus_pipeline.simulate.catalog import Sources
 Floats = NDArray[np.float64]
 Stamp = tuple[int, int, NDArray[np.float32]]
 
-_MISSING: Final = 2e-3
-"""The share of a galaxy's light that may lie beyond its stamp; it is folded back onto it."""
+_MISSING: Final = 5e-3
+"""The share of a galaxy's light that may lie beyond the stamp it is drawn on; it is folded back onto it."""
 _LEAST_ARCSEC: Final = 1.0
 """Half the edge of the smallest stamp of a star."""
 
@@ -49,7 +49,7 @@ class Placed(Protocol):
 def render(sources: Placed, psf: PsfGrid, wcs: Any, *, least: Floats) -> list[Stamp]:
     """Return for each source the first column and row of its stamp and the shares of its light there.
 
-    No pixel beyond a star's stamp has more than ``least`` (n,) of its light.
+    No pixel beyond a stamp has more than ``least`` (n,) of its source's light.
     """
     out: list[Stamp | None] = [None] * len(sources.x)
     radii = np.maximum(psf.reach(least), _least_radius(wcs, sources))
@@ -57,7 +57,7 @@ def render(sources: Placed, psf: PsfGrid, wcs: Any, *, least: Floats) -> list[St
         out[k] = _star(float(sources.x[k]), float(sources.y[k]), psf, min(int(radii[k]), psf.radius - 1))
     rows = np.flatnonzero(~sources.is_star)
     for k, stamp in zip(rows.tolist(), _galaxies(sources, rows, psf, wcs), strict=True):
-        out[k] = stamp
+        out[k] = _trimmed(stamp, float(least[k]))
     return [stamp for stamp in out if stamp is not None]
 
 
@@ -82,6 +82,17 @@ def _galaxies(sources: Placed, rows: NDArray[np.int64], psf: PsfGrid, wcs: Any) 
     stamps = galaxies.stamps(drawn, psf, sizes=sizes)
     first = [(np.rint(at) - sizes // 2).astype(int).tolist() for at in (x, y)]
     return list(zip(*first, stamps, strict=True))
+
+
+def _trimmed(stamp: Stamp, least: float) -> Stamp:
+    """Return the part of ``stamp`` that holds all its pixels of more than ``least``."""
+    first_x, first_y, light = stamp
+    there = light > least
+    if not there.any():
+        return stamp
+    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    part = light[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return first_x + int(columns[0]), first_y + int(rows[0]), part
 
 
 def _least_radius(wcs: Any, sources: Placed) -> int:

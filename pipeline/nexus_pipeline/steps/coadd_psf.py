@@ -34,6 +34,8 @@ Key = tuple[int, int]
 
 REGION_PIXELS: Final = 256
 """Of the mosaic: over it exposures' scales change by less than 1e-3, and their PSFs by about as much."""
+_CORRECTIONS: Final = 1
+"""Of a fit's place: each looks at the star where the one before it says that it lies."""
 _MOST_MEANT: Final = 8
 """Exposures that the mean PSF is made of: of more, every so many."""
 
@@ -125,15 +127,27 @@ class CoaddPsf:
         share_out(work, range(len(keys)), threads=threads)
         return out
 
-    def evened(self, image: Single, x: Floats, y: Floats, flux: Floats, *, threads: int = 2) -> Single:
+    def evened(
+        self, image: Single, x: Floats, y: Floats, flux: Floats, *,
+        first: tuple[int, int] = (0, 0), threads: int = 2,
+    ) -> Single:  # fmt: skip
         """Return ``image`` with stars of ``flux`` at ``x``, ``y`` (n) as if they had ``mean``'s PSF.
 
-        What they have beside it is taken off within a fit's window; NaN places and fluxes are passed over.
+        ``x``, ``y`` and ``flux`` are those of a fit with that PSF, which misses each star's own by its
+        phases: that is reckoned with. What stars have beside it is taken off within a fit's window; NaN
+        places and fluxes are passed over. ``first`` is the pixel (x, y) of the mosaic that the first of
+        ``image`` is.
         """
         known = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux) & (flux != 0)
         x, y, flux = x[known], y[known], flux[known]
+        missed, phases = np.zeros((x.size, 3)), self.mean.phases
+        for _ in range(_CORRECTIONS):
+            at_x, at_y = x - missed[:, 1], y - missed[:, 2]
+            kernels.biases(at_x, at_y, self.fast(at_x, at_y, threads=threads), phases, missed)
+        at_x, at_y, flux = x - missed[:, 1], y - missed[:, 2], flux / (1 + missed[:, 0])
         out = image.copy()
-        kernels.even_out(out, x, y, flux, self.fast(x, y, threads=threads), self.mean.phases)
+        stars = self.fast(at_x, at_y, threads=threads)
+        kernels.even_out(out, at_x - first[0], at_y - first[1], flux, stars, phases)
         return out
 
     @property

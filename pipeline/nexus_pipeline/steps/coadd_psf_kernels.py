@@ -96,21 +96,40 @@ def stars(
 
 
 @compiled
+def biases(x: Floats, y: Floats, stars: Plane, phases: Plane, out: Floats) -> None:
+    """Write by how much fits of the smooth PSF ``phases`` to ``stars`` miss: share of flux, x and y (n, 3).
+
+    To first order, all pixels weighing the same; 0 where that cannot be told.
+    """
+    size = stars.shape[1]
+    value, dx, dy, block = _smooth(phases, size)
+    for n in range(x.size):
+        kernels.sample_window(block, x[n] - floor(x[n] + 0.5), y[n] - floor(y[n] + 0.5), value, dx, dy)
+        normal, right = np.zeros((3, 3)), np.zeros(3)
+        terms = np.empty(3)
+        for j in range(size):
+            for i in range(size):
+                if stars[n, j, i] == 0.0:
+                    continue
+                terms[0], terms[1], terms[2] = value[j, i], dx[j, i], dy[j, i]
+                for a in range(3):
+                    right[a] += terms[a] * (stars[n, j, i] - value[j, i])
+                    for b in range(3):
+                        normal[a, b] += terms[a] * terms[b]
+        out[n] = 0.0
+        if np.linalg.det(normal) > _NOTHING * normal[0, 0] ** 3:
+            out[n] = np.linalg.solve(normal, right)
+
+
+@compiled
 def even_out(image: Plane, x: Floats, y: Floats, flux: Floats, stars: Plane, phases: Plane) -> None:
     """Add to ``image`` what stars of the smooth PSF ``phases`` have beside ``stars`` (n, size, LANES).
 
     Both are of ``flux`` and lie at (``x``, ``y``); pixels where no star is known stay as they are.
     """
     size = stars.shape[1]
-    half, oversample = size // 2, phases.shape[2]
-    value, dx, dy = (
-        np.empty((size, LANES), np.float32), np.empty((size, LANES), np.float32),
-        np.empty((size, LANES), np.float32),
-    )  # fmt: skip
-    block = np.empty(
-        ((size + 2 * kernels.MARGIN) * oversample, oversample, LANES + 2 * kernels.MARGIN), np.float32
-    )
-    kernels.cut(phases, np.zeros(4, np.int64), np.array([1.0, 0.0, 0.0, 0.0]), half, block)
+    half = size // 2
+    value, dx, dy, block = _smooth(phases, size)
     for n in range(x.size):
         column, row = floor(x[n] + 0.5), floor(y[n] + 0.5)
         kernels.sample_window(block, x[n] - column, y[n] - row, value, dx, dy)
@@ -118,3 +137,17 @@ def even_out(image: Plane, x: Floats, y: Floats, flux: Floats, stars: Plane, pha
             for i in range(max(0, half - column), min(size, half - column + image.shape[1])):
                 if stars[n, j, i] != 0.0:
                     image[row + j - half, column + i - half] += flux[n] * (value[j, i] - stars[n, j, i])
+
+
+@compiled
+def _smooth(phases: Plane, size: int) -> tuple[Plane, Plane, Plane, Plane]:
+    """Return room for a window's value and slopes, and what the one PSF of ``phases`` is sampled from."""
+    oversample = phases.shape[2]
+    block = np.empty(
+        ((size + 2 * kernels.MARGIN) * oversample, oversample, LANES + 2 * kernels.MARGIN), np.float32
+    )
+    kernels.cut(phases, np.zeros(4, np.int64), np.array([1.0, 0.0, 0.0, 0.0]), size // 2, block)
+    return (
+        np.empty((size, LANES), np.float32), np.empty((size, LANES), np.float32),
+        np.empty((size, LANES), np.float32), block,
+    )  # fmt: skip

@@ -11,11 +11,12 @@ from nexus_allocator.api.v1 import (
     own,
     panel,
     questions,
+    storage,
     teams,
 )
 
 router = APIRouter(prefix="/api/v1")
-for module in (own, accounts, teams, panel, administration, outgoing, care, identities, questions):
+for module in (own, accounts, teams, panel, administration, outgoing, care, identities, questions, storage):
     router.include_router(module.router)
 
 TAGS = [
@@ -26,6 +27,7 @@ TAGS = [
     {"name": "requests", "description": "Asking for more: drafts, requests and their moves, renewals."},
     {"name": "teams", "description": "Members, invitations, roles, and how a team divides its credits."},
     {"name": "panel", "description": "For reviewers of the panel: cases, reviews, conflicts of interest."},
+    {"name": "storage", "description": "Homes, team folders and scratch: what they hold, may hold, cost."},
     {"name": "admin", "description": "For administrators, with a token that has an `admin` scope."},
     {"name": "hub", "description": "For JupyterHub itself."},
     {"name": "gateway", "description": "For dask-gateway itself."},

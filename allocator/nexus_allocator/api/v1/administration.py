@@ -44,10 +44,9 @@ from nexus_allocator.services import (
     suspensions,
 )
 from nexus_allocator.services.allocations import require_reason
-from nexus_allocator.services.hub_calls import ask_at_once
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once
 from nexus_allocator.services.portal_lists import SENT
 from nexus_allocator.services.portal_reading import ServerReading
-from nexus_allocator.services.stops import ToStop
 
 router = APIRouter(prefix="/admin", responses=REFUSALS, dependencies=[Security(HUB_TOKEN)], tags=["admin"])
 Search = Annotated[Word, Query(description="Part of a name.")]
@@ -207,8 +206,7 @@ def stop(hub_name: Word, server_name: Word, body: ReasonBody, asked: Changing) -
         return StoppingModel(hub_name=hub_name, server_name=name_of(server_name))
 
     made = asked.once(StoppingModel, act)
-    for server in to_stop:
-        stops.ask_hub(asked.hub, server)
+    ask_at_once(asked.database, asked.hub, to_stop, now=asked.now)
     return made
 
 

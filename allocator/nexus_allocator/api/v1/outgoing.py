@@ -137,6 +137,18 @@ def switch(endpoint_id: UUID, body: SwitchBody, asked: Changing) -> DoneModel:
     return asked.once(DoneModel, act)
 
 
+@router.post("/admin/webhooks/{endpoint_id}/test", tags=["admin"])
+@does(Action.WEBHOOK_KEEP)
+def send_test(endpoint_id: UUID, asked: Changing) -> DoneModel:
+    """Post an event of nothing, `webhook.test`, to an endpoint."""
+
+    def act(session: Session) -> DoneModel:
+        webhooks.send_test(session, endpoint_id, by=asked.person_id, now=asked.now)
+        return DoneModel()
+
+    return asked.once(DoneModel, act)
+
+
 @router.delete("/admin/webhooks/{endpoint_id}", tags=["admin"])
 @does(Action.WEBHOOK_KEEP)
 def remove(endpoint_id: UUID, asked: Changing) -> DoneModel:

@@ -26,7 +26,7 @@ from nexus_allocator.api.v1.models import (
 )
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import agreements, listings, notices, people, stops
-from nexus_allocator.services.stops import ToStop
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once
 
 router = APIRouter(responses=REFUSALS, dependencies=[Security(HUB_TOKEN)])
 # The service cuts it at the server's planned end.
@@ -125,8 +125,7 @@ def stop(server_name: Word, asked: Changing) -> StoppingModel:
         return StoppingModel(hub_name=mine, server_name=name)
 
     made = asked.once(StoppingModel, act)
-    for server in to_stop:
-        stops.ask_hub(asked.hub, server)
+    ask_at_once(asked.database, asked.hub, to_stop, now=asked.now)
     return made
 
 

@@ -203,10 +203,13 @@ class PlaceBody(Body):
 
 
 class OfferModel(Shown):
+    """``answer_by`` is until when the offer stands."""
+
     number: int
     credits_micro: int
     ends_at: datetime
     note: str | None
+    answer_by: datetime | None
 
 
 class ForApplicantModel(Shown):

@@ -22,9 +22,8 @@ from nexus_allocator.api.v1.models import (
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.states import Role
 from nexus_allocator.services import invitations, memberships, portal_reading, shares, team_reading
-from nexus_allocator.services.hub_calls import ask_at_once
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once
 from nexus_allocator.services.shares import Holder
-from nexus_allocator.services.stops import ToStop
 
 router = APIRouter(responses=REFUSALS, dependencies=[Security(HUB_TOKEN)], tags=["teams"])
 CREATED = 201
@@ -84,8 +83,9 @@ def invite(slug: Word, body: InviteBody, asked: Changing) -> TeamModel:
 
     def change(session: Session) -> None:
         invitations.invite(
-            session, team=slug, whom=body.whom, role=body.role, by=asked.hub_name, now=asked.now
-        )
+            session, policy=asked.policy, team=slug, whom=body.whom, role=body.role, by=asked.hub_name,
+            now=asked.now,
+        )  # fmt: skip
 
     return changed(asked, slug, change)
 

@@ -21,6 +21,7 @@ from nexus_allocator.services import (
     stops,
     workbench,
 )
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.services.portal_lists import RequestRow
 from nexus_allocator.web import views
 from nexus_allocator.web.context import Portal, Visitor
@@ -241,7 +242,7 @@ def stop_any(
             note=reason.strip(),
             now=portal.clock(),
         )
-    stops.ask_hub(portal.hub, server)
+    ask_at_once(portal, portal.hub, [server], now=portal.clock())
     return redirect(portal, "admin/servers", "stopping")
 
 

@@ -1,6 +1,6 @@
 """The log of decisions and changes, for administrators: searched by address, and exported as it streams."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from nexus_allocator.services import record_reading
 from nexus_allocator.store.records import Wanted
 from nexus_allocator.web.filters import PageNumber, address_of
 from nexus_allocator.web.forms import Errors
+from nexus_allocator.web.panel_forms import day
 from nexus_allocator.web.rendering import page
 from nexus_allocator.web.routes.exports import streamed
 from nexus_allocator.web.sessions import Administrator, PortalHere
@@ -54,16 +55,15 @@ class Filter:
 
     def _day(self, name: str) -> datetime | None:
         text = self.values[name]
-        try:
-            return datetime.combine(date.fromisoformat(text), time(), UTC) if text else None
-        except ValueError:
+        found = day(text)
+        if text and found is None:
             self.errors[name] = "Give a day as year-month-day, such as 2027-03-01."
-            return None
+        return datetime.combine(found, time(), UTC) if found else None
 
     def readable(self) -> Wanted:
         """Return what to look for. Raises BadDate for a day that is none: an export must not hold more."""
-        for day in self.errors:
-            raise BadDate(date=self.values[day][:40], must_be="a day such as 2027-03-01")
+        for name in self.errors:
+            raise BadDate(date=self.values[name][:40], must_be="a day such as 2027-03-01")
         return self.wanted
 
     def address(self, **more: object) -> str:

@@ -9,6 +9,7 @@ from fastapi.responses import RedirectResponse
 from nexus_allocator.domain.errors import UnknownServer
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.services import stops
+from nexus_allocator.services.hub_calls import ask_at_once
 from nexus_allocator.web.flash import redirect
 from nexus_allocator.web.sessions import OwnForm, PortalHere, SignedIn
 from nexus_allocator.web.views import DEFAULT_SERVER
@@ -34,7 +35,7 @@ def stop(path_name: str, portal: PortalHere, visitor: SignedIn) -> RedirectRespo
     except UnknownServer:
         # Pressed twice, or stopped by itself meanwhile: what was wanted is so.
         return redirect(portal, "", "was-stopped")
-    stops.ask_hub(portal.hub, server)
+    ask_at_once(portal, portal.hub, [server], now=portal.clock())
     return redirect(portal, "", "stopping")
 
 

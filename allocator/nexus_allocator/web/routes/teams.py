@@ -22,9 +22,8 @@ from nexus_allocator.domain.errors import (
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.domain.states import Role, ShareKind
 from nexus_allocator.services import invitations, memberships, notices, portal_reading, shares, team_reading
-from nexus_allocator.services.hub_calls import ask_at_once
+from nexus_allocator.services.hub_calls import ToStop, ask_at_once
 from nexus_allocator.services.shares import Holder
-from nexus_allocator.services.stops import ToStop
 from nexus_allocator.services.team_reading import TeamPage
 from nexus_allocator.web import team_views
 from nexus_allocator.web.context import Portal, Visitor
@@ -78,8 +77,9 @@ def invite(
 
     def act(session: Session) -> object:
         return invitations.invite(
-            session, team=slug, whom=form.whom, role=Role(form.role), by=visitor.hub_name, now=portal.clock()
-        )
+            session, policy=portal.policy, team=slug, whom=form.whom, role=Role(form.role),
+            by=visitor.hub_name, now=portal.clock(),
+        )  # fmt: skip
 
     refusals = (BadAddress, UnknownPerson, AlreadyMember, AlreadyInvited)
     if errors := form.errors() or attempt(portal, act, dict.fromkeys(refusals, "whom")):

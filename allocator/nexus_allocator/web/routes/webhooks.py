@@ -52,13 +52,14 @@ def register(
             endpoint, secret = webhooks.register(
                 session, url=url, events=chosen, vault=portal.vault, by=visitor.person_id, now=portal.clock()
             )
+            made = Made(endpoint.url, secret)
     except (BadUrl, EndpointRegistered) as refusal:
         errors = {"url": wording.sentence(refusal)}
         return webhooks_page(request, portal, visitor, url=url[:LONGEST_URL], chosen=chosen, errors=errors)
     except BadEvents:
         errors = {"events": "Choose at least one of the events."}
         return webhooks_page(request, portal, visitor, url=url[:LONGEST_URL], chosen=chosen, errors=errors)
-    return webhooks_page(request, portal, visitor, made=Made(endpoint.url, secret))
+    return webhooks_page(request, portal, visitor, made=made)
 
 
 @router.post("/{endpoint_id}/rotate", dependencies=[OwnForm], response_class=HTMLResponse)
@@ -68,7 +69,8 @@ def rotate(request: Request, endpoint_id: UUID, portal: PortalHere, visitor: Adm
         endpoint, secret = webhooks.rotate(
             session, endpoint_id, vault=portal.vault, by=visitor.person_id, now=portal.clock()
         )
-    return webhooks_page(request, portal, visitor, made=Made(endpoint.url, secret))
+        made = Made(endpoint.url, secret)
+    return webhooks_page(request, portal, visitor, made=made)
 
 
 @router.post("/{endpoint_id}/switch", dependencies=[OwnForm])
@@ -79,6 +81,14 @@ def switch(
     with portal.session_scope() as session:
         webhooks.switch(session, endpoint_id, on=to == "on", by=visitor.person_id, now=portal.clock())
     return redirect(portal, "admin/webhooks", f"webhook-{to}")
+
+
+@router.post("/{endpoint_id}/test", dependencies=[OwnForm])
+@does(Action.WEBHOOK_KEEP)
+def send_test(endpoint_id: UUID, portal: PortalHere, visitor: Administrator) -> Response:
+    with portal.session_scope() as session:
+        webhooks.send_test(session, endpoint_id, by=visitor.person_id, now=portal.clock())
+    return redirect(portal, "admin/webhooks", "webhook-tested")
 
 
 @router.post("/{endpoint_id}/remove", dependencies=[OwnForm])
