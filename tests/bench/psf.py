@@ -34,7 +34,8 @@ from nexus_pipeline.sky.pixel_map import cropped, pixel_map
 from nexus_pipeline.sky.sky_grid import SkyGrid
 from nexus_pipeline.sky.tangent import degrees_of
 from nexus_pipeline.steps import flux, resample
-from nexus_pipeline.steps.coadd_psf import CoaddPsf, Exposure
+from nexus_pipeline.steps.coadd_psf import CoaddPsf
+from nexus_pipeline.steps.coadd_psf_mean import Exposure
 from nexus_pipeline.steps.resample import Drizzle, Sums
 
 Floats = NDArray[np.float64]

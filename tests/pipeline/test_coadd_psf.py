@@ -28,7 +28,8 @@ from nexus_pipeline.sky import smooth_map
 from nexus_pipeline.sky.sky_grid import SkyGrid
 from nexus_pipeline.sky.tangent import degrees_of
 from nexus_pipeline.steps import resample
-from nexus_pipeline.steps.coadd_psf import CoaddPsf, Exposure, in_steps
+from nexus_pipeline.steps.coadd_psf import CoaddPsf, in_steps
+from nexus_pipeline.steps.coadd_psf_mean import Exposure
 from nexus_pipeline.steps.flux import Piece
 from nexus_pipeline.steps.resample import Drizzle, Kernel, Sums
 

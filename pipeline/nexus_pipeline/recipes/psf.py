@@ -27,7 +27,8 @@ from nexus_pipeline.recipes.mosaic import Coadded
 from nexus_pipeline.references.store import ReferenceStore, Rule, open_store
 from nexus_pipeline.sky import smooth_map
 from nexus_pipeline.steps import resample
-from nexus_pipeline.steps.coadd_psf import CoaddPsf, Exposure
+from nexus_pipeline.steps.coadd_psf import CoaddPsf
+from nexus_pipeline.steps.coadd_psf_mean import Exposure
 
 __all__ = ["MatchingKernel", "kernel_between", "matching_kernel"]
 

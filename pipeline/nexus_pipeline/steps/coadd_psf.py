@@ -13,19 +13,17 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import spline_filter
-from scipy.signal import fftconvolve
 
 from nexus_pipeline.bands import share_out
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.psf import kernels as psf_kernels
 from nexus_pipeline.psf.fit_kernels import window_radius
-from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.psf.kernels import LANES, MARGIN
 from nexus_pipeline.sky.pixel_map import STEP
 from nexus_pipeline.sky.smooth_map import SmoothMap
 from nexus_pipeline.steps import coadd_psf_kernels as kernels
 from nexus_pipeline.steps import drizzle_kernels
+from nexus_pipeline.steps.coadd_psf_mean import Exposure, edge, half_sides, mean_psf
 from nexus_pipeline.steps.resample import LEVEL, Drizzle, Kernel
 
 Single = NDArray[np.float32]
@@ -36,22 +34,6 @@ REGION_PIXELS: Final = 256
 """Of the mosaic: over it exposures' scales change by less than 1e-3, and their PSFs by about as much."""
 _ALIKE: Final = np.full((1, 1), kernels.STEPS, np.uint8)
 _SINGULAR: Final = 1e-9
-_MOST_MEANT: Final = 8
-"""Exposures that the mean PSF is made of: of more, every so many."""
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """One image of a mosaic: its ePSF, where it lies, and the typical weight of its pixels.
-
-    ``steps`` are the weights of each pixel of the part that ``place`` is of, as ``in_steps`` tells them; None
-    if nobody knows better than that all are alike.
-    """
-
-    psf: PsfGrid
-    place: SmoothMap
-    weight: float
-    steps: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +64,7 @@ class CoaddPsf:
         if not exposures:
             raise InputError("a mosaic's PSF needs its exposures")
         self.exposures, self.how = tuple(exposures), how
-        self.mean = _mean(self.exposures, how)
+        self.mean = mean_psf(self.exposures, how)
         self._steps = [_ALIKE if each.steps is None else each.steps for each in self.exposures]
         self._regions: dict[Key, _Region] = {}
 
@@ -179,7 +161,7 @@ class CoaddPsf:
     @property
     def _pixels(self) -> float:
         """The edge of an exposure's pixel in pixels of the mosaic."""
-        return _edge(self.exposures[0])
+        return edge(self.exposures[0])
 
     @property
     def _reach(self) -> float:
@@ -222,27 +204,14 @@ class CoaddPsf:
             slopes=slopes,
             bounds=np.array([_bounds(each.place) for each in chosen], np.int64).reshape(-1, 4),
             blocks=np.array(blocks, np.float32),
-            sides=np.array([_half_sides(each, self.how) for each in slopes]).reshape(-1, 4),
+            sides=np.array([half_sides(each, self.how) for each in slopes]).reshape(-1, 4),
         )
-
-
-def _edge(exposure: Exposure) -> float:
-    return float(np.sqrt(abs(np.linalg.det(exposure.place.slopes(*exposure.place.middle)))))
 
 
 def _bounds(place: SmoothMap) -> tuple[int, int, int, int]:
     """Return the first and last rows and columns there are."""
     (top, left), (height, width) = place.first, place.shape
     return top, top + height, left, left + width
-
-
-def _half_sides(slopes: Floats, how: Drizzle) -> tuple[float, float, float, float]:
-    """Return half the sides p (x, y) and q (x, y) of a drop: the pixel's own, or a square's of its area."""
-    px, qx, py, qy = (how.drop_size / 2 * float(each) for each in slopes)
-    if how.kernel is Kernel.TURBO:
-        side = float(np.sqrt(abs(px * qy - py * qx)))
-        return side, 0.0, 0.0, side
-    return px, py, qx, qy
 
 
 def _block(exposure: Exposure, middle: tuple[float, float], radius: int) -> Single:
@@ -264,7 +233,7 @@ def _drizzle(  # noqa: PLR0917 - a star, a window and its sums
     """Add an exposure's star at a place of the mosaic to ``sums``, whose first pixel is ``corner``."""
     place = exposure.place
     u, v = (float(each[0]) for each in place.at(*(np.array([each]) for each in at)))
-    away = ceil((radius + 2) * 2**0.5 / _edge(exposure)) + 2
+    away = ceil((radius + 2) * 2**0.5 / edge(exposure)) + 2
     top, bottom, left, right = _bounds(place)
     rows = np.arange(max(floor(v) - away, top), min(floor(v) + away + 1, bottom))
     columns = np.arange(max(floor(u) - away, left), min(floor(u) + away + 1, right))
@@ -294,47 +263,3 @@ def _areas(x: Floats, y: Floats, shape: tuple[int, int]) -> Floats:
     cells = np.abs(along_x * up_y - along_y * up_x)
     whole = np.kron(cells, np.ones((STEP, STEP)))
     return np.asarray(whole[: shape[0], : shape[1]], dtype=np.float64)
-
-
-def _mean(exposures: Sequence[Exposure], how: Drizzle) -> PsfGrid:
-    """Return the PSF of all exposures by their weights, in the middle of each, the mean of all phases."""
-    some = exposures[:: -(-len(exposures) // _MOST_MEANT)]
-    edges = [_edge(each) for each in some]
-    nodes = max(round(some[0].psf.oversample / edges[0]), 1)
-    half = nodes * floor(min(each.psf.radius * edge for each, edge in zip(some, edges, strict=True)))
-    stamps = [_on_mosaic(each, how, half, nodes) for each in some]
-    stamp = np.average(stamps, axis=0, weights=[each.weight for each in some])
-    coefficients = spline_filter(stamp, mode="mirror").astype(np.float32)
-    nowhere = np.zeros(1)
-    return PsfGrid(coefficients[None], nowhere, nowhere, nodes, some[0].psf.includes)
-
-
-def _on_mosaic(exposure: Exposure, how: Drizzle, half: int, nodes: int) -> Floats:
-    """Return an exposure's ePSF on the mosaic's plane, drops and pixels laid over it, ``nodes`` a pixel."""
-    psf, place = exposure.psf, exposure.place
-    slopes = place.slopes(*place.middle)
-    y, x = np.mgrid[-half : half + 1, -half : half + 1] / nodes
-    back = np.linalg.inv(slopes)
-    du, dv = back[0, 0] * x + back[0, 1] * y, back[1, 0] * x + back[1, 1] * y
-    u, v = (float(each[0]) for each in place.at(*(np.array([each]) for each in place.middle)))
-    light = psf.values(u, v, dx=du, dy=dv)
-    spread = _spread(slopes, how, nodes)
-    return np.asarray(fftconvolve(light, spread, mode="same") / abs(np.linalg.det(slopes)))
-
-
-def _spread(slopes: Floats, how: Drizzle, nodes: int) -> Floats:
-    """Return how a drop and the mosaic's pixel spread light, ``nodes`` a pixel, of sum 1."""
-    sides = np.array(_half_sides(slopes.ravel(), how))
-    reach = ceil(float(np.abs(sides).sum()) + 0.5)
-    made = np.zeros((2 * reach * nodes + 1,) * 2)
-    pixels = np.arange(2 * reach + 1)
-    for q in range(nodes):
-        for p in range(nodes):
-            window = np.zeros((2 * reach + 3, 2 * reach + 4))
-            at_x, at_y = reach + 0.5 + p / nodes, reach + 0.5 + q / nodes
-            drizzle_kernels.draw(at_x, at_y, sides[0], sides[1], sides[2], sides[3], window)
-            share = np.abs(np.cumsum(window, axis=1))
-            # A pixel lies p nodes less from the drop than from the pixel that the drop's middle is in.
-            rows, columns = (pixels[(pixels > 0) | (shift == 0)] for shift in (q, p))
-            made[np.ix_(rows * nodes - q, columns * nodes - p)] = share[np.ix_(rows, columns)]
-    return np.asarray(made / made.sum())
