@@ -9,6 +9,7 @@ from nexus_pipeline.products import asdf_file, l2, l3, l4, segm, store
 from nexus_pipeline.recipes import catalog as recipe
 from nexus_pipeline.recipes import multiband_product as product
 from nexus_pipeline.references.store import ReferenceStore
+from nexus_pipeline.scale import memory
 from nexus_pipeline.told import print_step
 
 
@@ -22,6 +23,7 @@ def make(
     psf_detector: str | None,
 ) -> int:
     """Write the catalogue of ``source`` and its segmentation map; return how many sources there are."""
+    memory.keep_freed()
     if asdf_file.kind(source) == "WfiMosaic":
         mosaic = l3.read_mosaic(source)
         made = recipe.mosaic_catalog(mosaic, references, detector=psf_detector, on_step=print_step)

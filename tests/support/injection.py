@@ -83,16 +83,18 @@ def whole_again(ground: Ground, picture: Picture) -> Table:
     base, psf = ground.base, ground.psf
     before, after = (replace(sky, image=picture.rate - sky.background) for sky in base.skies)
     found = measuring.detected(picture, before, base.stamp, base.rule)
-    options: dict[str, Any] = {
-        "extra_variance": before.extra_variance, "psf": psf, "noise": before.noise,
-        "x": found.x.astype(np.float64), "y": found.y.astype(np.float64),
-    }  # fmt: skip
-    usable, rate = ~picture.unusable, picture.rate
-    first = fit.fit_sources(before.image, before.background, usable, passes=2, **options)
+    x, y, usable = found.x.astype(np.float64), found.y.astype(np.float64), ~picture.unusable
+    tasks = [
+        fit.Task(
+            sky.background, sky.extra_variance, usable, psf, sky.noise,
+            fit.faintest_light(sky.noise, sky.background),
+        )
+        for sky in (before, after)
+    ]  # fmt: skip
+    first, starless = fit.fit_and_take_off(before.image, tasks[0], x, y, passes=2)
     if ground.evened is not None:
-        rate = ground.evened(rate, first.x, first.y, np.where(first.converged, first.flux, 0.0))
-    fits = fit.fit_sources(
-        rate - after.background, after.background, usable, after=first, passes=1, **options
-    )
+        light = np.where(first.converged, first.flux, 0.0)
+        starless += ground.evened(picture.rate, first.x, first.y, light) - picture.rate
+    fits = fit.fit_again(starless + before.background - after.background, tasks[1], first)
     every = measuring.measured(picture, after, found, fits, psf=psf, kron=base.kron)
     return measuring.table_of(measuring.with_probabilities(every, psf), psf)

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation, correlate, median_filter, spline_filter
+from scipy.ndimage import correlate, median_filter, spline_filter
 
 from nexus_pipeline.bands import over_rows, share_out
 from nexus_pipeline.errors import InputError
-from nexus_pipeline.measure.background_kernels import level_boxes, surface
+from nexus_pipeline.measure.background_kernels import count_good, grown, level_boxes, pick, surface
 
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -23,6 +23,7 @@ _MIN_SKY_SHARE: Final = 0.1
 _MIN_PIXELS: Final = 30
 _ENOUGH_PIXELS: Final = 1000
 _NODES: Final = 40
+_SKY_PIXELS: Final = 500_000
 
 
 def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.bool_] | None = None) -> Plane:
@@ -32,39 +33,43 @@ def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.b
     median of an empty sky lies 0.3 % below the light that falls on a star. A field so crowded that no
     box shows a tenth of its sky is treated as if no sources were known.
     """
-    box = min(BOX_PIXELS, *image.shape)
     if sources is not None:
-        mask = unusable | binary_dilation(sources, iterations=_SOURCE_MARGIN)
-        if _sky_share(mask, box) >= _MIN_SKY_SHARE:
-            return _in_boxes(image, mask, box, mean=True)
-    return _in_boxes(image, unusable, box, mean=False)
+        covered = np.empty_like(sources)
+        over_rows(lambda first, last: grown(sources, _SOURCE_MARGIN, first, last, covered), len(sources))
+        level, share = _boxes(image, unusable, covered, mean=True)
+        if float(np.max(share)) >= _MIN_SKY_SHARE:
+            return _surface(level, share, image.shape)
+    return _surface(*_boxes(image, unusable, unusable, mean=False), image.shape)
 
 
-def _sky_share(mask: NDArray[np.bool_], box: int) -> float:
-    """Return the share of usable pixels in the emptiest box."""
-    rows, columns = (size // box * box for size in mask.shape)
-    boxes = mask[:rows, :columns].reshape(rows // box, box, columns // box, box)
-    masked: Floats = boxes.mean(axis=(1, 3))
-    return 1 - float(np.min(masked))
-
-
-def _in_boxes(image: Plane, mask: NDArray[np.bool_], box: int, *, mean: bool) -> Plane:
-    """Return the spline through the boxes' levels, smoothed by the median of nine.
-
-    Boxes that hardly show any sky are filled from their neighbours; where all are, the emptier ones count.
-    """
+def _boxes(
+    image: Plane, unusable: NDArray[np.bool_], covered: NDArray[np.bool_], *, mean: bool
+) -> tuple[Floats, Floats]:
+    """Return the levels of boxes of about 128 pixels, and which share of each is sky."""
+    box = min(BOX_PIXELS, *image.shape)
     ny, nx = (max(1, round(size / box)) for size in image.shape)
     rows, columns = (
         np.linspace(0, size, n + 1).astype(np.int64) for size, n in zip(image.shape, (ny, nx), strict=True)
     )
     level, share = np.empty((ny, nx)), np.empty((ny, nx))
-    share_out(lambda j: level_boxes(image, mask, rows, columns, mean, j, j + 1, level, share), range(ny))
-    least = min(1 - _MOSTLY_MASKED, 0.25 * float(share.max()))
+    share_out(
+        lambda j: level_boxes(image, unusable, covered, rows, columns, mean, j, j + 1, level, share),
+        range(ny),
+    )
+    return level, share
+
+
+def _surface(level: Floats, share: Floats, shape: tuple[int, ...]) -> Plane:
+    """Return the spline through the boxes' levels, smoothed by the median of nine.
+
+    Boxes that hardly show any sky are filled from their neighbours; where all are, the emptier ones count.
+    """
+    least = min(1 - _MOSTLY_MASKED, 0.25 * float(np.max(share)))
     smooth = median_filter(_filled(np.where(share >= least, level, np.nan)), size=3, mode="nearest")
     padded = np.pad(spline_filter(smooth, mode="reflect"), 2, mode="symmetric")
-    out = np.empty(image.shape, np.float32)
-    weights = (*_cubic(ny, image.shape[0]), *_cubic(nx, image.shape[1]))
-    over_rows(lambda first, last: surface(padded, *weights, first, last, out), image.shape[0])
+    out = np.empty(shape, np.float32)
+    weights = (*_cubic(level.shape[0], shape[0]), *_cubic(level.shape[1], shape[1]))
+    over_rows(lambda first, last: surface(padded, *weights, first, last, out), shape[0])
     return out
 
 
@@ -96,11 +101,11 @@ def noise_curve(image: Plane, variance: Plane, unusable: NDArray[np.bool_]) -> t
     one brightness they tell the variance at that brightness, free of noise. Raises InputError where
     fewer than 1,000 pixels are usable.
     """
-    good = ~unusable & np.isfinite(image) & np.isfinite(variance) & (variance > 0)
-    if np.count_nonzero(good) < _ENOUGH_PIXELS:
-        raise InputError(f"only {np.count_nonzero(good)} usable pixels: too few to tell the noise")
-    level, values = _thinned(image[good].astype(np.float64), variance[good].astype(np.float64))
-    which = np.digitize(level, _edges(level))
+    n = count_good(image, variance, unusable)
+    if n < _ENOUGH_PIXELS:
+        raise InputError(f"only {n} usable pixels: too few to tell the noise")
+    level, values = _thinned(image, variance, unusable, step=max(1, n // _SKY_PIXELS))
+    which = np.digitize(level, _edges(level)).astype(np.int16)
     order = np.argsort(which, kind="stable")
     bounds = np.flatnonzero(np.diff(which[order])) + 1
     groups = [group for group in np.split(order, bounds) if group.size >= _MIN_PIXELS]
@@ -109,12 +114,15 @@ def noise_curve(image: Plane, variance: Plane, unusable: NDArray[np.bool_]) -> t
     return nodes, np.maximum.accumulate(medians)
 
 
-def _thinned(level: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Return every bright pixel but only some of the sky's millions."""
-    step = max(1, level.size // 500_000)
-    bright = level > np.quantile(level[::step], 0.98)
-    bright[::step] = True
-    return level[bright], values[bright]
+def _thinned(
+    image: Plane, variance: Plane, unusable: NDArray[np.bool_], *, step: int
+) -> tuple[Floats, Floats]:
+    """Return values and variances of every bright pixel but only each ``step``-th of the sky's millions."""
+    level, values = np.empty(image.size, np.float32), np.empty(image.size, np.float32)
+    n = pick(image, variance, unusable, step, np.inf, level, values)
+    limit = np.quantile(level[:n], 0.98)
+    n = pick(image, variance, unusable, step, float(limit), level, values)
+    return level[:n].astype(np.float64), values[:n].astype(np.float64)
 
 
 def _edges(level: Floats) -> Floats:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from nexus_pipeline.instrument.dq import DQ
 from nexus_pipeline.instrument.filters import AB_ZERO_JY
+from nexus_pipeline.measure.shapes import Shapes
 from nexus_pipeline.measure.sources import Circles, Extents, Segments
 
 Plane = NDArray[np.float32]
@@ -41,6 +42,14 @@ OUR_COLUMNS: Final = {
     "star_probability": ("none", "float32", "Probability of being a point source"),
     "psf_extent": ("pix2", "float32", "Variance along an axis beyond that of a point source"),
     "psf_extent_err": ("pix2", "float32", "Uncertainty in psf_extent"),
+    "shape_g1": (
+        "none",
+        "float32",
+        "Ellipticity (a - b) / (a + b) without the PSF, along the pixels' x axis",
+    ),
+    "shape_g2": ("none", "float32", "The same at 45 degrees from x towards y"),
+    "shape_err": ("none", "float32", "Uncertainty in shape_g1 and in shape_g2"),
+    "shape_resolution": ("none", "float32", "Share of the source's size that is not the PSF's"),
 }
 """Columns that the mission's schema does not have: unit, type and description."""
 
@@ -52,6 +61,7 @@ class Measured:
     segments: Segments
     extents: Extents
     kron_total: Floats
+    shapes: Shapes
     star_probability: Floats
     circles: Circles
     sharpness: Floats
@@ -184,6 +194,10 @@ def _shapes(measured: Measured) -> Columns:
         "cyy": cyy / scale**2,
         "kron_radius": measured.extents.radius * scale,
         "fluxfrac_radius_50": measured.extents.half_light * scale,
+        "shape_g1": measured.shapes.g1,
+        "shape_g2": measured.shapes.g2,
+        "shape_err": measured.shapes.err,
+        "shape_resolution": measured.shapes.resolution,
     }
 
 

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import compiled
+
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
@@ -17,6 +19,7 @@ _REACH: Final = 3
 _LEAST_PIXELS: Final = 20_000
 _OUTLIER_SIGMA: Final = 4.0
 _STANDARD_ERRORS: Final = 4.0
+_BAND_ROWS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -64,26 +67,40 @@ def measured(noise: Plane, blank: NDArray[np.bool_]) -> Correlation:
     if np.count_nonzero(good) < _LEAST_PIXELS:
         return independent()
     values = np.where(good, noise - noise[good].mean(), 0).astype(np.float32)
-    variance = float(np.mean(values[good].astype(np.float64) ** 2))
-    lags = np.zeros((2 * _REACH + 1,) * 2)
-    for dy in range(_REACH + 1):
-        for dx in range(-_REACH, _REACH + 1):
-            if dy > 0 or dx >= 0:
-                found = _at_lag(values, good, dy, dx) / variance
-                lags[_REACH + dy, _REACH + dx] = lags[_REACH - dy, _REACH - dx] = found
+    variance = float(np.sum(values**2, dtype=np.float64) / np.count_nonzero(good))
+    sums, counts = np.zeros((_REACH + 1, 2 * _REACH + 1)), np.zeros((_REACH + 1, 2 * _REACH + 1))
+    _lag_sums(values, good.astype(np.float32), sums, counts)
+    counts = np.maximum(counts, 1)
+    found = np.where(np.abs(sums) > _STANDARD_ERRORS * np.sqrt(counts), sums / counts / variance, 0)
+    lags = np.vstack([found[:0:-1, ::-1], found])
+    lags[_REACH] += lags[_REACH, ::-1]
     lags[_REACH, _REACH] = 1.0
     return Correlation(lags)
 
 
-def _at_lag(values: Plane, good: NDArray[np.bool_], dy: int, dx: int) -> float:
+@compiled
+def _lag_sums(values: Plane, seen: Plane, sums: Floats, counts: Floats) -> None:
+    """Add products of pixels (dy, dx - reach) apart, and how many pairs there are; half a row for dy = 0.
+
+    ``seen`` is 1 where there is a value, else both are 0.
+    """
     ny, nx = values.shape
-    here = (slice(0, ny - dy), slice(max(-dx, 0), nx - max(dx, 0)))
-    there = (slice(dy, ny), slice(max(dx, 0), nx - max(-dx, 0)))
-    n = int(np.count_nonzero(good[here] & good[there]))
-    if n == 0:
-        return 0.0
-    found = float(np.einsum("ij,ij->", values[here], values[there], dtype=np.float64)) / n
-    return found if abs(found) > _STANDARD_ERRORS / np.sqrt(n) else 0.0
+    reach = sums.shape[0] - 1
+    products, pairs = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    for top in range(0, ny, _BAND_ROWS):
+        for dy in range(reach + 1):
+            for dx in range(-reach if dy > 0 else 0, reach + 1):
+                left, right = max(-dx, 0), nx - max(dx, 0)
+                products[:], pairs[:] = 0.0, 0.0
+                for y in range(top, min(top + _BAND_ROWS, ny - dy)):
+                    one, other = values[y, left:right], values[y + dy, left + dx : right + dx]
+                    here, there = seen[y, left:right], seen[y + dy, left + dx : right + dx]
+                    for x in range(one.size):
+                        products[x] += one[x] * other[x]
+                        pairs[x] += here[x] * there[x]
+                for x in range(nx):
+                    sums[dy, dx + reach] += products[x]
+                    counts[dy, dx + reach] += pairs[x]
 
 
 def _shared_area(distance: float, radius: Floats) -> Floats:

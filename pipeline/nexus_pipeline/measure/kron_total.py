@@ -8,17 +8,17 @@ over the noise and measured by the same code: a polynomial in what the measureme
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
+from itertools import combinations_with_replacement, product
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
-from scipy.ndimage import label
 from scipy.optimize import nnls
 from scipy.special import gammainc, gammaincinv
 
 from nexus_pipeline.measure import correlation, sources
+from nexus_pipeline.measure.islands import islands, paint
 
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -32,13 +32,14 @@ _DEPTHS: Final = (12.0, 25.0, 60.0, 200.0, 1000.0, 8000.0)
 """Significance of their peaks in the matched filter."""
 _FLOOR_SIGMA: Final = 3.0
 _GAUSSIANS: Final = np.geomspace(0.02, 12, 16)
+_DEGREE: Final = 3
 _MOST: Final = 0.7
 """In ln(total / Kron): beyond a factor of two nothing is claimed."""
 
 
 @dataclass(frozen=True)
 class KronTotal:
-    """Coefficients of ln(total / Kron) and the range (3, 2) of what it was learnt on."""
+    """Coefficients of ln(total / Kron) and the range (4, 2) of what it was learnt on."""
 
     coefficients: Floats
     low: Floats
@@ -79,10 +80,12 @@ def _profiles(own: float) -> Iterator[Floats]:
 def _measured(light: Floats, significance: Floats, scale: float) -> tuple[Floats, float] | None:
     """Return what is shown of a galaxy of unit flux in the middle, and ln(total / Kron)."""
     middle = _SIZE // 2
-    islands, _ = label(significance > _FLOOR_SIGMA, structure=np.ones((3, 3)))
-    labels = (islands == islands[middle, middle]).astype(np.int32)
-    if not islands[middle, middle]:
+    found = islands(significance.astype(np.float32), _FLOOR_SIGMA)
+    mine = found.island[(found.row == middle) & (found.first <= middle) & (found.last >= middle)]
+    if not mine.size:
         return None
+    labels = np.zeros(light.shape, np.int32)
+    paint(labels, found.row, found.first, found.last, (found.island == mine[0]).astype(np.int32))
     variance = np.full(light.shape, 1 / scale**2, np.float32)
     nothing = np.zeros(light.shape, np.bool_)
     field = sources.Field(light.astype(np.float32), variance, nothing, labels, correlation.independent())
@@ -95,19 +98,18 @@ def _measured(light: Floats, significance: Floats, scale: float) -> tuple[Floats
 
 
 def _shown(extents: sources.Extents, segments: sources.Segments) -> Floats:
-    """Return (n, 3): ln of half-light radius, of Kron's over it, and of the segment's over that."""
+    """Return (n, 4): ln of half-light radius, and over it of Kron's, the segment's, and a fifth's radius."""
     major, minor = segments.semiaxes
     kron = extents.radius * np.sqrt(major * minor)
-    reach = np.sqrt(segments.area / np.pi)
+    reach, half = np.sqrt(segments.area / np.pi), extents.half_light
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(
-            np.column_stack([extents.half_light, kron / extents.half_light, reach / extents.half_light])
-        )
+        return np.log(np.column_stack([half, kron / half, reach / half, extents.inner / half]))
 
 
 def _terms(shown: Floats) -> Floats:
-    a, b, c = shown.T
-    return np.column_stack([np.ones_like(a), a, b, c, a * a, a * b, a * c, b * b, b * c, c * c])
+    columns = np.column_stack([np.ones(len(shown)), shown]).T
+    products = combinations_with_replacement(columns, _DEGREE)
+    return np.column_stack([np.prod(each, axis=0) for each in products])
 
 
 def _modes(stamp: Plane) -> NDArray[np.complex128]:
@@ -143,8 +145,10 @@ def _gaussians(index: float) -> Floats:
 
 def _profile(weights: Floats, radius: float, axis_ratio: float) -> Floats:
     """Return the modes of the profile in the middle of the field, its larger axis along x."""
-    ky, kx = 2 * np.pi * np.fft.fftfreq(_SIZE)[:, None], 2 * np.pi * np.fft.rfftfreq(_SIZE)[None, :]
-    wave = (kx**2 / axis_ratio + ky**2 * axis_ratio) * radius**2
-    modes = np.tensordot(weights, np.exp(-0.5 * wave * _GAUSSIANS[:, None, None] ** 2), axes=1)
+    ky, kx = 2 * np.pi * np.fft.fftfreq(_SIZE), 2 * np.pi * np.fft.rfftfreq(_SIZE)
+    along, across = (
+        np.exp(-0.5 * (wave * radius * _GAUSSIANS[:, None]) ** 2 * stretch)
+        for wave, stretch in ((kx, 1 / axis_ratio), (ky, axis_ratio))
+    )
     sign = (-1.0) ** (np.arange(_SIZE)[:, None] + np.arange(_SIZE // 2 + 1)[None, :])
-    return np.asarray(modes * sign, dtype=np.float64)
+    return np.asarray(((across * weights[:, None]).T @ along) * sign, dtype=np.float64)

@@ -21,6 +21,7 @@ _STAMP_ERROR: Final = 3e-2
 """What the separable terms may leave of the stamp (of its norm): a fit loses half the square, 5e-4."""
 _WEIGHT_ERROR: Final = 1e-2
 """The same of its square, which only scales the result."""
+_TAPS: Final = 4
 _LEAST_WEIGHT: Final = 1e-3
 """Where fewer of the stamp's weights are on usable pixels nothing can be said."""
 
@@ -106,15 +107,18 @@ def _weigh(
 @compiled
 def _along(padded: Plane, rows: Plane, out: Plane) -> None:
     """Write ``padded`` filtered with each of ``rows`` into the rows of ``out``."""
-    nx = out.shape[1]
+    nx, size = out.shape[1], rows.shape[1]
     for term in range(rows.shape[0]):
-        line = out[term]
+        line, shares = out[term], rows[term]
         line[:] = 0.0
-        for tap in range(rows.shape[1]):
-            share = rows[term, tap]
-            shifted = padded[tap : tap + nx]
-            for x in range(nx):
-                line[x] += share * shifted[x]
+        for tap in range(0, size - _TAPS + 1, _TAPS):
+            _add_four(
+                padded[tap : tap + nx], padded[tap + 1 : tap + 1 + nx],
+                padded[tap + 2 : tap + 2 + nx], padded[tap + 3 : tap + 3 + nx],
+                shares[tap : tap + _TAPS], line,
+            )  # fmt: skip
+        for tap in range(size // _TAPS * _TAPS, size):
+            _add_one(padded[tap : tap + nx], shares[tap], line)
 
 
 @compiled
@@ -123,8 +127,26 @@ def _across(rings: Plane, columns: Plane, top: int, out: Plane) -> None:
     out[:] = 0.0
     size = rings.shape[1]
     for term in range(rings.shape[0]):
-        for tap in range(size):
-            share = columns[term, tap]
-            line = rings[term, (top + tap) % size]
-            for x in range(out.size):
-                out[x] += share * line[x]
+        ring, shares = rings[term], columns[term]
+        for tap in range(0, size - _TAPS + 1, _TAPS):
+            at = top + tap
+            _add_four(
+                ring[at % size], ring[(at + 1) % size], ring[(at + 2) % size], ring[(at + 3) % size],
+                shares[tap : tap + _TAPS], out,
+            )  # fmt: skip
+        for tap in range(size // _TAPS * _TAPS, size):
+            _add_one(ring[(top + tap) % size], shares[tap], out)
+
+
+@compiled
+def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane) -> None:
+    """Add four rows at once: the sum is written once for all of them."""
+    w, x, y, z = shares[0], shares[1], shares[2], shares[3]
+    for i in range(out.size):
+        out[i] += (w * a[i] + x * b[i]) + (y * c[i] + z * d[i])
+
+
+@compiled
+def _add_one(line: Plane, share: np.float32, out: Plane) -> None:
+    for i in range(out.size):
+        out[i] += share * line[i]

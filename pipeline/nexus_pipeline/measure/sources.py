@@ -22,8 +22,6 @@ _SOURCES: Final = 256
 """How many sources a thread measures before it takes the next lot."""
 _LEAST_VARIANCE: Final = 1 / 12
 """Of a source's light along any axis, pixels²: that of a single pixel."""
-_LEAST_HALF_LIGHT: Final = 0.5
-_FWHM_TO_SIGMA: Final = 1 / np.sqrt(8 * np.log(2))
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,16 @@ class Segments:
 
 @dataclass(frozen=True)
 class Extents:
-    """Kron ellipses (first-moment ``radius``, σ), ``half_light`` radii and windowed centroids (pixels)."""
+    """Kron ellipses (first-moment ``radius``, σ), ``half_light`` radii and windowed centroids (pixels).
+
+    ``inner`` are the radii that hold a fifth of the light.
+    """
 
     radius: Floats
     flux: Floats
     flux_err: Floats
     half_light: Floats
+    inner: Floats
     x: Floats
     y: Floats
     x_err: Floats
@@ -139,21 +141,18 @@ def extents(field: Field, found: Segments, *, threads: int = 2) -> Extents:
     label = np.arange(1, n + 1, dtype=np.int32)
     shape = np.column_stack([*found.quadratic, found.semiaxes[0]])
     planes = field.image, field.variance, field.unusable, field.labels
-    ellipses, centres = np.empty((n, 5)), np.empty((n, 4))
+    out = np.empty((n, 10))
 
     def measure(part: slice) -> None:
-        at = label[part], found.x[part], found.y[part]
-        extent_kernels.kron(*planes, *at, shape[part], ellipses[part])
-        width = 2 * np.fmax(ellipses[part, 4], _LEAST_HALF_LIGHT) * _FWHM_TO_SIGMA
-        extent_kernels.windowed(*planes, *at, width, centres[part])
+        extent_kernels.extents(*planes, label[part], found.x[part], found.y[part], shape[part], out[part])
 
     _in_parts(measure, n, threads)
-    factor = field.correlation.over_area(np.nan_to_num(ellipses[:, 3], nan=1.0))
-    wide = field.correlation.over_area(np.pi * np.nan_to_num(ellipses[:, 4], nan=1.0) ** 2)
+    radius, flux, var, area, half_light, x, y, x_err, y_err, inner = out.T
+    factor = field.correlation.over_area(np.nan_to_num(area, nan=1.0))
+    wide = np.sqrt(field.correlation.over_area(np.pi * np.nan_to_num(half_light, nan=1.0) ** 2))
     return Extents(
-        radius=ellipses[:, 0], flux=ellipses[:, 1], flux_err=np.sqrt(ellipses[:, 2] * factor),
-        half_light=ellipses[:, 4], x=centres[:, 0], y=centres[:, 1],
-        x_err=centres[:, 2] * np.sqrt(wide), y_err=centres[:, 3] * np.sqrt(wide),
+        radius=radius, flux=flux, flux_err=np.sqrt(var * factor), half_light=half_light, inner=inner,
+        x=x, y=y, x_err=x_err * wide, y_err=y_err * wide,
     )  # fmt: skip
 
 

@@ -20,8 +20,12 @@ Plane = NDArray[np.float32]
 
 _WINDOW_NODES: Final = 16
 """Nodes of the ePSF about the source that are fitted: 81 of the detector's pixels, 90 % of the light."""
-MAX_STEPS: Final = 25
+MAX_STEPS: Final = 60
 MAX_SHIFT: Final = 1.5
+_SETTLED_PIXELS: Final = 1e-4
+_NEARLY_SETTLED_PIXELS: Final = 1e-2
+_SAME_PIXELS, _SAME_SHARE = 5e-3, 1e-3
+"""Steps that leave the noise of the pixels as it was: of place, and of the flux."""
 _BEND_PIXELS: Final = 0.5
 _NOTHING: Final = np.float32(1e30)
 """The variance of a pixel that does not count."""
@@ -51,13 +55,15 @@ def fit_block(
 ) -> None:
     """Fit the sources of ``start`` (n, 3; flux, x, y) into ``out`` (n, 11; see ``fit``).
 
-    Their extents are measured in the ``last`` pass only.
+    Their extents are measured in the ``last`` pass only; those before it need not settle as well.
     """
     corners, blend_weights = np.empty(4, np.int64), np.empty(4)
     size = 2 * radius + 1
     data, sky = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
     extra, value = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
     dx, dy = np.zeros((size, LANES), np.float32), np.zeros((size, LANES), np.float32)
+    weight, covariance = np.zeros((size, LANES)), np.zeros((3, 3))
+    settled = _SETTLED_PIXELS if last else _NEARLY_SETTLED_PIXELS
     wider = np.zeros((3, size, LANES), np.float32)
     oversample = phases.shape[2]
     block = np.empty(
@@ -75,10 +81,13 @@ def fit_block(
             for j in range(size):
                 for i in range(size):
                     data[j, i] += np.float32(flux) * value[j, i]
-        _fit_one(data, sky, extra, block, level, variance, flux, x, y, n_used, free, value, dx, dy, out[k])
+        _fit_one(
+            data, sky, extra, block, level, variance, flux, x, y, n_used, free, settled,
+            value, dx, dy, weight, covariance, out[k],
+        )  # fmt: skip
         out[k, 9], out[k, 10] = np.nan, np.nan
         if last and out[k, 8] > 0.0:
-            _extent(data, sky, extra, block, level, variance, value, dx, dy, wider, out[k])
+            _extent(data, block, weight, covariance, value, dx, dy, wider, out[k])
         out[k, 1] += column
         out[k, 2] += row
         out[k, 7] = n_used
@@ -125,24 +134,31 @@ def _fit_one(
     y: float,
     n: int,
     free: bool,
+    settled: float,
     value: Plane,
     dx: Plane,
     dy: Plane,
+    weight: Floats,
+    normal: Floats,
     out: Floats,
 ) -> None:
     """Write flux, x, y, their errors, reduced χ², and whether it converged: damped Gauss-Newton.
 
-    Unless ``free``, the position stays and the flux may be negative.
+    Unless ``free``, the position stays and the flux may be negative. It has converged when a step is less
+    than ``settled`` pixels, and no more of the flux's error. ``normal`` gets the covariance.
     """
     x0, y0 = x, y
-    converged = False
-    normal, right = np.zeros((3, 3)), np.zeros(3)
+    converged, moved = False, True
+    right = np.zeros(3)
     chi2 = 0.0
     for step in range(MAX_STEPS):
         kernels.sample_window(block, x, y, value, dx, dy)
         if step == 0 and flux == 0.0:
-            flux = _linear_flux(data, sky, extra, value, level, variance)
-        chi2 = _normal_equations(data, sky, extra, value, dx, dy, flux, level, variance, normal, right)
+            _weigh(sky, extra, value, 0.0, level, variance, weight)
+            flux = _linear_flux(data, value, weight)
+        if moved:
+            _weigh(sky, extra, value, flux, level, variance, weight)
+        chi2 = _normal_equations(data, value, dx, dy, flux, weight, normal, right)
         determinant = _solve(normal, right) if free else _solve_flux(normal, right)
         if n < 6 or not determinant > 0.0:
             break
@@ -151,9 +167,10 @@ def _fit_one(
         flux, x, y = flux + right[0], x + damp * right[1], y + damp * right[2]
         if abs(x - x0) > MAX_SHIFT or abs(y - y0) > MAX_SHIFT or (free and not flux > 0.0):
             break
-        if shift < 1e-4 and abs(right[0]) < 1e-4 * sqrt(max(normal[0, 0], 1e-300)) + 1e-5 * abs(flux):
+        if shift < settled and abs(right[0]) < settled * sqrt(max(normal[0, 0], 1e-300)) + 1e-5 * abs(flux):
             converged = True
             break
+        moved = shift > _SAME_PIXELS or abs(right[0]) > _SAME_SHARE * abs(flux)
     out[0], out[1], out[2] = flux, x, y
     for k in range(3):
         out[3 + k] = sqrt(max(normal[k, k], 0.0)) if converged else np.nan
@@ -164,11 +181,9 @@ def _fit_one(
 @compiled
 def _extent(
     data: Plane,
-    sky: Plane,
-    extra: Plane,
     block: Plane,
-    level: Floats,
-    variance: Floats,
+    weight: Floats,
+    covariance: Floats,
     value: Plane,
     dx: Plane,
     dy: Plane,
@@ -189,35 +204,27 @@ def _extent(
         kernels.sample_window(block, x, y + side, value, wider[1], wider[2])
         bent += value
     kernels.sample_window(block, x, y, value, dx, dy)
-    matrix, right, terms, near = np.zeros((4, 4)), np.zeros(4), np.empty(4), 1
+    scale = 0.5 * flux / (_BEND_PIXELS * _BEND_PIXELS)
+    shared, right = np.zeros(3), np.zeros(3)
+    own, wanted = 0.0, 0.0
     for j in range(data.shape[0]):
         for i in range(data.shape[0]):
-            light = flux * value[j, i]
-            expected = sky[j, i] + max(light, 0.0)
-            near = _segment(level, expected, near)
-            w = 1.0 / (_between(level, variance, expected, near) + extra[j, i])
-            terms[0], terms[1], terms[2] = value[j, i], flux * dx[j, i], flux * dy[j, i]
-            terms[3] = 0.5 * flux * (bent[j, i] - 4.0 * value[j, i]) / (_BEND_PIXELS * _BEND_PIXELS)
-            for a in range(4):
-                right[a] += w * terms[a] * (data[j, i] - light)
-                for b in range(4):
-                    matrix[a, b] += w * terms[a] * terms[b]
-    if _eliminated(matrix, right):
-        out[9], out[10] = right[3] / matrix[3, 3], 1.0 / sqrt(matrix[3, 3])
-
-
-@compiled
-def _eliminated(matrix: Floats, right: Floats) -> bool:
-    """Take what the first three of four columns explain off the last, in place; say whether any is left."""
-    for a in range(3):
-        if not matrix[a, a] > 0.0:
-            return False
-        for c in range(a + 1, 4):
-            share = matrix[c, a] / matrix[a, a]
-            right[c] -= share * right[a]
-            for b in range(a, 4):
-                matrix[c, b] -= share * matrix[a, b]
-    return bool(matrix[3, 3] > 0.0)
+            a, b, c = float(value[j, i]), flux * dx[j, i], flux * dy[j, i]
+            bend = scale * (bent[j, i] - 4.0 * a)
+            w = weight[j, i]
+            rest, pull = w * (data[j, i] - flux * a), w * bend
+            own += pull * bend
+            wanted += rest * bend
+            shared[0] += pull * a
+            shared[1] += pull * b
+            shared[2] += pull * c
+            right[0] += rest * a
+            right[1] += rest * b
+            right[2] += rest * c
+    explained = covariance @ shared
+    own -= float(explained @ shared)
+    if own > 0.0:
+        out[9], out[10] = (wanted - float(explained @ right)) / own, 1.0 / sqrt(own)
 
 
 @compiled
@@ -248,14 +255,24 @@ def variances(brightness: Plane, level: Floats, variance: Floats, out: Plane) ->
 
 
 @compiled
-def _linear_flux(
-    data: Plane, sky: Plane, extra: Plane, value: Plane, level: Floats, variance: Floats
-) -> float:
-    above, below, near = 0.0, 1e-300, 1
+def _weigh(
+    sky: Plane, extra: Plane, value: Plane, flux: float, level: Floats, variance: Floats, weight: Floats
+) -> None:
+    """Write the inverse variance of each pixel as a source of ``flux`` makes it."""
+    near = 1
+    for j in range(sky.shape[0]):
+        for i in range(sky.shape[0]):
+            expected = sky[j, i] + max(flux * value[j, i], 0.0)
+            near = _segment(level, expected, near)
+            weight[j, i] = 1.0 / (_between(level, variance, expected, near) + extra[j, i])
+
+
+@compiled
+def _linear_flux(data: Plane, value: Plane, weight: Floats) -> float:
+    above, below = 0.0, 1e-300
     for j in range(data.shape[0]):
         for i in range(data.shape[0]):
-            near = _segment(level, sky[j, i], near)
-            w = value[j, i] / (_between(level, variance, sky[j, i], near) + extra[j, i])
+            w = value[j, i] * weight[j, i]
             above += w * data[j, i]
             below += w * value[j, i]
     return above / below
@@ -264,29 +281,23 @@ def _linear_flux(
 @compiled
 def _normal_equations(
     data: Plane,
-    sky: Plane,
-    extra: Plane,
     value: Plane,
     dx: Plane,
     dy: Plane,
     flux: float,
-    level: Floats,
-    variance: Floats,
+    weight: Floats,
     normal: Floats,
     right: Floats,
 ) -> float:
     """Write the 3×3 normal matrix and right-hand side; return χ²."""
-    chi2, near = 0.0, 1
+    chi2 = 0.0
     aa, ab, ac, bb, bc, cc = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     ra, rb, rc = 0.0, 0.0, 0.0
     for j in range(data.shape[0]):
         for i in range(data.shape[0]):
-            light = flux * value[j, i]
-            expected = sky[j, i] + max(light, 0.0)
-            near = _segment(level, expected, near)
-            w = 1.0 / (_between(level, variance, expected, near) + extra[j, i])
+            w = weight[j, i]
             a, b, c = float(value[j, i]), flux * dx[j, i], flux * dy[j, i]
-            rest = data[j, i] - light
+            rest = data[j, i] - flux * a
             wa, wb, wr = w * a, w * b, w * rest
             chi2 += wr * rest
             aa += wa * a
@@ -314,13 +325,17 @@ def _solve(normal: Floats, right: Floats) -> float:
     # Cauchy-Schwarz bounds it by the diagonal's product: relative to that, zero means singular.
     if not determinant > 1e-12 * a * d * f:
         return 0.0
-    inverse = np.empty((3, 3))
-    inverse[0, 0], inverse[0, 1], inverse[0, 2] = d * f - e * e, c * e - b * f, b * e - c * d
-    inverse[1, 1], inverse[1, 2], inverse[2, 2] = a * f - c * c, b * c - a * e, a * d - b * b
-    inverse[1, 0], inverse[2, 0], inverse[2, 1] = inverse[0, 1], inverse[0, 2], inverse[1, 2]
-    inverse /= determinant
-    step = inverse @ right
-    normal[:], right[:] = inverse, step
+    aa, ab, ac = (d * f - e * e) / determinant, (c * e - b * f) / determinant, (b * e - c * d) / determinant
+    bb, bc, cc = (a * f - c * c) / determinant, (b * c - a * e) / determinant, (a * d - b * b) / determinant
+    normal[0, 0], normal[0, 1], normal[0, 2] = aa, ab, ac
+    normal[1, 0], normal[1, 1], normal[1, 2] = ab, bb, bc
+    normal[2, 0], normal[2, 1], normal[2, 2] = ac, bc, cc
+    p, q, r = right[0], right[1], right[2]
+    right[0], right[1], right[2] = (
+        aa * p + ab * q + ac * r,
+        ab * p + bb * q + bc * r,
+        ac * p + bc * q + cc * r,
+    )
     return float(determinant)
 
 

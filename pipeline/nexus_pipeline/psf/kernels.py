@@ -140,8 +140,12 @@ def cut(phases: Plane, corners: NDArray[np.int64], weights: Floats, radius: int,
     w0, w1 = np.float32(weights[0]), np.float32(weights[1])
     w2, w3 = np.float32(weights[2]), np.float32(weights[3])
     right = left + block.shape[2]
+    alone = weights[1] == 0.0 and weights[2] == 0.0 and weights[3] == 0.0
     for j in range(block.shape[0]):
         for p in range(oversample):
+            if alone:
+                block[j, p] = phases[corners[0], top + j, p, left:right]
+                continue
             # Slices, because an index that might be negative keeps a loop from being vectorised.
             a, b = phases[corners[0], top + j, p, left:right], phases[corners[1], top + j, p, left:right]
             c, d = phases[corners[2], top + j, p, left:right], phases[corners[3], top + j, p, left:right]
@@ -163,21 +167,24 @@ def sample_window(block: Plane, x: float, y: float, value: Plane, dx: Plane, dy:
     basis(u - column, wx, sx)
     basis(v - row, wy, sy)
     along, slope = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    w0, w1, w2, w3 = np.float32(wx[0]), np.float32(wx[1]), np.float32(wx[2]), np.float32(wx[3])
+    s0, s1, s2, s3 = np.float32(sx[0]), np.float32(sx[1]), np.float32(sx[2]), np.float32(sx[3])
+    p0, p1 = (column - 1) % oversample, column % oversample
+    p2, p3 = (column + 1) % oversample, (column + 2) % oversample
+    c0, c1 = (column - 1) // oversample, column // oversample
+    c2, c3 = (column + 1) // oversample, (column + 2) // oversample
     for j in range(value.shape[0]):
         to_value, to_dx, to_dy = value[j], dx[j], dy[j]
         for i in range(LANES):
             to_value[i] = to_dx[i] = to_dy[i] = 0.0
         for a in range(4):
+            # Slices, because an index that might be negative keeps a loop from being vectorised.
             line = block[row + j * oversample + a - 1]
+            t0, t1, t2, t3 = line[p0, c0:], line[p1, c1:], line[p2, c2:], line[p3, c3:]
             for i in range(LANES):
-                along[i] = slope[i] = 0.0
-            for b in range(4):
-                node = column + b - 1
-                taps = line[node % oversample, node // oversample :]
-                w, s = np.float32(wx[b]), np.float32(sx[b])
-                for i in range(LANES):
-                    along[i] += w * taps[i]
-                    slope[i] += s * taps[i]
+                along[i] = (w0 * t0[i] + w1 * t1[i]) + (w2 * t2[i] + w3 * t3[i])
+            for i in range(LANES):
+                slope[i] = (s0 * t0[i] + s1 * t1[i]) + (s2 * t2[i] + s3 * t3[i])
             w, s = np.float32(wy[a]), np.float32(sy[a] * oversample)
             t = np.float32(wy[a] * oversample)
             for i in range(LANES):
@@ -253,16 +260,22 @@ def _row(
     basis(v - row, wy, sy)
     left = phases.shape[3] // 2 - half - MARGIN
     nodes[:, : n + 2 * MARGIN] = 0.0
+    alone = weights[1] == 0.0 and weights[2] == 0.0 and weights[3] == 0.0
     for a in range(4):
         r = phases.shape[1] // 2 + row + a - 1
-        for corner in range(4):
-            w = np.float32(wy[a] * weights[corner])
-            if w != 0.0:
-                for p in range(oversample):
-                    to = nodes[p, : n + 2 * MARGIN]
-                    taps = phases[corners[corner], r, p, left : left + to.size]
-                    for i in range(to.size):
-                        to[i] += w * taps[i]
+        for p in range(oversample):
+            to = nodes[p, : n + 2 * MARGIN]
+            first = phases[corners[0], r, p, left : left + to.size]
+            if alone:
+                _add(to, first, np.float32(wy[a]))
+                continue
+            second = phases[corners[1], r, p, left : left + to.size]
+            third = phases[corners[2], r, p, left : left + to.size]
+            fourth = phases[corners[3], r, p, left : left + to.size]
+            w0, w1 = np.float32(wy[a] * weights[0]), np.float32(wy[a] * weights[1])
+            w2, w3 = np.float32(wy[a] * weights[2]), np.float32(wy[a] * weights[3])
+            for i in range(to.size):
+                to[i] += (w0 * first[i] + w1 * second[i]) + (w2 * third[i] + w3 * fourth[i])
     line[:n] = 0.0
     for b in range(4):
         node = column + b - 1

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nexus_pipeline.measure import band_columns, columns, detect, kron_total, sources, star_probability
 from nexus_pipeline.measure.matched_image import matched
+from nexus_pipeline.measure.shapes import Shapes
 from nexus_pipeline.products.model import CoaddMeta
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.psf.matching import kernel_between
@@ -60,11 +61,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Shape:
-    """What all filters share of the sources: their segments, ellipses and total light beyond these."""
+    """What all filters share of the sources: segments, ellipses, total light beyond these, shapes."""
 
     segments: sources.Segments
     extents: sources.Extents
     kron_total: Floats
+    shapes: Shapes
 
 
 def fitted(
@@ -131,7 +133,10 @@ def table(
     segments = sources.segments(seen.field, found.x, found.y)
     extents = sources.extents(seen.field, segments, threads=threads)
     learnt = kron_total.learnt(measuring.whole_star(seen.psf), seen.stamp)
-    shape = Shape(segments, extents, learnt.factor(extents, segments))
+    shapes = measuring.shapes_of(
+        seen.field, segments, seen.psf, scale_arcsec=reference.picture.scale_arcsec, threads=threads
+    )
+    shape = Shape(segments, extents, learnt.factor(extents, segments), shapes)
     made = band_columns.of_source(_of_all(bands, seen, shape, stars, threads=threads))
     for band, fits in zip(bands, stars, strict=True):
         field = measuring.field_of(band.picture, band.sky, found.labels)
@@ -186,6 +191,7 @@ def _of_all(
     brightest = reduce(np.fmax, [one.flux for one in stars])
     probable = star_probability.probabilities(extent, error, brightest, core=measuring.core(seen.psf))
     flags = [columns.flags_near(band.picture.dq, whole.x, whole.y) for band in bands]
+    probable = star_probability.calibrated(probable)
     together = replace(measured, star_probability=probable, image_flags=reduce(np.bitwise_or, flags))
     return columns.values(together, star_ratio=1.0)
 
@@ -204,6 +210,7 @@ def _measured(
         segments=shape.segments,
         extents=shape.extents,
         kron_total=shape.kron_total,
+        shapes=shape.shapes,
         star_probability=np.full(len(stars.x), np.nan),
         circles=sources.circles(field, stars.x, stars.y, radii=radii, ring=(inner, outer), threads=threads),
         sharpness=sources.sharp_and_round(field, stars.x, stars.y, fwhm=measuring.STAR_FWHM_ARCSEC / scale),

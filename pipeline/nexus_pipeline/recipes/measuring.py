@@ -6,7 +6,7 @@ Takes a ``Picture``: planes of one level's image in its own unit (U per pixel) a
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation
 
 from nexus_pipeline.instrument.dq import DQ
+from nexus_pipeline.instrument.wfi import PIXEL_SCALE_ARCSEC
 from nexus_pipeline.measure import (
     background,
     columns,
@@ -22,6 +23,7 @@ from nexus_pipeline.measure import (
     detect,
     joining,
     kron_total,
+    shapes,
     sources,
     star_probability,
 )
@@ -45,11 +47,19 @@ _BLANK_PIXELS: Final = 2048
 class Evened(Protocol):
     """Makes stars at x, y of a flux look as the PSF says that is fitted to all of them.
 
-    ``first`` is the pixel (x, y) of the whole image that the first of ``image`` is.
+    The first ``fitted`` of flux, x and y come from a fit with that PSF, the others are true. ``first`` is the
+    pixel (x, y) of the whole image that the first of ``image`` is.
     """
 
     def __call__(
-        self, image: Plane, x: Floats, y: Floats, flux: Floats, *, first: tuple[int, int] = (0, 0)
+        self,
+        image: Plane,
+        x: Floats,
+        y: Floats,
+        flux: Floats,
+        *,
+        first: tuple[int, int] = (0, 0),
+        fitted: int = 3,
     ) -> Plane: ...
 
 
@@ -231,26 +241,19 @@ def fitted(
     Wings reach beyond any mask: the sky is estimated again once they are taken off. Where each place has a
     PSF of its own and ``psf`` is their mean, ``evened`` takes off what stars have beside it.
     """
-    fit_on = partial(
-        fit.fit_sources,
-        usable=~unusable,
-        extra_variance=sky.extra_variance,
-        psf=psf,
-        noise=sky.noise,
-        x=x,
-        y=y,
-        free=free,
-        threads=threads,
-    )
-    first = fit_on(sky.image, sky.background, passes=2)
     least = fit.faintest_light(sky.noise, sky.background)
-    rate = picture.rate
+    task = fit.Task(sky.background, sky.extra_variance, ~unusable, psf, sky.noise, least, free, threads)
+    first, starless = fit.fit_and_take_off(sky.image, task, x, y, passes=2)
+    starless += sky.background
     if evened is not None:
-        rate = evened(rate, first.x, first.y, np.where(first.converged, first.flux, 0.0))
-    starless = fit.without(rate, psf, first, least=least)
+        light = np.where(first.converged, first.flux, 0.0)
+        whole = evened(picture.rate, first.x, first.y, light, fitted=3 if free else 1)
+        starless += whole - picture.rate
     behind = background.estimate(starless, unusable, sources=sky.covered)
+    starless -= behind
     better = replace(sky, image=picture.rate - behind, background=behind)
-    return better, fit_on(rate - behind, better.background, after=first, passes=1)
+    least = fit.faintest_light(sky.noise, behind)
+    return better, fit.fit_again(starless, replace(task, background=behind, least=least), first)
 
 
 def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
@@ -311,6 +314,7 @@ def measured(
         segments=segments,
         extents=extents,
         kron_total=kron.factor(extents, segments),
+        shapes=shapes_of(field, segments, psf, scale_arcsec=scale, threads=threads),
         star_probability=np.full(n, np.nan),
         circles=sources.circles(
             field,
@@ -332,12 +336,21 @@ def with_probabilities(every: columns.Measured, psf: PsfGrid) -> columns.Measure
     """Return the sources of an image with their probabilities of being stars."""
     stars = every.stars
     chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=core(psf))
-    return replace(every, star_probability=chance)
+    return replace(every, star_probability=star_probability.calibrated(chance))
 
 
 def table_of(every: columns.Measured, psf: PsfGrid) -> Table:
     """Return the catalogue's table."""
     return columns.table(every, star_ratio=star_ratio(psf, every.scale_arcsec))
+
+
+def shapes_of(
+    field: sources.Field, segments: sources.Segments, psf: PsfGrid, *, scale_arcsec: float, threads: int
+) -> shapes.Shapes:
+    """Return shapes on pixels finer than the detector's, none on those: they are too coarse for its PSF."""
+    if scale_arcsec < PIXEL_SCALE_ARCSEC:
+        return shapes.shapes(field, segments, whole_star(psf), threads=threads)
+    return shapes.none(len(segments.x))
 
 
 def shared_error(shared: correlation.Correlation, psf: PsfGrid) -> float:

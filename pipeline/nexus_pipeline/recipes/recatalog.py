@@ -188,28 +188,33 @@ class _Piece:
 def _fitted(work: _Work, piece: _Piece, found: detect.Detections, n: int) -> fit.PsfFits:
     """Return the fits of the first ``n`` of ``found``, pass by pass as ``measuring.fitted`` makes them.
 
-    Before each pass but the first the other sources' stars are taken off as they then were in the image.
+    After each pass but the last the other sources' stars are taken off too, as they then were in the image.
     """
     base, cut, whole = work.base, piece.cut, piece.whole
     near = whole.grown(work.psf.radius, base.found.labels.shape)
     x, y = found.x[:n].astype(np.float64), found.y[:n].astype(np.float64)
     others = near.holds(base.found.x, base.found.y) & ~piece.core.holds(base.found.x, base.found.y)
-    passes, fits = _passes(base.fits), None
-    for k in range(len(passes)):
-        which = int(k == len(passes) - 1)
-        sky, image, least = piece.skies[which], piece.skies[which].image, work.least(which)
-        if fits is not None:
-            gone = joining.chosen(passes[k - 1], others)
-            gone = replace(gone, x=gone.x - whole.x0, y=gone.y - whole.y0)
-            if which and work.evened is not None:
-                image = _evened(work.evened, cut, (fits, gone), whole) - sky.background
-            image = fit.without(image, piece.psf, gone, least=least)
-        fits = fit.fit_sources(
-            image, sky.background, ~cut.unusable, extra_variance=sky.extra_variance, psf=piece.psf,
-            noise=sky.noise, x=x, y=y, after=fits, passes=1, least=least, threads=1,
-        )  # fmt: skip
-    assert fits is not None  # noqa: S101 - there is a pass at least, for the type checker
-    return fits
+    *passes, _ = _passes(base.fits)
+    tasks = [
+        fit.Task(
+            sky.background, sky.extra_variance, ~cut.unusable, piece.psf, sky.noise, work.least(which),
+            threads=1,
+        )
+        for which, sky in enumerate(piece.skies)
+    ]  # fmt: skip
+    image, fits, gone = piece.skies[0].image, None, None
+    for each in passes:
+        fits, image = fit.fit_and_take_off(image, tasks[0], x, y, passes=1, after=fits)
+        there = joining.chosen(each, others)
+        there = replace(there, x=there.x - whole.x0, y=there.y - whole.y0)
+        image = fit.exchanged(image, piece.psf, gone, there, least=tasks[0].least)
+        gone = there
+    assert fits is not None  # noqa: S101 - there is a pass before the last, for the type checker
+    assert gone is not None  # noqa: S101
+    image += piece.skies[0].background - piece.skies[1].background
+    if work.evened is not None:
+        image += _evened(work.evened, cut, (fits, gone), whole) - cut.rate
+    return fit.fit_again(image, tasks[1], fits)
 
 
 def _evened(evened: Evened, cut: Picture, stars: Sequence[fit.PsfFits], whole: Box) -> NDArray[np.float32]:

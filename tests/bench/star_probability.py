@@ -1,0 +1,96 @@
+"""Learns the calibration of star probabilities and prints how well it holds on other seeds.
+
+Run it as ``python -m tests.bench.star_probability``: idealised mosaics of 1600² pixels in F158, four images
+deep, with stars and galaxies in several shares, through the catalogue. A source is what the brightest true
+source within 4 pixels of it is. ``CALIBRATION`` in ``measure/star_probability.py`` is what this prints.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import expit, logit
+from scipy.stats import rankdata
+from tests.support.romanisim_ramp import romanisim_ramp
+
+from nexus_pipeline.measure.star_probability import CALIBRATION
+from nexus_pipeline.recipes.catalog import mosaic_catalog
+from nexus_pipeline.references.store import ReferenceStore, open_store
+from nexus_pipeline.simulate import catalog, exposure, mosaic
+from nexus_pipeline.simulate.field import make_field
+from nexus_pipeline.sky.mosaic_wcs import MosaicGrid
+
+Floats = NDArray[np.float64]
+RA, DEC, SIZE, NEAR_PIXELS = 150.0, 2.0, 1600, 4.0
+LEARNT: Final = {1: (600, 1400), 2: (300, 2200), 3: (1000, 1000)}
+TRIED: Final = {11: (500, 1600), 12: (900, 1300)}
+"""Stars and galaxies drawn, by seed."""
+
+
+class Seen(NamedTuple):
+    """Sources with a true one near: whether that is a star, the told probability, and is_extended."""
+
+    star: NDArray[np.bool_]
+    told: Floats
+    extended: NDArray[np.bool_]
+
+
+def seen(store: ReferenceStore, seed: int, n_stars: int, n_galaxies: int) -> Seen:
+    aim = exposure.aim(store, "WFI07", "F158", ra_deg=RA, dec_deg=DEC)
+    meta = exposure.exposure_meta("WFI07", "F158", pointing=aim)
+    rng, radius = np.random.default_rng(seed), SIZE * 0.055 / 3600 / 2**0.5
+    field = make_field(RA, DEC, n_stars=n_stars, n_galaxies=n_galaxies, rng=rng, radius_deg=radius)
+    stack = mosaic.Stack(MosaicGrid(RA, DEC, SIZE), 4)
+    sources = catalog.sources_from_table(field, "F158")
+    made, truth = mosaic.simulate_mosaic(sources, meta, store, stack, seed=seed)
+    found = mosaic_catalog(made, store).table
+    is_star, flux = np.asarray(truth["type"]).astype(str) == "PSF", np.asarray(truth["flux_njy"])
+    places = np.column_stack([found["x_centroid"], found["y_centroid"]])
+    near = cKDTree(np.column_stack([truth["x"], truth["y"]])).query_ball_point(
+        np.nan_to_num(places, nan=-1e6), NEAR_PIXELS
+    )
+    which = np.array([max(each, key=lambda k: flux[k]) if each else -1 for each in near])
+    told = np.asarray(found["star_probability"], dtype=np.float64)
+    good = (which >= 0) & np.isfinite(told)
+    return Seen(is_star[which[good]], told[good], np.asarray(found["is_extended"])[good])
+
+
+def learnt(sources: Seen) -> Floats:
+    """Return the shift and scale that make log odds most probable (Newton's steps)."""
+    raw = (logit(np.clip(sources.told, 1e-9, 1 - 1e-9)) - CALIBRATION[0]) / CALIBRATION[1]
+    terms, found = np.column_stack([np.ones(raw.size), np.clip(raw, -14, 14)]), np.array([0.0, 1.0])
+    for _ in range(50):
+        chance = expit(terms @ found)
+        curvature = (terms * (chance * (1 - chance))[:, None]).T @ terms + 1e-3 * np.eye(2)
+        found += np.linalg.solve(curvature, terms.T @ (sources.star - chance))
+    return found
+
+
+def area(score: Floats, star: NDArray[np.bool_]) -> float:
+    """Return the area under the curve of stars found against galaxies mistaken for them."""
+    n = np.count_nonzero(star)
+    return float((rankdata(score)[star].mean() - (n + 1) / 2) / (star.size - n))
+
+
+def together(parts: list[Seen]) -> Seen:
+    return Seen(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def main() -> None:
+    store = open_store(str(romanisim_ramp().references))
+    shift, scale = learnt(together([seen(store, seed, *n) for seed, n in LEARNT.items()]))
+    print(f"calibration: {shift:.2f}, {scale:.2f}; in use {CALIBRATION}")
+    tried = together([seen(store, seed, *n) for seed, n in TRIED.items()])
+    ours = area(tried.told, tried.star)
+    print(f"area under the curve: {ours:.4f}, is_extended {area(-1.0 * tried.extended, tried.star):.4f}")
+    print(f"{'told':>12}{'sources':>9}{'mean':>8}{'stars':>8}{'3 σ':>8}   (must: within 0.05)")
+    for low in np.arange(0, 1, 0.1):
+        here = (tried.told >= low) & (tried.told < low + 0.1 + 1e-9)
+        n, mean = np.count_nonzero(here), tried.told[here].mean()
+        error = 3 * (mean * (1 - mean) / n) ** 0.5
+        print(f"{low:>8.1f}-{low + 0.1:.1f}{n:>9}{mean:>8.3f}{tried.star[here].mean():>8.3f}{error:>8.3f}")
+
+
+if __name__ == "__main__":
+    main()
