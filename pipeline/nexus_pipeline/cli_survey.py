@@ -39,13 +39,21 @@ def survey(  # noqa: PLR0917 - typer takes options by position
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Exposures side by side; default: as cores and memory allow.")
     ] = None,
+    inject: Annotated[
+        int | None,
+        typer.Option(min=1, help="Put so many sources into each reddest mosaic: a selection function."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of what is put in.")] = 1,
 ) -> None:
     """L1 ramps of several filters to images, mosaics, catalogues, and one HATS catalogue of the field.
+
+    With --inject also selection.asdf: which share of sources the catalogues hold (`wfi inject`).
 
     What is there of the same inputs stays: after a crash the same command goes on.
     """
     # Compiles kernels when it is first imported; `wfi info` should not wait for that.
     from nexus_pipeline.recipes import settings  # noqa: PLC0415
+    from nexus_pipeline.recipes.selection_product import Injections  # noqa: PLC0415
     from nexus_pipeline.scale import batch, memory  # noqa: PLC0415
     from nexus_pipeline.scale import survey as work  # noqa: PLC0415
 
@@ -59,6 +67,7 @@ def survey(  # noqa: PLR0917 - typer takes options by position
         exposure=settings.read_settings(parameters) if parameters is not None else Settings(),
         jobs=jobs or batch.default_jobs(len(found)),
         account=account(),
+        injections=None if inject is None else Injections(inject, seed),
     )
     failed = []
     for done in work.survey(found, plan):

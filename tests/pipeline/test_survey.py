@@ -13,15 +13,17 @@ from scipy.spatial import cKDTree
 from tests.support import survey as build
 from tests.support.pipeline import Told, wfi
 
-from nexus_pipeline.products import asdf_file, hats, l4, parquet_table, tree
+from nexus_pipeline.products import asdf_file, hats, l4, parquet_table, selection, tree
 
 PATIENCE_S = 300
+ALL = 12 + 12 + 4 + 4
+"""Images, mosaics, and a catalogue and a selection function of each of four skycells."""
 
 
 def arguments(field: build.Field, out: Path) -> list[str]:
     return [
         "survey", str(field.ramps), "-r", str(field.references), "--skymap", str(field.skymap),
-        "-o", str(out), "--name", "deep", "--jobs", "1",
+        "-o", str(out), "--name", "deep", "--jobs", "1", "--inject", "1",
     ]  # fmt: skip
 
 
@@ -35,6 +37,7 @@ def products(out: Path) -> dict[str, int]:
         *out.glob("images/*_cal.asdf"),
         *out.glob("mosaics/*_coadd.asdf"),
         *out.glob("catalogs/*_cat.parquet"),
+        *out.glob("selections/*_selection.asdf"),
     ]
     return {path.name: path.stat().st_mtime_ns for path in found}
 
@@ -75,14 +78,14 @@ def test_what_a_killed_survey_had_made_stays_and_only_the_rest_is_made(
     killed: tuple[Path, dict[str, int]], resumed: Told
 ) -> None:
     out, before = killed
-    assert 12 + 3 <= len(before) < 12 + 12 + 4
+    assert 12 + 3 <= len(before) < ALL
     after = products(out)
     assert {name: after[name] for name in before} == before
-    assert len(after) == 12 + 12 + 4
+    assert len(after) == ALL
     lines = resumed.out.splitlines()
     assert sum("there already" in line for line in lines) == len(before)
-    # The rest, and the release.
-    assert sum(" s   " in line for line in lines) == len(after) - len(before) + 1
+    # The rest, the selection function of all, and the release.
+    assert sum(" s   " in line for line in lines) == len(after) - len(before) + 2
 
 
 def test_a_survey_that_is_whole_makes_nothing_again(
@@ -91,7 +94,7 @@ def test_a_survey_that_is_whole_makes_nothing_again(
     before = products(killed[0])
     told = run(field, killed[0])
     assert told.status == 0, told.err
-    assert sum("there already" in line for line in told.out.splitlines()) == len(before) + 1
+    assert sum("there already" in line for line in told.out.splitlines()) == len(before) + 2
     assert products(killed[0]) == before
 
 
@@ -114,6 +117,17 @@ def test_the_catalogue_has_each_star_once_with_its_colours(
         print(f"{band} - f158: {np.median(off):+.4f} mag, {np.std(off):.4f}")
         # S/N of 100 and more in twelve seconds' ramps: a standard error of the median below 0.005.
         assert abs(np.median(off)) < 0.02
+
+
+def test_the_selection_function_knows_what_was_put_in(
+    killed: tuple[Path, dict[str, int]], resumed: Told
+) -> None:
+    whole = selection.load(str(killed[0] / "selection.asdf"))
+    assert whole.filter_name == "F158"
+    # One in each of four small cells; ambiguous ones count neither way.
+    assert 2 <= whole.injected.sum() <= 4
+    assert whole.found.sum() <= whole.injected.sum()
+    assert len(whole.told["parts"]) == 4
 
 
 def test_every_product_says_how_and_for_whom_it_was_made(

@@ -1,6 +1,7 @@
 """survey: a field's L1 ramps to one catalogue of all its filters, through every product on the way.
 
-Exposures, associations, mosaics, a catalogue per skycell, and the collection of all of them, in this order.
+Exposures, associations, mosaics, a catalogue per skycell, a selection function where one is wanted, and the
+collection of all catalogues, in this order.
 What is there already and bears the fingerprint of the same work is left as it is: a run that was stopped,
 or killed, goes on where it was.
 """
@@ -8,20 +9,27 @@ or killed, goes on where it was.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.wfi import MOSAIC_SCALE_ARCSEC
 from nexus_pipeline.products import associations as files
-from nexus_pipeline.products import fingerprint, hats, l3, names, store
+from nexus_pipeline.products import fingerprint, hats, l3, names, selection, store
 from nexus_pipeline.products.associations import Association
 from nexus_pipeline.products.names import SUFFIXES
-from nexus_pipeline.recipes import exposure_product, mosaic_product, multiband_product, release
+from nexus_pipeline.recipes import (
+    exposure_product,
+    mosaic_product,
+    multiband_product,
+    release,
+    selection_product,
+)
 from nexus_pipeline.recipes.associations import associations, member_of
 from nexus_pipeline.recipes.mosaic import Listener
 from nexus_pipeline.recipes.release import Cut
+from nexus_pipeline.recipes.selection_product import Injections
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.runner import Settings
 from nexus_pipeline.scale import batch
@@ -31,11 +39,15 @@ from nexus_pipeline.sky.skymap import Skymap
 IMAGES: Final = "images"
 MOSAICS: Final = "mosaics"
 CATALOGS: Final = "catalogs"
+SELECTIONS: Final = "selections"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Where products go, what they are made with, how the sky is cut, and who pays."""
+    """Where products go, what they are made with, how the sky is cut, and who pays.
+
+    Without ``injections`` there is no selection function.
+    """
 
     output: str
     references: ReferenceStore
@@ -44,6 +56,7 @@ class Plan:
     exposure: Settings = field(default_factory=Settings)
     mosaic: Settings = field(default_factory=Settings)
     cut: Cut = field(default_factory=Cut)
+    injections: Injections | None = None
     jobs: int = 1
     account: str | None = None
     on_step: Listener | None = None
@@ -84,6 +97,8 @@ def survey(ramps: Sequence[str], plan: Plan) -> Progress:
     if (yield from _whole(_mosaics(cells, plan))):
         return
     if (yield from _whole(_catalogs(cells, plan))):
+        return
+    if plan.injections is not None and (yield from _whole(_selections(cells, plan, plan.injections))):
         return
     yield from _whole(_released(cells, plan))
 
@@ -171,6 +186,40 @@ def _catalogs(cells: Mapping[str, Sequence[Association]], plan: Plan) -> Progres
 def _make_catalog(inputs: multiband_product.Inputs, targets: tuple[str, str], *, plan: Plan) -> None:
     made = multiband_product.make(inputs, plan.references, account=plan.account, on_step=plan.on_step)
     multiband_product.write(made, *targets)
+
+
+def _selections(cells: Mapping[str, Sequence[Association]], plan: Plan, wanted: Injections) -> Progress:
+    """Put sources into the mosaics of the reddest filter, and add up what is found of them."""
+    parts, prints = [], []
+    for number, members in enumerate(complete(cells).values()):
+        url, mine = mosaic_url(members[-1], plan), replace(wanted, seed=wanted.seed + number)
+        prints.append(selection_product.fingerprint_of(fingerprint.sha256(url), plan.references, mine))
+        parts.append(plan.at(SELECTIONS, f"{members[-1].product}_selection.asdf"))
+        there = selection_product.is_made(parts[-1], prints[-1])
+        work = partial(_make_selection, url, parts[-1], mine, plan=plan)
+        yield _attempt("selection", parts[-1], is_made=there, make=work)
+    whole = store.join(plan.output, "selection.asdf")
+    print_ = fingerprint.fingerprint(selection_product.RECIPE, {"parts": prints})
+    add_up = partial(_add_up, parts, whole, print_)
+    yield _attempt("selection", whole, is_made=selection_product.is_made(whole, print_), make=add_up)
+
+
+def _make_selection(url: str, target: str, wanted: Injections, *, plan: Plan) -> None:
+    # Draws with GalSim, which only those have who asked for it.
+    from nexus_pipeline.simulate.stamps import render  # noqa: PLC0415
+
+    made = selection_product.make(url, plan.references, render, wanted=wanted, account=plan.account)
+    selection.write(made, target)
+
+
+def _add_up(parts: Sequence[str], whole: str, print_: str) -> None:
+    """Write the sum of ``parts``, made in the same step: where one failed there is none."""
+    lacking = [url for url in parts if not store.exists(url)]
+    if lacking:
+        raise InputError(f"{lacking[0]} is not there: no selection function of the whole")
+    added = selection.together([selection.load(url) for url in parts])
+    told = {"fingerprint": print_, "parts": [store.file_name(url) for url in parts]}
+    selection.write(replace(added, told=told), whole)
 
 
 def _released(cells: Mapping[str, Sequence[Association]], plan: Plan) -> Progress:
