@@ -36,11 +36,13 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.registration
 	$(bin)/python -m tests.bench.psf
 	$(bin)/python -m tests.bench.catalog
+	$(bin)/python -m tests.bench.inject
 	$(bin)/python -m tests.bench.mosaic
 	$(bin)/python -m tests.bench.skymap
 	$(bin)/python -m tests.bench.survey
 	$(bin)/python -m tests.bench.scanner
 	$(bin)/python -m tests.bench.purge
+	$(bin)/python -m tests.bench.purged_quarter
 
 notebooks: ## every notebook, whole, into .nexus/notebooks
 	@./bootstrap test

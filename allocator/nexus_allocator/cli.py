@@ -22,6 +22,7 @@ from nexus_allocator.cli_overview import server_app, show_app
 from nexus_allocator.cli_panel import panel_app
 from nexus_allocator.cli_people import person_app
 from nexus_allocator.cli_places import places_app
+from nexus_allocator.cli_purges import purge_app
 from nexus_allocator.cli_requests import request_app
 from nexus_allocator.cli_rounds import rounds
 from nexus_allocator.cli_simulate import simulate
@@ -85,6 +86,7 @@ app.add_typer(outbox_app, name="outbox")
 app.command()(log)
 storage_app.add_typer(places_app)
 app.add_typer(storage_app, name="storage")
+storage_app.add_typer(purge_app, name="purge")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]

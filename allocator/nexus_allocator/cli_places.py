@@ -44,7 +44,7 @@ def size(
     with writing() as session:
         places.set_size(
             session, Place.named(place), round(gb * GB), policy=_policy(), reason=reason,
-            by=cli_storage._operator(), now=cli_storage._now(),
+            by=cli_storage.operator(), now=cli_storage.now(),
         )  # fmt: skip
     typer.echo(f"{place}: {gb:g} GB")
 
@@ -53,8 +53,8 @@ def size(
 def settle() -> None:
     """Open missing places, order what a volume was not seen to have done, end leases; run it daily."""
     with opened() as found:
-        ended = scratch.turn_all(found, policy=_policy(), now=cli_storage._now())
-        touched = places.settle_all(found, policy=_policy(), now=cli_storage._now())
+        ended = scratch.turn_all(found, policy=_policy(), now=cli_storage.now())
+        touched = places.settle_all(found, policy=_policy(), now=cli_storage.now())
     typer.echo(f"{touched} places opened or ordered, {ended} leases of scratch told of or ended")
 
 
@@ -66,8 +66,8 @@ def measure(
     settings = read_storage_settings()
     with opened() as found:
         looked = place_looks.look_at_all(
-            found, cli_storage._volume(), settings.volume, indices=settings.records / "indices",
-            terms=_policy().storage, threads=threads, clock=cli_storage._now,
+            found, cli_storage.volume_here(), settings.volume, indices=settings.records / "indices",
+            terms=_policy().storage, threads=threads, clock=cli_storage.now,
         )  # fmt: skip
     typer.echo(f"{looked.places} places looked at, {looked.overfull} over their soft limit")
     for place, problem in looked.failed:
@@ -80,7 +80,7 @@ def measure(
 def charge() -> None:
     """Charge the days that are over for what the places held; run it daily, after `measure`."""
     with opened() as found:
-        total = storage_charges.charge_all(found, card=_policy().rate_card, now=cli_storage._now())
+        total = storage_charges.charge_all(found, card=_policy().rate_card, now=cli_storage.now())
     typer.echo(f"{shown(total)} credits charged")
 
 
@@ -88,7 +88,7 @@ def charge() -> None:
 def close_volume(name: str) -> None:
     """Let a volume take no more places; those on it stay."""
     with writing() as session:
-        places.close_volume(session, name, by=cli_storage._operator(), now=cli_storage._now())
+        places.close_volume(session, name, by=cli_storage.operator(), now=cli_storage.now())
     typer.echo("closed")
 
 

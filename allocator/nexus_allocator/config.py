@@ -14,9 +14,9 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("RECORDS", "KEY_FILE")
+    f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
 }
-Driver = Literal["directory", "btrfs"]
+Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -104,6 +104,8 @@ class Settings(BaseSettings):
 
     metrics_token: SecretStr | None = None
     """The bearer token with which monitoring reads metrics; without one nobody reads them."""
+    storage_records: Path | None = None
+    """Where plans of purges are kept; read to show which files they name, without it folders only."""
 
     delivery_lease_s: float = Field(default=180, gt=0)
     """For how long a deliverer claims what it sends; longer than any one sending takes."""
@@ -114,11 +116,20 @@ class Settings(BaseSettings):
     storage_driver: Driver = "directory"
     """What that volume is; see README on what each holds."""
 
+    storage_fsx_volume: str | None = None
+    """The id of the FSx volume that is mounted there; `openzfs` needs it."""
+
     storage_volume: str = "main"
     """The volume's name; each has its own."""
 
     storage_most_places: int | None = Field(default=None, gt=0)
     """How many places the volume takes; any number when not set."""
+
+    @model_validator(mode="after")
+    def storage_is_whole(self) -> Self:
+        if self.storage_driver == "openzfs" and self.storage_fsx_volume is None:
+            raise ValueError("the driver openzfs needs storage_fsx_volume")
+        return self
 
     @model_validator(mode="after")
     def mail_is_whole(self) -> Self:
@@ -203,6 +214,9 @@ class StorageSettings(BaseSettings):
 
     driver: Driver = "directory"
 
+    fsx_volume: str | None = None
+    """The id of the FSx volume that is mounted there; `openzfs` needs it."""
+
     volume: str = "main"
     """The volume's name."""
 
@@ -211,6 +225,9 @@ class StorageSettings(BaseSettings):
 
     key_file: Path
     """The key that signs the logs, 32 bytes or more."""
+
+    cold_bucket: str | None = None
+    """The bucket for what is kept cold, as boto3 finds it (AWS_…); needs the extra `aws`."""
 
 
 def read_storage_settings() -> StorageSettings:

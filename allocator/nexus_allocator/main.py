@@ -113,6 +113,7 @@ def _portal(
         clock=clock,
         tiers_file=settings.tiers_file,
         vault=vault_of(settings),
+        purge_records=settings.storage_records,
     )
 
 
@@ -132,4 +133,5 @@ def _context(
         vault=vault_of(settings),
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
         tiers_file=settings.tiers_file,
+        purge_records=settings.storage_records,
     )

@@ -30,7 +30,7 @@ COUNTED: Counter[str] = Counter()
 KNOWN = {"hub_name": "mia", "server_name": "-", "account": "grism", "size": "small", "image": "nexus",
          "slug": "grism", "whom": "guest", "tier": "research"}  # fmt: skip
 IDS = ("subgroup_id", "invitation_id", "request_id", "notice_id", "announcement_id", "event_id", "code",
-       "round_id", "question_id")  # fmt: skip
+       "round_id", "question_id", "purge_id", "exemption_id")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

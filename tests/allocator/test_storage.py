@@ -1,5 +1,6 @@
 """Storage on the side of the service and of the command line: whose a place is, exemptions, a whole purge."""
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -10,12 +11,13 @@ import pytest
 import yaml
 from tests.support.allocator import World
 
-from nexus_allocator import cli, cli_storage
+from nexus_allocator import cli, cli_purges, cli_storage
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind, Usage, mark_reached
 from nexus_allocator.domain.purges import Parts
-from nexus_allocator.services import storage
+from nexus_allocator.services import purges, storage
+from nexus_allocator.store import purges as purge_rows
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.storage import in_force
 
@@ -144,7 +146,7 @@ def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run `storage WORDS` and return what it says; ``ends`` is the exit code that is expected."""
     for name, value in nexus.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(cli_storage, "_now", lambda: nexus.now)
+    monkeypatch.setattr(cli_storage, "now", lambda: nexus.now)
 
     def run(*words: str, ends: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["nexus-allocator", "storage", *words])
@@ -160,7 +162,7 @@ def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 def days_pass(nexus: Nexus, run: Run, days: int) -> None:
     for _ in range(days):
         nexus.now += timedelta(days=1)
-        run("look")
+        run("purge", "look")
 
 
 def test_a_purge_is_off_until_switched_on_and_shows_first_what_it_would_do(nexus: Nexus, run: Run) -> None:
@@ -168,48 +170,48 @@ def test_a_purge_is_off_until_switched_on_and_shows_first_what_it_would_do(nexus
         path = nexus.place / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 1000)
-    said = run("plan", "scratch", "scratch/astronomer")
+    said = run("purge", "plan", "scratch", "scratch/astronomer")
     assert "3 files" in said
     assert "not switched on" in said
-    assert "not switched on" in run("plan", "scratch", "scratch/astronomer", "--yes", ends=1)
-    assert run("plans") == ""
+    assert "not switched on" in run("purge", "plan", "scratch", "scratch/astronomer", "--yes", ends=1)
+    assert run("purge", "plans") == ""
 
     nexus.switched(on=True)
     until = f"{nexus.now + timedelta(days=300):%Y-%m-%d}"
     run("exempt", "scratch/astronomer", "thesis", "--until", until, "--reason", "Being written")
     assert "Being written" in run("exemptions", "scratch/astronomer")
-    plan = run("plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
-    assert "told: astronomer" in run("notice", plan)
+    plan = run("purge", "plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    assert "told: astronomer" in run("purge", "notice", plan)
     (told,) = nexus.world.told("astronomer")
     assert "2 files" in told
     assert "14 days" in told
-    assert "too soon" in run("take", plan, "--yes", ends=1)
+    assert "too soon" in run("purge", "take", plan, "--yes", ends=1)
     days_pass(nexus, run, 14)
-    assert "a/old" in run("take", plan)
+    assert "a/old" in run("purge", "take", plan)
     assert nexus.files() == {"a/old", "a/other", "thesis/data"}
 
-    assert "2 files" in run("take", plan, "--yes")
+    assert "2 files" in run("purge", "take", plan, "--yes")
     assert nexus.files() == {"thesis/data"}
     assert len(nexus.world.told("astronomer")) == 2
-    assert "1 files" in run("restore", plan, "a/other")
+    assert "1 files" in run("purge", "restore", plan, "a/other")
     assert nexus.files() == {"a/other", "thesis/data"}
     days_pass(nexus, run, 14)
-    assert "1 files would be deleted for good" in run("delete", plan)
-    assert "quarantined" in run("plans")
-    run("delete", plan, "--yes")
-    assert "finished" in run("plans")
-    assert "deleted 1 files" in run("log", plan)
+    assert "1 files would be deleted for good" in run("purge", "delete", plan)
+    assert "quarantined" in run("purge", "plans")
+    run("purge", "delete", plan, "--yes")
+    assert "finished" in run("purge", "plans")
+    assert "deleted 1 files" in run("purge", "log", plan)
     assert nexus.files() == {"a/other", "thesis/data"}
 
 
 def test_a_purge_waits_while_its_person_works(nexus: Nexus, run: Run) -> None:
     (nexus.place / "file").write_bytes(b"x")
     nexus.switched(on=True)
-    plan = run("plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
-    run("notice", plan)
+    plan = run("purge", "plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    run("purge", "notice", plan)
     days_pass(nexus, run, 14)
     nexus.world.launch("astronomer")
-    assert "0 files" in run("take", plan, "--yes")
+    assert "0 files" in run("purge", "take", plan, "--yes")
     assert nexus.files() == {"file"}
 
 
@@ -219,11 +221,11 @@ def test_a_purge_waits_while_its_person_works(nexus: Nexus, run: Run) -> None:
         (("usage", "homes/nobody"), "no place homes/nobody"),
         (("usage", "elsewhere/astronomer"), "can't be a name"),
         (("usage", "scratch/../homes"), "can't be a name"),
-        (("plan", "all", "scratch/astronomer"), "no purge rule all"),
-        (("plan", "scratch", "homes/astronomer"), "scratch/"),
-        (("take", "../../etc", "--yes"), "no purge plan"),
-        (("delete", "0" * 32, "--yes"), "no purge plan"),
-        (("log", "nothing"), "no purge plan"),
+        (("purge", "plan", "all", "scratch/astronomer"), "no purge rule all"),
+        (("purge", "plan", "scratch", "homes/astronomer"), "scratch/"),
+        (("purge", "take", "../../etc", "--yes"), "no purge plan"),
+        (("purge", "delete", "0" * 32, "--yes"), "no purge plan"),
+        (("purge", "log", "nothing"), "no purge plan"),
     ],
 )
 def test_what_is_not_there_is_refused_in_a_sentence(run: Run, words: tuple[str, ...], message: str) -> None:
@@ -287,3 +289,54 @@ def test_a_folder_that_is_nobodys_stops_no_other_warning(nexus: Nexus, run: Run)
 def test_every_database_has_the_table(database: Database) -> None:
     with database.reading_scope() as session:
         assert in_force(session, HOME, datetime.now(UTC)) == []
+
+
+DESTRUCTIVE = {"turn", "plan", "take", "chill", "delete"}
+
+
+def test_every_command_that_takes_files_away_shows_first_what_it_would_do(nexus: Nexus, run: Run) -> None:
+    for name in ("a/old", "a/other", "b/new"):
+        path = nexus.place / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    nexus.switched(on=True)
+    early = run("purge", "plan", "scratch", "scratch/astronomer", "--yes").split()[-1]
+    run("purge", "notice", early)
+    days_pass(nexus, run, 14)
+    untaken = everything(nexus)
+    assert "3 files would be moved into quarantine" in run("purge", "take", early)
+    assert "quarantine" in run("purge", "turn")
+    assert everything(nexus) == untaken
+    run("purge", "take", early, "--yes")
+    before = everything(nexus)
+    assert "0 files" in run("purge", "plan", "scratch", "scratch/astronomer")
+    assert "3 files would be deleted for good" in run("purge", "delete", early)
+    assert "3 files would be kept cold" in run("purge", "chill", early)
+    assert "nothing was done" in run("purge", "turn")
+    assert "nothing was done" in run("quota", "scratch/astronomer", "0.001")
+    assert everything(nexus) == before
+
+
+def everything(nexus: Nexus) -> tuple[object, ...]:
+    """What lies on the volume, quarantine and all, in the records, and in the database's plans."""
+    files = {
+        str(path): path.read_bytes()
+        for path in (*nexus.place.rglob("*"), *(nexus.folder / "records").rglob("*"))
+        if path.is_file()
+    }
+    with nexus.world.database.reading_scope() as session:
+        plans = [purges.row_of(row) for row in purge_rows.latest(session)]
+    return files, plans, run_usage(nexus)
+
+
+def run_usage(nexus: Nexus) -> Usage:
+    return DirectoryVolume(nexus.folder / "volume").usage(SCRATCH)
+
+
+def test_no_other_command_of_purges_asks_for_a_yes_and_none_of_these_goes_without() -> None:
+    asks = {
+        each.name
+        for each in cli_purges.purge_app.registered_commands
+        if each.callback is not None and "yes" in inspect.signature(each.callback).parameters
+    }
+    assert asks == DESTRUCTIVE

@@ -47,6 +47,7 @@ ROUND = {"label": "Autumn", "opens_at": "2026-09-01T00:00:00Z", "closes_at": "20
 SCORES = {"scores": {each.slug: 4 for each in load_policy().panel.criteria}}
 DAYS = {"starts_at": "2026-03-03T00:00:00Z", "ends_at": "2026-03-05T00:00:00Z"}
 SHARE = {"kind": "cap", "amount_micro": 1_000_000}
+KEEP = {**REASON, "path": "thesis", "until": "2026-06-01T00:00:00Z"}
 MEMBER = "/teams/{grism}/members/{mia}"
 ROWS = (
     Row("GET", "/policy"),
@@ -135,6 +136,19 @@ ROWS = (
     Row("PUT", "/admin/webhooks/{endpoint_id}/switch", body={"on": False}),
     Row("POST", "/admin/webhooks/{endpoint_id}/test"),
     Row("DELETE", "/admin/webhooks/{endpoint_id}"),
+    Row("GET", "/purges"),
+    Row("GET", "/purges/{purge}", "lead"),
+    Row("GET", "/purges/{teams_purge}", THE_TEAMS),
+    Row("POST", "/purges/{purge}/restore", "lead", {}),
+    Row("POST", "/purges/{teams_purge}/restore", THE_TEAMS, {"path": "runs"}),
+    Row("GET", "/exemptions"),
+    Row("POST", "/exemptions", "lead", KEEP | {"place": "homes/ada"}),
+    Row("POST", "/exemptions", THE_TEAMS, KEEP | {"place": "teams/grism"}),
+    Row("GET", "/admin/purges"),
+    Row("GET", "/admin/purges/reports"),
+    Row("POST", "/admin/purges/{early_purge}/cancel", body=REASON),
+    Row("GET", "/admin/exemptions"),
+    Row("POST", "/admin/exemptions/{exemption_id}/answer", body=REASON | {"grant": True}),
     Row("GET", "/panel/cases"),
     Row("GET", "/panel/cases/{case_id}"),
     Row("PUT", "/panel/cases/{case_id}/review", body=SCORES),
@@ -164,7 +178,8 @@ ROWS = (
     Row("POST", "/admin/people/{second}/erase", body={"name": "second", **REASON}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
-WORDS = {"{to_sam}": "{invitation_id}", "{grism}": "{slug}", "{mia}": "{hub_name}", "{second}": "{hub_name}",
+WORDS = {"{purge}": "{purge_id}", "{teams_purge}": "{purge_id}", "{early_purge}": "{purge_id}",
+         "{to_sam}": "{invitation_id}", "{grism}": "{slug}", "{mia}": "{hub_name}", "{second}": "{hub_name}",
          "{rae}": "{hub_name}", "{case_id}": "{request_id}", "{offered_id}": "{request_id}",
          "{ada}": "{slug}", "/servers/-/": "/servers/{server_name}/",
          "{hub_name}/-/": "{hub_name}/{server_name}/"}  # fmt: skip

@@ -21,6 +21,7 @@ from tests.support.portal import (
     with_a_question,
     with_an_announcement,
     with_an_event,
+    with_purges,
 )
 from tests.support.routes import Named, routes_of
 
@@ -55,6 +56,7 @@ class Row:
 
 AWARD = {"amount": "5", "ends_on": "2027-12-01"}
 ROUND = {"label": "R", "opens_on": "2027-03-01", "closes_on": "2027-03-31", "due_on": "2027-04-15"}
+KEEP = {"until": "2027-12-31", "reason": "The referee asked for these"}
 REVIEW = {f"score-{each.slug}": "3" for each in load_policy().panel.criteria}
 ROWS = (
     Row("GET", "/sign-in"),
@@ -167,9 +169,21 @@ ROWS = (
     Row("POST", "/admin/people/{hub_name}/identity", form={"to": "tomoko", "reason": "Asked for"}),
     Row("POST", "/admin/people/{hub_name}/merge", form={"gone": "stranger", "merge_reason": "One"}),
     Row("POST", "/admin/people/{hub_name}/erase", form={"name": "teammate", "erase_reason": "Asked"}),
+    Row("GET", "/storage/purges"),
+    Row("GET", "/storage/purges/{purge}", "lead"),
+    Row("GET", "/storage/purges/{teams_purge}", THE_TEAMS),
+    Row("GET", "/storage/purges/{purge}/recipe.sh", "lead"),
+    Row("POST", "/storage/purges/{purge}/restore", "lead"),
+    Row("POST", "/storage/purges/{teams_purge}/restore", THE_TEAMS),
+    Row("POST", "/storage/purges/{purge}/exempt", "lead", KEEP),
+    Row("POST", "/storage/purges/{teams_purge}/exempt", THE_TEAMS, KEEP),
+    Row("GET", "/admin/purges"),
+    Row("POST", "/admin/purges/{purge}/cancel", form={"reason": "A slip of the rule"}),
+    Row("POST", "/admin/purges/exemptions/{exemption_id}/answer", form={"do": "grant", "reason": "Needed"}),
 )  # fmt: skip
 # How a row's words stand in the route itself.
-WORDS = {"{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
+WORDS = {"{purge}": "{purge_id}", "{teams_purge}": "{purge_id}",
+         "{own}": "{slug}", "{to_stranger}": "{invitation_id}", "-/stop": "{path_name:path}/stop",
          "-/enter": "{path_name:path}/enter", "{hub_name}/-/leave": "{hub_name}/{path_name:path}/leave",
          "{second}": "{hub_name}", "{rae}": "{hub_name}",
          "{case}": "{request_id}", "-/keep-alive": "{path_name:path}/keep-alive", "/deny": "/{decision}",
@@ -271,6 +285,7 @@ def filled(portal: PortalUnderTest) -> dict[str, str]:
         portal.launch(name, account=TEAM if name == "teammate" else None, hours=1)
     event, announcement = with_an_event(portal), with_an_announcement(portal)
     question = with_a_question(portal)
+    plans = with_purges(portal)
     return {
         "own": "astronomer", "slug": TEAM, "request_id": str(request), "hub_name": "teammate",
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),
@@ -278,6 +293,7 @@ def filled(portal: PortalUnderTest) -> dict[str, str]:
         "case": str(case), "round_id": str(made.id), "rae": "rae",
         "row_id": str(row.id), "endpoint_id": str(endpoint),
         "event_id": str(event), "announcement_id": str(announcement), "question_id": str(question),
+        **plans,
     }  # fmt: skip
 
 

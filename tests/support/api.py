@@ -15,10 +15,13 @@ from fastapi import FastAPI
 from sqlalchemy.orm import Session
 from tests.support.allocator import INTERNAL_TOKEN, START, World, served
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
+from tests.support.portal import a_plan
 
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.panel import Window
+from nexus_allocator.domain.places import Place, PlaceKind
+from nexus_allocator.domain.purges import PurgeState
 from nexus_allocator.domain.scopes import SCOPES
 from nexus_allocator.domain.states import NoticeKind, Role
 from nexus_allocator.main import create_app
@@ -32,10 +35,11 @@ from nexus_allocator.services import (
     panels,
     questions,
     requests,
+    storage,
     webhooks,
 )
 from nexus_allocator.services.rights import person_called
-from nexus_allocator.store import meter, outbox
+from nexus_allocator.store import meter, outbox, purges
 from nexus_allocator.store.session import Database
 
 V1 = "/services/nexus/api/v1"
@@ -129,6 +133,7 @@ def with_people(api: Api) -> None:
         "request_id": str(asked(world)),
         "notice_id": str(told(world)),
         **with_care(world),
+        **with_purges(world),
         "row_id": str(outgoing(world)),
         "endpoint_id": str(endpoint(api)),
     }
@@ -177,6 +182,25 @@ def with_care(world: World) -> dict[str, str]:
         rng = random.Random(1)  # noqa: S311 - the same code each time
         made = events.make(session, plan, policy=world.policy, actor="alex", rng=rng, now=now)
         return {"announcement_id": str(said), "event_id": str(made.id), "code": made.code}
+
+
+def with_purges(world: World) -> dict[str, str]:
+    """Ada's scratch and the team's folder in quarantine, her home announced, and an exemption asked for."""
+    now, home = world.clock(), Place(PlaceKind.HOME, "ada")
+    with world.database.session_scope() as session:
+        ada = person_called(session, "ada")
+        purge = a_plan(session, Place(PlaceKind.SCRATCH, "ada"), now=now)
+        teams = a_plan(session, Place(PlaceKind.TEAM, "grism"), now=now)
+        early = a_plan(session, home, now=now)
+        found = purges.by_id(session, early)
+        assert found is not None
+        found.state = PurgeState.ANNOUNCED
+        asked = storage.exempt(
+            session, home, (), until=now + timedelta(days=9), reason="A thesis", by=ada.id, asked_by=ada.id,
+            now=now,
+        )  # fmt: skip
+    words = {"purge": purge, "purge_id": purge, "teams_purge": teams, "early_purge": early}
+    return {name: str(each) for name, each in {**words, "exemption_id": asked}.items()}
 
 
 def asked(world: World) -> UUID:

@@ -18,10 +18,21 @@ OF_A_BUSY_SITE = {
         "team-member": "teams/wide-field-demo/members/teammate",
         "team-group": "teams/wide-field-demo/groups/{group}",
         "team-leave": "teams/wide-field-demo/leave",
+        "storage": "storage",
+        "storage-account": "accounts/astronomer/storage",
+        "storage-of-types": "accounts/wide-field-demo/storage?by=types",
+        "purges": "storage/purges",
+        "purge": "storage/purges/{purge}",
+        "purge-folder": "storage/purges/{purge}?under=runs",
         "not-found": "nowhere",
         "forbidden": "admin/people",
     },
-    "newcomer": {"my-allocations-empty": "", "requests-empty": "requests", "teams-invited": "teams"},
+    "newcomer": {
+        "my-allocations-empty": "",
+        "requests-empty": "requests",
+        "teams-invited": "teams",
+        "purges-empty": "storage/purges",
+    },
     "reviewer": {"panel": "panel", "panel-case": "panel/{case}"},
     "colleague": {"panel-reviewed": "panel", "panel-case-reviewed": "panel/{case}"},
     "duo": {"requests-offered": "requests"},
@@ -33,6 +44,7 @@ OF_A_BUSY_SITE = {
         "teams-long": "teams",
         "team-long": "teams/{long_team}",
         "team-member-leave-long": "teams/{long_team}/leave",
+        "storage-long": "accounts/{long_team}/storage",
     },
     "admin": {
         "no-usage": "",
@@ -67,10 +79,12 @@ OF_A_BUSY_SITE = {
         "admin-log-wrong": "admin/log?since=yesterday",
         "admin-what-if": "admin/what-if",
         "admin-question": "admin/what-if/{question}",
+        "admin-storage": "admin/storage",
         "admin-announcements": "admin/announcements",
         "admin-events": "admin/events",
         "admin-event": "admin/events/{event}",
         "join-event": "events/join",
+        "admin-purges": "admin/purges",
         "admin-stop": "admin/servers/teammate/mosaics/stop",
     },
 }
@@ -80,6 +94,8 @@ OF_A_BARE_SITE = {
         "panel-empty": "panel",
         "my-allocations-held": "",
         "account-empty": "accounts/reviewer",
+        "storage-empty": "storage",
+        "storage-account-empty": "accounts/reviewer/storage",
     },
     "admin": {
         "admin-requests-empty": "admin/requests",
@@ -92,10 +108,12 @@ OF_A_BARE_SITE = {
         "admin-what-if-empty": "admin/what-if",
         "admin-question-running": "admin/what-if/{running}",
         "admin-question-failed": "admin/what-if/{failed}",
+        "admin-storage-empty": "admin/storage",
         "admin-announcements-empty": "admin/announcements",
         "admin-events-empty": "admin/events",
         "admin-outbox-empty": "admin/outbox",
         "admin-webhooks-empty": "admin/webhooks",
+        "admin-purges-empty": "admin/purges",
         "admin-maintenance-held": "admin/maintenance",
     },
 }
@@ -106,4 +124,4 @@ NO_PAGES = {
     "/health": "is for machines",
     "/admin": "leads to the requests",
 }
-FILES = (".csv", ".jsonl")
+FILES = (".csv", ".jsonl", ".sh")

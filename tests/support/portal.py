@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import uvicorn
@@ -26,7 +26,9 @@ from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.panel import Opinion, Window
+from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.policy import Policy
+from nexus_allocator.domain.purges import PurgeState
 from nexus_allocator.domain.states import NoticeKind, Role, ShareKind, StopReason, TierSlug
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.domain.webhooks import Reach
@@ -47,10 +49,13 @@ from nexus_allocator.services import (
     reviews,
     shares,
     stops,
+    storage,
     teams,
 )
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.services.webhooks import Vault
+from nexus_allocator.store import purges
+from nexus_allocator.store.purge_tables import Purge, PurgeReport
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
 from nexus_allocator.web.app import portal_app
@@ -89,6 +94,7 @@ class PortalUnderTest:
     signed_in_by: HubSignIn | None = None
     clients: list[HubClient] = field(default_factory=list)
     app: FastAPI | None = None
+    purge_records: Path | None = None
     # In place of the database's own.
     scope: Callable[[], AbstractContextManager[Session]] | None = None
 
@@ -112,6 +118,7 @@ class PortalUnderTest:
             secure_cookies=False,
             clock=self.clock,
             vault=VAULT,
+            purge_records=self.purge_records,
         )
         self.app = FastAPI()
         self.app.mount(prefix.rstrip("/"), portal_app(portal))
@@ -386,6 +393,47 @@ def with_a_question(portal: PortalUnderTest, *, people: int = 60) -> UUID:
         portal.database.session_scope, asked, changes, tiers_file=None, people=people, clock=portal.clock
     ).join(60)
     return asked
+
+
+def with_purges(portal: PortalUnderTest) -> dict[str, str]:
+    """Ada's scratch and the team's folder wait in quarantine, and she asks to keep some; return the ids."""
+    now = portal.clock()
+    with portal.database.session_scope() as session:
+        ada = person_called(session, "astronomer")
+        plans = {
+            "purge": a_plan(session, Place(PlaceKind.SCRATCH, "astronomer"), now=now),
+            "teams_purge": a_plan(session, Place(PlaceKind.TEAM, TEAM), now=now),
+        }
+        asked = storage.exempt(
+            session, Place(PlaceKind.SCRATCH, "astronomer"), (b"thesis",), until=now + timedelta(days=90),
+            reason="The referee asked for it", by=ada.id, asked_by=ada.id, now=now,
+        )  # fmt: skip
+    return {name: str(each) for name, each in {**plans, "exemption_id": asked}.items()}
+
+
+def a_plan(session: Session, place: Place, *, now: datetime) -> UUID:
+    """A plan of two folders whose files were taken yesterday, one of them restored; return its id."""
+    facts = {"policy": "unused for 60 days", "grace_days": 14, "window_days": 14, "left": 0, "deleted": 0}
+    row = Purge(
+        id=uuid4(), place_kind=place.kind, place_name=place.name, rule="scratch", files=3, waiting=2,
+        size_bytes=7_300_000_000, state=PurgeState.RESTORED_IN_PART, restored=1, digest="d" * 64,
+        log_head="f" * 64, planned_at=now - timedelta(days=15), announced_at=now - timedelta(days=15),
+        quarantined_at=now - timedelta(days=1), next_at=now + timedelta(days=13), **facts,
+    )  # fmt: skip
+    purges.add(session, row)
+    parts = (("runs", 0, 2, "23"), ("runs/a%20folder/of%20one", 2, 1, "2"))
+    purges.add_folders(
+        session,
+        [{"purge_id": row.id, "first": first, "path": path, "files": files, "size_bytes": 10**9,
+          "list_offset": 0, "fates": fates} for path, first, files, fates in parts],
+    )  # fmt: skip
+    purges.note_told(session, row.id, storage.answerable(session, place), NoticeKind.PURGE_PLANNED, now=now)
+    found = PurgeReport(
+        rule="scratch", place_kind=place.kind, place_name=place.name, policy="unused for 60 days", files=3,
+        size_bytes=7_300_000_000, since=now, made_at=now,
+    )  # fmt: skip
+    purges.put_report(session, found)
+    return row.id
 
 
 def decide(portal: PortalUnderTest, denied: UUID) -> None:

@@ -42,6 +42,7 @@ class Context:
     tokens: TokenMemory = field(default_factory=TokenMemory, repr=False)
     counted: Counted = field(default_factory=Counted)
     tiers_file: Path | None = None
+    purge_records: Path | None = None
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))

@@ -394,6 +394,14 @@ class UnknownPlan(AllocatorError):
     slug, status = "unknown_plan", 404
 
 
+class NoObjectStore(AllocatorError):
+    slug, status = "no_object_store", 409
+
+
+class NothingToRestore(AllocatorError):
+    slug, status = "nothing_to_restore", 409
+
+
 class UnknownVolume(AllocatorError):
     slug, status = "unknown_volume", 404
 

@@ -140,6 +140,8 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.SCRATCH_ENDED: lambda f: f"The lease of {f['place']} has ended",
     NoticeKind.PURGE_PLANNED: lambda f: f"Files in {f['place']} will be purged",
     NoticeKind.FILES_IN_QUARANTINE: lambda f: f"Files of {f['place']} are in quarantine",
+    NoticeKind.FILES_RESTORED: lambda f: f"Files of {f['place']} are back",
+    NoticeKind.EXEMPTION_ANSWERED: lambda f: f"Your exemption in {f['place']}",
     NoticeKind.EVENT_ENDED: lambda f: f"{f['event']} is over",
     NoticeKind.SERVER_ENTERED: lambda _: "An administrator may enter your server",
     NoticeKind.WEBHOOK_DISABLED: lambda f: f"The webhook to {f['url']} was switched off",
@@ -164,14 +166,18 @@ PLACES: dict[str, tuple[str, str]] = {
     NoticeKind.OFFER_MADE: ("requests", "See the offer"),
 }
 
+OF_PURGES = (NoticeKind.PURGE_PLANNED, NoticeKind.FILES_IN_QUARANTINE, NoticeKind.FILES_RESTORED)
+
 
 def passage(kind: str, facts: Facts) -> Passage:
-    """Return what to tell; a notice says in mail what the portal says of it."""
+    """Return what to tell; a notice says in mail what the portal says of it, and of a purge which files."""
     if made := PASSAGES.get(kind):
         return made(facts)
     heading = HEADINGS[kind](facts) if kind in HEADINGS else "News from the Roman Research Nexus"
     page, label = PLACES.get(kind, ("", "Open the portal"))
-    return Passage(heading, (notice_sentence(kind, facts),), page, label)
+    if kind in OF_PURGES:
+        page, label = f"storage/purges/{facts['plan']}", "See all the files, keep them or have them back"
+    return Passage(heading, (notice_sentence(kind, facts), *facts.get("largest", ())), page, label)
 
 
 def letter(kind: str, facts: Facts) -> Letter:

@@ -62,6 +62,8 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.INVITATION_EXPIRED: MailKind.TEAMS,
     NoticeKind.PURGE_PLANNED: MailKind.FILES,
     NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
+    NoticeKind.FILES_RESTORED: MailKind.FILES,
+    NoticeKind.EXEMPTION_ANSWERED: MailKind.FILES,
     NoticeKind.PLACE_FILLS: MailKind.FILES,
     NoticeKind.PLACE_LOCKED: MailKind.FILES,
     NoticeKind.SCRATCH_ENDS: MailKind.FILES,

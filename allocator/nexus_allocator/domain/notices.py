@@ -36,6 +36,11 @@ def _files(facts: Facts) -> str:
     return f"{count:,} file{'' if count == 1 else 's'} ({facts['gb']:.1f} GB)"
 
 
+def _stuck(facts: Facts) -> str:
+    count = facts["stuck"]
+    return f"; {count:,} more could not be put back, because something stands in their way" if count else ""
+
+
 def _beyond(facts: Facts) -> str:
     if grace := facts.get("grace_until"):
         return (
@@ -134,11 +139,16 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     NoticeKind.PURGE_PLANNED: lambda f: (
         f"{_files(f)} in {f['place']}, {f['rule']}, will be moved out of sight in {f['grace_days']} days at "
         f"the earliest, and deleted {f['window_days']} days later. A file that you change until then stays. "
-        f"To keep others, ask for an exemption and name the plan {f['plan']}."
+        "The plan's page lists them all; to keep others, ask there for an exemption."
     ),
     NoticeKind.FILES_IN_QUARANTINE: lambda f: (
-        f"{_files(f)} of {f['place']} wait in quarantine. They can be had back for {f['window_days']} days, "
-        f"then they are deleted. Ask for them and name the plan {f['plan']}."
+        f"{_files(f)} of {f['place']} wait in quarantine. For {f['window_days']} days they come back with a "
+        "click on the plan's page; then they are deleted."
+    ),
+    NoticeKind.FILES_RESTORED: lambda f: f"{_files(f)} of {f['place']} are back where they were{_stuck(f)}.",
+    NoticeKind.EXEMPTION_ANSWERED: lambda f: (
+        f"{f['path']} in {f['place']} {'is' if f['is_granted'] else 'is not'} kept from purges until "
+        f"{f['until']}, as you asked. Reason given: {f['reason']}"
     ),
     NoticeKind.EVENT_ENDED: lambda f: (
         f"{f['event']} is over. A server that still runs on its credits goes on to its planned end; "

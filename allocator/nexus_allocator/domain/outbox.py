@@ -18,6 +18,7 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
     HUB = "hub"
     FILES = "files"
+    PURGES = "purges"
 
 
 class OutgoingState(StrEnum):
@@ -39,6 +40,13 @@ class HubCall(StrEnum):
 
     STOP_SERVER = "stop-server"
     REVOKE_TOKENS = "revoke-tokens"
+
+
+class PurgeCall(StrEnum):
+    """What is done with a plan of a purge, by a process that has the volume and the log's key."""
+
+    RESTORE = "restore"
+    CANCEL_PURGE = "cancel-purge"
 
 
 class FileCall(StrEnum):

@@ -140,9 +140,17 @@ class PurgeRule:
     unused_days: int
     terms: Terms
     enabled: bool
+    above_percent: int | None = None
+    """None takes all; else only where a place is fuller than this, and until it is not."""
+
+    cold: bool = False
+    """What was taken goes to the object store at once, from where it can be had back, and is not deleted."""
 
     def __str__(self) -> str:
-        return f"unused for {self.unused_days} days"
+        unused = f"unused for {self.unused_days} days"
+        if self.above_percent is None:
+            return unused
+        return f"{unused}, until the place is {self.above_percent} % full"
 
 
 @dataclass(frozen=True)

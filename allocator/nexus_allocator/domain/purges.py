@@ -26,8 +26,45 @@ class Phase(StrEnum):
     QUARANTINING = "quarantining"
     QUARANTINED = "quarantined"
     DELETING = "deleting"
+    CHILLING = "chilling"
+    COLD = "cold"
     FINISHED = "finished"
     CANCELLED = "cancelled"
+
+
+class PurgeState(StrEnum):
+    """Where a plan stands, as people are shown it; ``kept`` is over with nothing deleted."""
+
+    PLANNED = "planned"
+    ANNOUNCED = "announced"
+    QUARANTINED = "quarantined"
+    RESTORED_IN_PART = "restored-in-part"
+    COLD = "cold"
+    DELETED = "deleted"
+    KEPT = "kept"
+    CANCELLED = "cancelled"
+
+
+PURGES_OVER = (PurgeState.DELETED, PurgeState.KEPT, PurgeState.CANCELLED)
+# Over for whoever plans anew; what is cold can still be had back.
+PURGES_CLOSED = (*PURGES_OVER, PurgeState.COLD)
+PURGES_IN_QUARANTINE = (PurgeState.QUARANTINED, PurgeState.RESTORED_IN_PART)
+
+
+def shown_state(phase: Phase, *, waiting: int, restored: int, deleted: int) -> PurgeState:
+    """Return how a plan's phase is shown, with so many of its files waiting, come back and deleted."""
+    if phase is Phase.FINISHED:
+        return PurgeState.DELETED if deleted else PurgeState.KEPT
+    early = {
+        Phase.PLANNED: PurgeState.PLANNED,
+        Phase.NOTICED: PurgeState.ANNOUNCED,
+        Phase.CANCELLED: PurgeState.CANCELLED,
+        Phase.COLD: PurgeState.COLD,
+    }
+    if phase is Phase.QUARANTINING and not waiting + restored:
+        # Put off: its people have a running server.
+        return PurgeState.ANNOUNCED
+    return early.get(phase) or (PurgeState.RESTORED_IN_PART if restored else PurgeState.QUARANTINED)
 
 
 class Left(StrEnum):
@@ -39,6 +76,8 @@ class Left(StrEnum):
     EXEMPT = "exempt"
     OPEN = "open"
     BUSY = "busy"
+    DAMAGED = "damaged"
+    NO_ROOM = "no-room"
 
 
 @dataclass(frozen=True)
@@ -100,6 +139,10 @@ class Wait:
         gap = max(timedelta(), now - self.looked_at)
         return Wait(now, self.passed + min(gap, MOST_AT_ONCE))
 
+    def ends_at(self, needed: timedelta) -> datetime:
+        """Return when ``needed`` will have passed at the earliest."""
+        return self.looked_at + max(timedelta(), needed - self.passed)
+
     def require(self, needed: timedelta) -> None:
         """Raises PurgeTooSoon while less than ``needed`` has passed."""
         if self.passed < needed:
@@ -129,14 +172,20 @@ def is_kept_apart(identity: Identity, owners: frozenset[int] | None) -> bool:
 
 
 def under_pressure(
-    candidates: Iterable[tuple[Parts, Identity]], *, to_free_bytes: int, now: datetime
+    candidates: Iterable[tuple[Parts, Identity]],
+    *,
+    to_free_bytes: int,
+    now: datetime,
+    remakable: frozenset[Parts] = frozenset(),
 ) -> list[tuple[Parts, Identity]]:
-    """Return the largest and oldest files, by bytes times age, until they add up to ``to_free_bytes``."""
+    """Return files until they add up to ``to_free_bytes``: first what can be made again, and in both the
+    largest and oldest, by bytes times age.
+    """
     now_ns = nanoseconds(now)
 
-    def weight(candidate: tuple[Parts, Identity]) -> int:
-        identity = candidate[1]
-        return identity.size_bytes * max(0, now_ns - identity.last_use_ns)
+    def weight(candidate: tuple[Parts, Identity]) -> tuple[bool, int]:
+        path, identity = candidate
+        return path in remakable, identity.size_bytes * max(0, now_ns - identity.last_use_ns)
 
     chosen, freed = [], 0
     for path, identity in sorted(candidates, key=weight, reverse=True):
@@ -145,6 +194,12 @@ def under_pressure(
         chosen.append((path, identity))
         freed += identity.size_bytes
     return chosen
+
+
+def readable(path: Parts) -> str:
+    """Return a path that can be shown whatever its bytes are, on one line."""
+    text = b"/".join(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text) or "."
 
 
 def nanoseconds(moment: datetime) -> int:

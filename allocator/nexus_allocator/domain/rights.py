@@ -94,6 +94,10 @@ class Action(StrEnum):
     PERSON_CHANGE = "person.change"
     PERSON_MERGE = "person.merge"
     PERSON_ERASE = "person.erase"
+    PURGE_SEE = "purge.see"
+    PURGE_RESTORE = "purge.restore"
+    PURGE_RUN = "purge.run"
+    EXEMPTION_ASK = "exemption.ask"
     IDENTITY_RECORD = "identity.record"
     GROUPS_SEE = "groups.see"
     LAUNCH_SEE = "launch.see"
@@ -184,6 +188,10 @@ TABLE: Mapping[Action, Cells] = {
     Action.PERSON_CHANGE: OVERSEEN,
     Action.PERSON_MERGE: OVERSEEN,
     Action.PERSON_ERASE: OVERSEEN,
+    Action.PURGE_SEE: {**OWNER, **SEATED, **OVERSEEN},
+    Action.PURGE_RESTORE: {**OWNER, **LEADING, **OVERSEEN},
+    Action.PURGE_RUN: OVERSEEN,
+    Action.EXEMPTION_ASK: {**OWNER, **LEADING},
     Action.IDENTITY_RECORD: HUB,
     Action.GROUPS_SEE: HUB,
     Action.LAUNCH_SEE: HUB,

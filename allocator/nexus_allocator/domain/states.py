@@ -95,6 +95,8 @@ class NoticeKind(StrEnum):
     SCRATCH_ENDED = "scratch-ended"
     PURGE_PLANNED = "purge-planned"
     FILES_IN_QUARANTINE = "files-in-quarantine"
+    FILES_RESTORED = "files-restored"
+    EXEMPTION_ANSWERED = "exemption-answered"
 
 
 class EntryKind(StrEnum):

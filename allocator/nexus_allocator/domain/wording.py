@@ -266,6 +266,8 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"Full to its end it would cost {shown_need(f['cost_micro'])} credits, "
         f"{shown(f['available_micro'])} are left; ask for a smaller one, or for fewer days."
     ),
+    "no_object_store": lambda f: "There is no object store for cold files: set NEXUS_STORAGE_COLD_BUCKET.",
+    "nothing_to_restore": lambda f: "Nothing of this waits in quarantine any more.",
     "too_many_teams": lambda f: (
         f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "
         "of one person. Leave a team first."

@@ -163,6 +163,8 @@ class PurgeDocument(Document):
     grace_days: int = Field(ge=1, le=365)
     window_days: int = Field(ge=1, le=365)
     enabled: bool = False
+    above_percent: int | None = Field(default=None, ge=1, le=100)
+    cold: bool = False
 
 
 class ImageDocument(Document):
@@ -328,7 +330,9 @@ def _storage(document: StorageDocument) -> StorageTerms:
 
 def _purge(rule: PurgeDocument) -> PurgeRule:
     terms = Terms(timedelta(days=rule.grace_days), timedelta(days=rule.window_days))
-    return PurgeRule(rule.slug, rule.places, rule.unused_days, terms, rule.enabled)
+    return PurgeRule(
+        rule.slug, rule.places, rule.unused_days, terms, rule.enabled, rule.above_percent, rule.cold
+    )
 
 
 def _pool(pool: PoolDocument) -> Pool:

@@ -10,13 +10,14 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
 from nexus_allocator.domain.places import Place, PlaceKind, Usage, mark_reached
-from nexus_allocator.domain.purges import Exemption, Parts
+from nexus_allocator.domain.purges import Exemption, Parts, readable
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.states import NoticeKind
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.records import record
-from nexus_allocator.store import holds, people, storage, teams
+from nexus_allocator.store import accounts, holds, people, purges, storage, teams
 from nexus_allocator.store.storage_tables import StorageExemption
+from nexus_allocator.store.tables import Person
 
 LONGEST_REASON = 500
 GB = 10**9
@@ -24,13 +25,13 @@ GB = 10**9
 
 def answerable(session: Session, place: Place) -> Sequence[UUID]:
     """Return who is told of a place: its person, or who leads and manages its team. Raises UnknownPlace."""
-    person_id, team_id = _owner(session, place)
+    person_id, team_id = owner(session, place)
     return [person_id] if person_id else teams.leading(session, team_id) if team_id else []
 
 
 def is_busy(session: Session, place: Place) -> bool:
     """Say whether anybody who may write there has a live server: what it holds open nobody sees."""
-    person_id, team_id = _owner(session, place)
+    person_id, team_id = owner(session, place)
     writers = [person_id] if person_id else []
     if team_id:
         writers = [person.id for person, _ in teams.members(session, team_id)]
@@ -46,14 +47,15 @@ def exempt(
     reason: str,
     by: UUID | str,
     now: datetime,
+    asked_by: UUID | None = None,
 ) -> UUID:
-    """Keep what lies at or below ``path`` from every purge until ``until``. Raises BadDate, BadReason."""
-    _owner(session, place)
+    """Keep what lies at or below ``path`` from every purge until ``until``; what a person asked for, until
+    it is answered. Raises BadDate, BadReason.
+    """
+    owner(session, place)
     if until <= now:
         raise BadDate(date=f"{until:%Y-%m-%d}", must_be="in the future")
-    text = reason.strip()
-    if not 0 < len(text) <= LONGEST_REASON:
-        raise BadReason(min=1, max=LONGEST_REASON)
+    text = _reason(reason)
     row = StorageExemption(
         place_kind=place.kind,
         place_name=place.name,
@@ -61,10 +63,13 @@ def exempt(
         reason=text,
         made_at=now,
         until=until,
+        asked_by=asked_by,
+        granted_at=None if asked_by else now,
     )
     storage.add(session, row)
     facts = {"place": str(place), "path": row.path, "until": until}
-    record(session, Act.FILES_EXEMPTED, row.id, by=by, now=now, reason=text, after=facts)
+    act = Act.EXEMPTION_ASKED if asked_by else Act.FILES_EXEMPTED
+    record(session, act, row.id, by=by, now=now, reason=text, after=facts)
     return row.id
 
 
@@ -75,6 +80,28 @@ def end_exemption(session: Session, exemption_id: UUID, *, by: UUID | str, now: 
         raise UnknownExemption(exemption=str(exemption_id))
     row.ended_at = now
     record(session, Act.EXEMPTION_ENDED, row.id, by=by, now=now)
+
+
+def answer_exemption(
+    session: Session, exemption_id: UUID, *, grant: bool, reason: str, by: UUID | str, now: datetime
+) -> None:
+    """Grant what a person asked, or end it, and tell them. Raises UnknownExemption, BadReason."""
+    row, text = storage.exemption(session, exemption_id), _reason(reason)
+    if row is None or row.ended_at is not None or row.until <= now or (grant and row.granted_at is not None):
+        raise UnknownExemption(exemption=str(exemption_id))
+    row.answer = text
+    if grant:
+        row.granted_at = now
+    else:
+        row.ended_at = now
+    act = Act.EXEMPTION_GRANTED if grant else Act.EXEMPTION_ENDED
+    record(session, act, row.id, by=by, now=now, reason=text, person_id=row.asked_by)
+    if row.asked_by is not None:
+        place = str(Place(row.place_kind, row.place_name))
+        facts = {"place": place, "path": readable(decoded(row.path)), "until": f"{row.until:%Y-%m-%d}",
+                 "is_granted": grant, "reason": text}  # fmt: skip
+        kind = NoticeKind.EXEMPTION_ANSWERED
+        tell(session, row.asked_by, kind, key=f"{kind}/{row.id}/{grant}", facts=facts, now=now)
 
 
 def exemptions(session: Session, place: Place, *, now: datetime) -> list[tuple[UUID, Exemption]]:
@@ -112,16 +139,33 @@ def warn(
 
 
 def notify(
-    session: Session, place: Place, kind: NoticeKind, *, plan: str, facts: dict[str, Any], now: datetime
+    session: Session,
+    place: Place,
+    kind: NoticeKind,
+    *,
+    plan: str,
+    once: str,
+    facts: dict[str, Any],
+    now: datetime,
 ) -> list[str]:
-    """Tell the place's people of a plan, in the portal and by mail, once each; return their hub names."""
+    """Tell the place's people of a plan, in the portal and by mail, each once for ``once``; return their hub
+    names.
+    """
     told = answerable(session, place)
     for person_id in told:
         tell(
-            session, person_id, kind, key=f"{kind}/{plan}", now=now,
+            session, person_id, kind, key=f"{kind}/{once}", now=now,
             facts={"place": str(place), "plan": plan, **facts},
         )  # fmt: skip
+    purges.note_told(session, UUID(plan), told, kind, now=now)
     return sorted(people.hub_names(session, told).values())
+
+
+def _reason(reason: str) -> str:
+    text = reason.strip()
+    if not 0 < len(text) <= LONGEST_REASON:
+        raise BadReason(min=1, max=LONGEST_REASON)
+    return text
 
 
 def encoded(path: Parts) -> str:
@@ -132,7 +176,26 @@ def decoded(text: str) -> Parts:
     return tuple(unquote_to_bytes(name) for name in text.split("/") if name)
 
 
-def _owner(session: Session, place: Place) -> tuple[UUID | None, UUID | None]:
+def account_slug(session: Session, place: Place) -> str:
+    """Return the slug of the account that a place belongs to. Raises UnknownPlace."""
+    person_id, team_id = owner(session, place)
+    if person_id is None:
+        assert team_id is not None  # noqa: S101 - one of both
+        return teams.account_of(session, team_id).slug
+    account = accounts.of_person(session, person_id)
+    return account.slug if account is not None else place.name
+
+
+def places_of(session: Session, person: Person, *, with_teams: bool = True) -> list[Place]:
+    """Return the places that a person may write in: home, scratch, and those of their teams."""
+    home = storage.home_of(session, person.id)
+    found = [Place(kind, home) for kind in (PlaceKind.HOME, PlaceKind.SCRATCH) if home is not None]
+    for team in accounts.teams_of(session, person.id) if with_teams else ():
+        found += [Place(PlaceKind.TEAM, team.slug), Place(PlaceKind.SCRATCH, team.slug)]
+    return found
+
+
+def owner(session: Session, place: Place) -> tuple[UUID | None, UUID | None]:
     """Return the place's person or team; a scratch bears the name of either. Raises UnknownPlace."""
     person_id = None if place.kind is PlaceKind.TEAM else storage.person_of_home(session, place.name)
     team_id = None if place.kind is PlaceKind.HOME else storage.team_called(session, place.name)

@@ -53,6 +53,8 @@ LEFT = (
     "panel_review.person_id",
     "panel_bypass.person_id",
     "request_offer.person_id",
+    "purge_told.person_id",
+    "storage_exemption.asked_by",
 )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import CheckConstraint, Index, Text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from nexus_allocator.domain.places import PlaceKind
@@ -13,7 +13,8 @@ from nexus_allocator.store.base import Base, Word
 class StorageExemption(Base):
     """What lies at or below ``path`` of a place is not purged until ``until``, or until somebody ends it.
 
-    ``path`` is percent-encoded, since names may hold any bytes; empty for the whole place.
+    ``path`` is percent-encoded, since names may hold any bytes; empty for the whole place. One that was
+    asked for, by ``asked_by``, holds until it is answered: granted, or ended with an ``answer`` why.
     """
 
     __tablename__ = "storage_exemption"
@@ -29,3 +30,6 @@ class StorageExemption(Base):
     made_at: Mapped[datetime]
     until: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    asked_by: Mapped[UUID | None] = mapped_column(ForeignKey("person.id"))
+    granted_at: Mapped[datetime | None]
+    answer: Mapped[str | None] = mapped_column(Text)

@@ -33,6 +33,7 @@ from nexus_allocator.web.routes import (
     panel_decisions,
     panel_rounds,
     pool,
+    purges,
     questions,
     records,
     request_queue,
@@ -78,6 +79,8 @@ def portal_app(portal: Portal) -> ASGIApp:
         exports,
     ):
         app.include_router(module.router)
+    for router in (purges.router, purges.administration):
+        app.include_router(router)
     for module in (offers, panel, panel_decisions, panel_rounds, request_queue):
         app.include_router(module.router)
     for router in (mail.router, mail.administration, webhooks.router, storage.router, storage.administration):

@@ -34,6 +34,7 @@ class Portal:
     clock: Callable[[], datetime]
     vault: Vault
     tiers_file: Path | None = None
+    purge_records: Path | None = None
 
 
 @dataclass(frozen=True)

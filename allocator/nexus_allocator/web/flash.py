@@ -78,6 +78,12 @@ NOTICES: dict[str, Notice] = {
         "good",
         "The event has ended; what was not used went back. Running servers go on to their planned end.",
     ),
+    "restoring": Notice(
+        "good", "It is being put back. You are told when it is done, here and by mail; this page shows it."
+    ),
+    "exemption-asked": Notice("good", "Asked. Until an administrator answers, no purge takes it."),
+    "exemption-answered": Notice("good", "Answered, and the person was told."),
+    "purge-cancelled": Notice("good", "The plan is being cancelled."),
     "asked": Notice("good", "It is being computed: the page looks again by itself."),
     "denied": Notice("good", "The request was denied, with your reason."),
 }

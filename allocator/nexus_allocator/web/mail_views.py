@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from nexus_allocator.domain.mailing import LetterKind, MailKind, Timing
-from nexus_allocator.domain.outbox import Channel, FileCall, HubCall, OutgoingState
+from nexus_allocator.domain.outbox import Channel, FileCall, HubCall, OutgoingState, PurgeCall
 from nexus_allocator.domain.webhooks import EventKind
 from nexus_allocator.services.outbox_reading import Row
 
@@ -43,6 +43,7 @@ CHANNELS: dict[Channel, str] = {
     Channel.WEBHOOK: "Webhook",
     Channel.HUB: "Hub",
     Channel.FILES: "Files",
+    Channel.PURGES: "Purges",
 }
 
 # What each state reads as, and the tag's colour.
@@ -66,6 +67,8 @@ WHAT: dict[str, str] = {
     LetterKind.DIGEST: "Digest",
     HubCall.STOP_SERVER: "Stop a server",
     HubCall.REVOKE_TOKENS: "Revoke tokens",
+    PurgeCall.RESTORE: "Restore files",
+    PurgeCall.CANCEL_PURGE: "Cancel a purge",
     FileCall.SETTLE_PLACE: "Make or limit a place",
     FileCall.LOOK: "Look at a place",
 }

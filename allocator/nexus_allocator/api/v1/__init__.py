@@ -10,13 +10,17 @@ from nexus_allocator.api.v1 import (
     outgoing,
     own,
     panel,
+    purges,
     questions,
     storage,
     teams,
 )
 
 router = APIRouter(prefix="/api/v1")
-for module in (own, accounts, teams, panel, administration, outgoing, care, identities, questions, storage):
+MODULES = (
+    own, accounts, teams, panel, administration, outgoing, care, identities, questions, storage, purges,
+)  # fmt: skip
+for module in MODULES:
     router.include_router(module.router)
 
 TAGS = [
@@ -28,6 +32,7 @@ TAGS = [
     {"name": "teams", "description": "Members, invitations, roles, and how a team divides its credits."},
     {"name": "panel", "description": "For reviewers of the panel: cases, reviews, conflicts of interest."},
     {"name": "storage", "description": "Homes, team folders and scratch: what they hold, may hold, cost."},
+    {"name": "files", "description": "Purges of files, what waits in quarantine, and exemptions."},
     {"name": "admin", "description": "For administrators, with a token that has an `admin` scope."},
     {"name": "hub", "description": "For JupyterHub itself."},
     {"name": "gateway", "description": "For dask-gateway itself."},

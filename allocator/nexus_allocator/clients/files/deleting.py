@@ -39,7 +39,7 @@ def delete_all(run: Run, shelf: Quarantine, *, exempt: Exemptions, now: datetime
         going, spared = [], []
         for file in present:
             is_exempt = covered(exempt, file.path, now)
-            reason = Left.EXEMPT if is_exempt else _spared(run, shelf, file, in_use=in_use)
+            reason = Left.EXEMPT if is_exempt else why_spared(run, shelf, file, in_use=in_use)
             if reason:
                 spared.append((file, reason))
             else:
@@ -69,7 +69,7 @@ def note_absent(run: Run, shelf: Quarantine, batch: list[PlannedFile], now: date
     return [file for file in batch if file not in absent]
 
 
-def _spared(run: Run, shelf: Quarantine, file: PlannedFile, *, in_use: frozenset[int]) -> Left | None:
+def why_spared(run: Run, shelf: Quarantine, file: PlannedFile, *, in_use: frozenset[int]) -> Left | None:
     """Say why the file may not be deleted, None when it may."""
     found = shelf.waiting(file.number)
     if found is None or not shelf.is_planned(file) or found.ctime_ns != run.standing.ctimes[file.number]:
@@ -91,8 +91,8 @@ def _erase(run: Run, shelf: Quarantine, going: list[PlannedFile], now: datetime)
 
 def finish(run: Run, shelf: Quarantine, now: datetime) -> None:
     """End the plan when nothing of it waits any more and nothing is still to be taken."""
-    waits = run.standing.count(State.WAITING) + run.standing.count(State.GOING)
-    if waits or run.standing.phase not in (Phase.QUARANTINED, Phase.DELETING):
+    waits = sum(run.standing.count(state) for state in (*WAITING, State.STORED))
+    if waits or run.standing.phase not in (Phase.QUARANTINED, Phase.DELETING, Phase.COLD):
         return
     shelf.clear()
     quarantine.remove_empty(shelf.place, run.plan.head.plan_id, inode=run.quarantine_inode)

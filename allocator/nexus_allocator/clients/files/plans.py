@@ -7,8 +7,9 @@ first line holds the file's digest, so a plan that was touched afterwards is ref
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -146,6 +147,47 @@ class Plan:
                     self.folders[folder] = Rights(*words)
                 else:
                     yield PlannedFile(first, folder, os.fsencode(words[0]), Identity(*words[1:]))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A folder's own files in the list: numbered from ``first`` on, their lines beginning at ``offset``."""
+
+    folder: Parts
+    first: int
+    files: int
+    size_bytes: int
+    offset: int
+
+
+def sections(path: Path) -> Iterator[Section]:
+    """Yield the folders that have planned files, in the order of the list."""
+    here: Section | None = None
+    folder: Parts = ()
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            start, offset = offset, offset + len(line)
+            kind, first, *words = json.loads(line)
+            if kind == "folder":
+                folder = tuple(map(os.fsencode, first))
+            elif kind == "file":
+                if here is None or here.folder != folder:
+                    if here is not None:
+                        yield here
+                    here = Section(folder, first, 0, 0, start)
+                size = here.size_bytes + Identity(*words[1:]).size_bytes
+                here = replace(here, files=here.files + 1, size_bytes=size)
+    if here is not None:
+        yield here
+
+
+def read_section(path: Path, folder: Parts, offset: int, *, files: int) -> list[PlannedFile]:
+    """Return as many files of a folder, whose lines begin at ``offset``."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        lines = [json.loads(line) for line in islice(file, files)]
+    return [PlannedFile(words[1], folder, os.fsencode(words[2]), Identity(*words[3:])) for words in lines]
 
 
 def _line(words: list[Any]) -> bytes:

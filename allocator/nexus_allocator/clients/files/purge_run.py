@@ -82,10 +82,10 @@ class Run:
             raise LogBroken("the log does not say where the quarantine is")
         return inode
 
-    def batches(self, *states: State) -> Iterator[list[PlannedFile]]:
+    def batches(self, *states: State, size: int = BATCH) -> Iterator[list[PlannedFile]]:
         """Yield, in the plan's order, the files that are in one of the states when their turn comes."""
         wanted = (file for file in self.plan.files() if self.standing.states[file.number] in states)
-        while batch := list(islice(wanted, BATCH)):
+        while batch := list(islice(wanted, size)):
             yield batch
 
 

@@ -20,6 +20,7 @@ class State(IntEnum):
     BACK = 3
     GOING = 4
     DELETED = 5
+    STORED = 6
 
 
 PHASES = {
@@ -28,6 +29,8 @@ PHASES = {
     "quarantining": Phase.QUARANTINING,
     "quarantined": Phase.QUARANTINED,
     "deleting": Phase.DELETING,
+    "chilling": Phase.CHILLING,
+    "cold": Phase.COLD,
     "finished": Phase.FINISHED,
     "cancelled": Phase.CANCELLED,
 }
@@ -38,7 +41,9 @@ WAITS = {"noticed", "quarantined"}
 
 @dataclass
 class Standing:
-    """The fold of a log; ``ctimes`` are those of waiting files, which the taking has set."""
+    """The fold of a log; ``ctimes`` are those of waiting files, which the taking has set, ``digests`` the
+    SHA-256 of those that were ever stored.
+    """
 
     files: int
     size_bytes: int
@@ -48,6 +53,7 @@ class Standing:
     quarantine_inode: int | None = None
     states: bytearray = field(default_factory=bytearray)
     ctimes: "array[int]" = field(default_factory=lambda: array("q"))
+    digests: dict[int, str] = field(default_factory=dict)
 
     def require(self, *phases: Phase) -> None:
         """Raises PurgePhase when the plan is in none of the phases."""
@@ -56,6 +62,10 @@ class Standing:
 
     def count(self, state: State) -> int:
         return self.states.count(state)
+
+    def fates(self, first: int, files: int) -> str:
+        """Return what became of these files, a digit each: the numbers of State."""
+        return bytes(state + ord("0") for state in self.states[first : first + files]).decode("ascii")
 
     def learn(self, event: Event) -> None:
         """Take in one event, in the order of the log. Writes into itself."""
@@ -72,7 +82,10 @@ class Standing:
             self._mark(what, each)
 
     def _mark(self, what: str, each: Any) -> None:
-        if what == "taken":
+        if what == "stored":
+            number, self.digests[each[0]] = each
+            self.states[number] = State.STORED
+        elif what in ("taken", "thawed"):
             number, self.ctimes[each[0]] = each
             self.states[number] = State.WAITING
         elif what == "left":

@@ -14,9 +14,11 @@ deleted: at deletion the change time, which nobody can set, is asked again.
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
-from nexus_allocator.clients.files import deleting, handles, plans, quarantine, taking
+from nexus_allocator.clients.files import chilling, deleting, handles, plans, quarantine, taking
+from nexus_allocator.clients.files.chilling import Cold
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.plans import Head, Listing, PlannedFile, identity_of, rights_of
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome, covered, opened
@@ -72,7 +74,8 @@ def _listings(
         chosen = []
         for found in entries:
             identity = identity_of(found.status)
-            apart = is_kept_apart(identity, owners) or covered(exempt, found.path, now)
+            apart = is_kept_apart(identity, owners) or chilling.is_stub(found)
+            apart = apart or covered(exempt, found.path, now)
             if not apart and choose(found.path, identity):
                 chosen.append((found.name, identity))
         yield Listing(folder, rights_of(os.fstat(handle)), chosen)
@@ -87,8 +90,13 @@ def listed(ground: Ground, plan_id: str) -> Iterator[tuple[PlannedFile, State]]:
 
 def standing(ground: Ground, plan_id: str) -> Standing:
     """Return where the plan stands. Raises UnknownPlan, LogBroken."""
+    return signed_standing(ground, plan_id)[0]
+
+
+def signed_standing(ground: Ground, plan_id: str) -> tuple[Standing, str]:
+    """Return where the plan stands, and the signature of its log's last line. Raises as `standing` does."""
     with opened(ground, plan_id) as run:
-        return run.standing
+        return run.standing, run.log.head
 
 
 def notice(ground: Ground, plan_id: str, *, told: list[str], now: datetime) -> None:
@@ -137,16 +145,45 @@ def take(
         return done
 
 
-def restore(ground: Ground, plan_id: str, *, under: Parts = (), by: str, now: datetime) -> Outcome:
-    """Put back what waits at or below ``under``: same bytes, rights, times, owners and attributes.
+def chill(ground: Ground, plan_id: str, *, cold: Cold, exempt: Exemptions, now: datetime) -> Outcome:
+    """Move what waits in quarantine to an object store, which frees its space; `restore` brings it back."""
+    with opened(ground, plan_id) as run:
+        run.standing.require(Phase.QUARANTINED, Phase.CHILLING)
+        with handles.opened(ground.place) as place:
+            if run.standing.phase is Phase.QUARANTINED:
+                run.note("chilling", now, prefix=cold.prefix)
+            with run.quarantine(place) as shelf:
+                return chilling.chill_all(run, shelf, cold, exempt=exempt, now=now)
+
+
+def restore(
+    ground: Ground,
+    plan_id: str,
+    *,
+    under: Parts = (),
+    by: str,
+    now: datetime,
+    cold: Cold | None = None,
+) -> Outcome:
+    """Put back what waits at or below ``under``: same bytes, rights, times, owners and attributes. What is
+    cold comes back from ``cold`` first.
 
     Folders that are gone are made again with the rights they had. Where something new has the file's name
     the file gets it with `.restored-N` added; what can't be put back stays and is returned as left.
     """
     with opened(ground, plan_id) as run:
-        run.standing.require(Phase.QUARANTINING, Phase.QUARANTINED, Phase.DELETING)
+        run.standing.require(
+            Phase.QUARANTINING, Phase.QUARANTINED, Phase.DELETING, Phase.CHILLING, Phase.COLD
+        )
         with handles.opened(ground.place) as place, run.quarantine(place) as shelf:
-            return deleting.restore_all(run, shelf, under=under, by=by, now=now)
+            stuck = Outcome()
+            if cold is not None:
+                thawed = chilling.thaw_all(run, shelf, cold, under=under, now=now)
+                stuck = replace(thawed, done=0, done_bytes=0)
+            done = deleting.restore_all(run, shelf, under=under, by=by, now=now) + stuck
+            if cold is not None:
+                chilling.forget_restored(run, cold)
+            return done
 
 
 def delete(ground: Ground, plan_id: str, *, exempt: Exemptions, now: datetime) -> Outcome:

@@ -105,6 +105,55 @@ class Quarantine:
             return
         self.step("erased")
 
+    def open(self, number: int, flags: int) -> int:
+        """Return a handle of what waits under the number, which is no link."""
+        return os.open(str(number), flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._shelf_of(number))
+
+    def target(self, number: int) -> bytes:
+        """Return where the link that waits under the number leads."""
+        return os.fsencode(os.readlink(str(number), dir_fd=self._shelf_of(number)))
+
+    def new_part(self, number: int) -> int:
+        """Return a handle of an empty file beside the number's place; what a stopped run left there goes."""
+        self._drop_part(number)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(_part(number), flags, PRIVATE, dir_fd=self._shelf_of(number))
+
+    def link_part(self, number: int, target: bytes, *, uid: int, gid: int, times: tuple[int, int]) -> None:
+        """Make a link beside the number's place."""
+        self._drop_part(number)
+        shelf = self._shelf_of(number)
+        os.symlink(target, _part(number), dir_fd=shelf)
+        if os.geteuid() == 0:
+            os.chown(_part(number), uid, gid, dir_fd=shelf, follow_symlinks=False)
+        os.utime(_part(number), ns=times, dir_fd=shelf, follow_symlinks=False)
+
+    def finish_part(self, number: int) -> None:
+        """Give what was written beside it the number's place."""
+        shelf = self._shelf_of(number)
+        os.rename(_part(number), str(number), src_dir_fd=shelf, dst_dir_fd=shelf)
+
+    def leave(self, name: str, text: bytes, *, mode: int) -> None:
+        """Leave a file of ours at the place's top; what has the name already stays as it is."""
+        with os.fdopen(self.new_part(0), "wb") as part:
+            part.write(text)
+            os.fchmod(part.fileno(), mode)
+        shelf = self._shelf_of(0)
+        with suppress(FileExistsError):
+            os.link(_part(0), name, src_dir_fd=shelf, dst_dir_fd=self.place, follow_symlinks=False)
+        os.unlink(_part(0), dir_fd=shelf)
+
+    def _parts_of(self, shelf: str) -> list[str]:
+        handle = os.open(shelf, FOLDER, dir_fd=self.shelves)
+        try:
+            return [name for name in os.listdir(handle) if name.endswith(".part")]
+        finally:
+            os.close(handle)
+
+    def _drop_part(self, number: int) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(_part(number), dir_fd=self._shelf_of(number))
+
     def sync(self) -> None:
         """Bring the place's renames to the disk."""
         os.fsync(self.shelves)
@@ -115,6 +164,12 @@ class Quarantine:
             os.close(self._shelf[1])
             self._shelf = None
         for name in os.listdir(self.shelves):
+            # What could not be brought back whole may stand there, never a file that waits.
+            for number in [int(each[: -len(".part")]) for each in self._parts_of(name)]:
+                self._drop_part(number)
+            if self._shelf:
+                os.close(self._shelf[1])
+                self._shelf = None
             os.rmdir(name, dir_fd=self.shelves)
 
     def _link(self, number: str, shelf: int, name: bytes, folder: int) -> bool:
@@ -136,6 +191,10 @@ class Quarantine:
                 self._shelf = None
             self._shelf = (wanted, _own_folder(self.shelves, str(wanted)))
         return self._shelf[1]
+
+
+def _part(number: int) -> str:
+    return f"{number}.part"
 
 
 def top_inode(place: int) -> int:

@@ -60,6 +60,12 @@ class SignedLog:
         self._head = head
         return events
 
+    def require_reaches(self, kept_head: str) -> None:
+        """Raises LogBroken when no line bears the signature that was kept elsewhere: its end was cut off."""
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
+        if kept_head != FIRST and not any(json.loads(line)[1] == kept_head for line in lines):
+            raise LogBroken(f"{self.path}: the log ends before the line that was kept of it")
+
     def append(self, what: str, now: datetime, **facts: Any) -> Event:
         """Log that ``what`` happened at ``now``, and return it as it will be read."""
         event = {"what": what, "at": now.isoformat(), **facts}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nexus_allocator.clients.files import handles
-from nexus_allocator.domain.errors import PlaceBusy, UnknownPlace
+from nexus_allocator.domain.errors import BadName, PlaceBusy, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Holds, Owner, Place, PlaceKind, Usage
 
 PRIVATE = 0o700
@@ -72,6 +72,17 @@ def place_below(root: Path, place: Place) -> Path:
     if folder.is_symlink() or not folder.is_dir():
         raise UnknownPlace(place=str(place))
     return folder
+
+
+def places_on(root: Path) -> list[Place]:
+    """Return the places on the volume; a folder whose name none may have is not one."""
+    found = []
+    for kind in PlaceKind:
+        folder = root / kind
+        for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+            with suppress(BadName):
+                found.append(Place(kind, each.name))
+    return found
 
 
 def lay_out(root: Path) -> None:

@@ -10,6 +10,7 @@ from nexus_allocator.store import (  # noqa: F401 - they register themselves
     outbox_tables,
     panel_tables,
     places_tables,
+    purge_tables,
     record_tables,
     storage_tables,
     tables,
