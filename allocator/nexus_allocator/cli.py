@@ -26,6 +26,7 @@ from nexus_allocator.cli_purges import purge_app
 from nexus_allocator.cli_requests import request_app
 from nexus_allocator.cli_rounds import rounds
 from nexus_allocator.cli_simulate import simulate
+from nexus_allocator.cli_snapshots import snapshot_app
 from nexus_allocator.cli_storage import storage_app
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
@@ -87,6 +88,7 @@ app.command()(log)
 storage_app.add_typer(places_app)
 app.add_typer(storage_app, name="storage")
 storage_app.add_typer(purge_app, name="purge")
+storage_app.add_typer(snapshot_app, name="snapshot")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept with the entry for good.")]
 DAY = ["%Y-%m-%d"]

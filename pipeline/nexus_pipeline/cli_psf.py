@@ -77,7 +77,7 @@ def coadd(  # noqa: PLR0917 - typer takes options by position
 
     stamp_file.require_known(output)
     image = l3.read_mosaic(mosaic)
-    made, files = psf.of_mosaic(psf.open_library(references), image.meta)
+    made, files = psf.of_mosaic(psf.open_library(references), image)
     star = psf.coadd(made, image, ra, dec, radius=radius)
     facts = {"filter": image.meta.filter_name, "ra": ra, "dec": dec, "kind": "on the mosaic's pixels"}
     stamp_file.write(output, star, facts | files)

@@ -41,6 +41,7 @@ NOT_BY_COMMAND = {
     Action.MAIL_CHOOSE: ANOTHERS,
     Action.EVENT_JOIN: ANOTHERS,
     Action.SCRATCH_TAKE: ANOTHERS,
+    Action.EXEMPTION_ASK: ANOTHERS,
 }
 COMMANDS = {
     Action.ACCOUNT_SEE: "statement",
@@ -76,6 +77,9 @@ COMMANDS = {
     Action.PERSON_CHANGE: "person change",
     Action.PERSON_MERGE: "person merge",
     Action.PERSON_ERASE: "person erase",
+    Action.PURGE_SEE: "storage purge plans",
+    Action.PURGE_RESTORE: "storage purge restore",
+    Action.PURGE_RUN: "storage purge cancel",
     Action.STORAGE_SEE: "storage list",
     Action.STORAGE_OVERSEE: "storage list",
     Action.STORAGE_SIZE: "storage size",

@@ -20,7 +20,7 @@ from nexus_allocator.store.session import Database
 # A short run that is the same each time for `make test`; `make bench` draws long ones anew.
 SHORT = 10
 EXAMPLES = int(os.environ.get("MACHINE_EXAMPLES", SHORT))
-STEPS = 40 if EXAMPLES == SHORT else 60
+STEPS = 30 if EXAMPLES == SHORT else 60
 
 
 class Allocator(Care):

@@ -43,6 +43,8 @@ UNRECORDED = {
     **dict.fromkeys(("places.enforce", "storage_quotas.found"), "each look is kept; a limit follows from it"),
     "storage_charges._charge_day": "the ledger, and the place's days",
     "place_looks.look_at_all": "no row: a sum",
+    "storage.notify": "who was told of a plan; the plan's signed log has it too",
+    "purge_turns.turn": "dry runs of rules that are no more",
     "grants.read_list": "no row: a reader of CSV",
     "whatif.replay._start": "no row: a server in a simulation",
 }  # fmt: skip

@@ -133,6 +133,8 @@ def test_a_smaller_tier_leaves_a_full_home_its_old_limit_for_the_grace(
     tier(housed, "astronomer", TierSlug.ENTRY)
     assert (row(housed).soft_bytes, row(housed).hard_bytes) == (9 * GB, 100 * GB)
     assert finds(housed, 60) is Filling.SOFT
+    assert "more than the 9.0 GB" in housed.told("astronomer")[0]
+    assert len(housed.told("astronomer")) == 1
     housed.clock.forward(days=14)
     assert finds(housed, 60) is Filling.LOCKED
     delivered(housed, volume)

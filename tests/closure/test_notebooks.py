@@ -1,4 +1,4 @@
-"""The notebooks on simulator, exposure pipeline, mosaics and injection, run small."""
+"""The notebooks but the quickstart, run whole on few resultants, pixels and sources."""
 
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,26 @@ def test_what_the_catalogue_says_is_in_the_simulated_products(
 
 
 @pytest.mark.slow
+def test_what_vanishes_in_the_blue_is_found_by_its_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = run("mosaic_and_catalog", tmp_path, monkeypatch)
+    off, error, plain = numbers(
+        said, r"off by ([+-][\d.]+) mag ± ([\d.]+); without matching the PSF ([+-][\d.]+) mag"
+    )
+    assert abs(off) < 0.01 + 3 * error
+    assert plain < -0.04
+    _, complete, seen, wrong = numbers(said, r"picked (\d+): (\d+) % of the (\d+) dropouts .* and (\d+) that")
+    assert seen >= 8
+    assert complete >= 80
+    assert wrong <= 4
+    released = numbers(said, r"(\d+) sources released")[0]
+    assert 80 < released < 160
+    assert "PSF-matched flux within circular aperture" in said
+    assert list(tmp_path.glob("mosaic_and_catalog/release/*/dataset/Norder=*/Dir=*/Npix=*.parquet"))
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1800)  # as above
 def test_counts_over_their_completeness_are_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -118,24 +138,3 @@ def test_counts_over_their_completeness_are_what_is_there(
     bias, bias_error = numbers(said, r"mag: ([+-][\d.]+) % ± ([\d.]+) %")
     assert abs(bias) < 3 * bias_error + 0.3
     assert (tmp_path / "source_injection" / "selection.asdf").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)  # as above
-def test_what_vanishes_in_the_blue_is_found_by_its_colour(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = run("mosaic_and_catalog", tmp_path, monkeypatch)
-    off, error, plain = numbers(
-        said, r"off by ([+-][\d.]+) mag ± ([\d.]+); without matching the PSF ([+-][\d.]+) mag"
-    )
-    assert abs(off) < 0.01 + 3 * error
-    assert plain < -0.04
-    _, complete, seen, wrong = numbers(said, r"picked (\d+): (\d+) % of the (\d+) dropouts .* and (\d+) that")
-    assert seen >= 8
-    assert complete >= 80
-    assert wrong <= 4
-    released = numbers(said, r"(\d+) sources released")[0]
-    assert 80 < released < 160
-    assert "PSF-matched flux within circular aperture" in said
-    assert list(tmp_path.glob("mosaic_and_catalog/release/*/dataset/Norder=*/Dir=*/Npix=*.parquet"))

@@ -117,7 +117,7 @@ def test_a_pod_has_the_identity_and_the_size_that_were_admitted() -> None:
 def test_home_and_teams_are_seen_under_their_names_and_nothing_else_of_the_volume() -> None:
     mounts = mounts_of(pod_of(PERSONAL))
     assert {path: each.get("subPath") for path, each in mounts.items()} == {
-        "/home/ada": "home/ada",
+        "/home/ada": "homes/ada",
         "/teams/grism": "teams/grism",
         "/teams/lensing": "teams/lensing",
         "/home/spare": None,

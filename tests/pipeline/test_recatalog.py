@@ -20,7 +20,7 @@ from nexus_pipeline.recipes.recatalog import Again, Box
 from nexus_pipeline.references.store import ReferenceStore
 from nexus_pipeline.simulate import stamps
 
-SIZE = 900
+SIZE = 750
 RADII = Ranges(magnitude=(20, 26), half_light_radius_arcsec=(0.1, 0.3), ellipticity=(0, 0.5))
 NUMBERED_ANEW = ("label", "nn_label")
 
@@ -47,9 +47,9 @@ def case_of(mosaic: Mosaic, references: ReferenceStore, *, number: int, ranges: 
 
 @pytest.fixture(scope="module")
 def crowd(references: ReferenceStore) -> Case:
-    """Return a crowded field, four exposures deep, that four sources are put into."""
-    mosaic, _ = injection.field_mosaic(references, size=SIZE, n_stars=200, n_galaxies=200, seed=5)
-    return case_of(mosaic, references, number=4, ranges=RADII)
+    """Return a crowded field, four exposures deep, that three sources are put into."""
+    mosaic, _ = injection.field_mosaic(references, size=SIZE, n_stars=140, n_galaxies=120, seed=5)
+    return case_of(mosaic, references, number=3, ranges=RADII)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> ReferenceStore:
 
 @pytest.fixture(scope="module")
 def blank(references: ReferenceStore) -> Mosaic:
-    return injection.field_mosaic(references, size=1000, n_stars=1, n_galaxies=0, seed=5)[0]
+    return injection.field_mosaic(references, size=800, n_stars=1, n_galaxies=0, seed=5)[0]
 
 
 @pytest.fixture(scope="module")
@@ -181,11 +181,11 @@ def test_wfi_inject_writes_what_came_of_it(blank: Mosaic, references: ReferenceS
     assert (tmp_path / "out" / f"{stem.name}.png").stat().st_size > 20_000
 
 
-def test_wfi_inject_says_what_it_cannot_put_in(
-    blank: Mosaic, references: ReferenceStore, tmp_path: Path
-) -> None:
+def test_wfi_inject_says_what_it_cannot_put_in(references: ReferenceStore, tmp_path: Path) -> None:
     source = tmp_path / "r00001_p_v01001001001001_f158_coadd.asdf"
-    l3.write_mosaic(blank, str(source))
+    l3.write_mosaic(
+        injection.field_mosaic(references, size=300, n_stars=1, n_galaxies=0, seed=5)[0], str(source)
+    )
     table = scene.star_table(np.array([injection.RA + 1]), np.array([injection.DEC]), np.array([20.0]))
     table.write(tmp_path / "far.ecsv")
     arguments = ("--references", references.url, "--output", tmp_path)

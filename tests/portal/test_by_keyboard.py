@@ -14,7 +14,7 @@ from tests.support.browser import choose, chromium, fill_by_keyboard, tab_to, ty
 from tests.support.fake_hub import running_hub
 from tests.support.portal import JUSTIFICATION, PREFIX, TEAM, PortalUnderTest, database_file, portal_over
 from tests.support.portal import with_people as with_three_people
-from tests.support.site import with_an_outside
+from tests.support.site import with_an_outside, with_places
 
 from nexus_allocator.services import events, requests
 
@@ -138,6 +138,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
             portal.accept(name)
         portal.launch("teammate", account=TEAM)
         with_an_outside(portal)
+        with_places(portal)
         with portal.served() as address:
             desk = Desk(portal, browser, address + PREFIX)
             yield desk
@@ -354,6 +355,24 @@ def test_a_server_is_entered_with_a_reason_left_and_stopped(desk: Desk) -> None:
     alex.send_wrong("Stop the server", told="Write a reason")
     alex.fill("Reason", "The node is going away.")
     alex.send("Stop the server", told="The server is being stopped.")
+
+
+def test_room_for_files_is_reckoned_taken_and_sized(desk: Desk) -> None:
+    tomo = desk.at("teammate", "storage")
+    tomo.see("Home teammate")
+    tomo = desk.at("teammate", "accounts/teammate/storage")
+    tomo.send_wrong("What would it cost?", told="Give a size above zero")
+    tomo.fill("Size in GB", "1")
+    tomo.fill("Days", "2")
+    tomo.send("What would it cost?", told="cost at most")
+    tomo.send("Take it", told="scratch")
+    tomo.send("Look again", told="look")
+    alex = desk.at("admin", "admin/storage")
+    alex.send_wrong("Set the size", told="Name a place")
+    alex.fill("Place", "homes/teammate", exact=True)
+    alex.fill("Size in GB", "12")
+    alex.fill("Why", "A long run.")
+    alex.send("Set the size", told="size")
 
 
 def test_what_was_decided_and_spent_is_found_and_taken_along(desk: Desk) -> None:

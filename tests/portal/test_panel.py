@@ -178,6 +178,7 @@ def test_an_offer_is_made_and_accepted_once(alex: Visitor, asked: UUID, hub: Fak
     with signed_in("astronomer", hub, address) as ada:
         said = text_of(ada.open("requests").text)
         assert "An offer: 900 credits until" in said
+        assert "Declined, or not answered by " in said
         assert "What the panel's reviewers say to you A word from rae. A word from ray." in said
         assert "Taken into review, by the panel" in said
         assert "Reviewer" not in said, "no name is told"

@@ -80,8 +80,11 @@ class Site:
 
     def stranger(self, *, scheme: str = "light", width: int = 1280) -> Page:
         """Return a page of a fresh browser in which nobody has signed in."""
+        # Colours on their way from one scheme to the other are in neither.
         context = self.browser.new_context(
-            color_scheme="dark" if scheme == "dark" else "light", viewport={"width": width, "height": 800}
+            color_scheme="dark" if scheme == "dark" else "light",
+            viewport={"width": width, "height": 800},
+            reduced_motion="reduce",
         )
         page = context.new_page()
         page.set_default_timeout(10_000)

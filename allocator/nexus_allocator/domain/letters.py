@@ -135,6 +135,7 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.INVITATION_DECLINED: lambda f: f"{f['person']} declined the invitation to {f['team']}",
     NoticeKind.LEADS_TEAM: lambda f: f"You lead {f['team']} now",
     NoticeKind.PLACE_FILLS: lambda f: f"{f['place']} is {f['percent']} % full",
+    NoticeKind.PLACE_SOFT: lambda f: f"{f['place']}: make room by {f['grace_until']}",
     NoticeKind.PLACE_LOCKED: lambda f: f"{f['place']}: make room",
     NoticeKind.SCRATCH_ENDS: lambda f: f"The lease of {f['place']} ends on {f['ends_on']}",
     NoticeKind.SCRATCH_ENDED: lambda f: f"The lease of {f['place']} has ended",
@@ -156,6 +157,7 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
 # Where to go from what a letter says, and how its link reads.
 PLACES: dict[str, tuple[str, str]] = {
     NoticeKind.PLACE_FILLS: ("storage", "See what takes most"),
+    NoticeKind.PLACE_SOFT: ("storage", "See what takes most"),
     NoticeKind.PLACE_LOCKED: ("storage", "See what takes most"),
     NoticeKind.SCRATCH_ENDS: ("storage", "Renew it"),
     NoticeKind.SCRATCH_ENDED: ("storage", "Renew it"),

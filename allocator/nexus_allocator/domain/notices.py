@@ -123,6 +123,11 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
     NoticeKind.PLACE_FILLS: lambda f: (
         f"{f['place']} is {f['percent']} % full: {f['used_gb']:.1f} of {f['limit_gb']:.1f} GB. {_beyond(f)}"
     ),
+    NoticeKind.PLACE_SOFT: lambda f: (
+        f"{f['place']} holds {f['used_gb']:.1f} GB, more than the {f['soft_gb']:.1f} GB that may stay there. "
+        f"Please make room by {f['grace_until']}: from then on writing fails. The page Storage shows what "
+        "takes most."
+    ),
     NoticeKind.PLACE_LOCKED: lambda f: (
         f"{f['place']} held more than {f['soft_gb']:.1f} GB for too long: "
         + ("nothing more can be written there" if f["enforced"] else "servers start beside it")

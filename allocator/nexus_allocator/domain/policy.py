@@ -154,6 +154,15 @@ class PurgeRule:
 
 
 @dataclass(frozen=True)
+class Snapshots:
+    """How long daily snapshots of homes and team folders are kept: each for days, the Mondays' for weeks."""
+
+    enabled: bool = False
+    keep_days: int = 7
+    keep_weeks: int = 4
+
+
+@dataclass(frozen=True)
 class Image:
     slug: str
     label: str
@@ -194,6 +203,7 @@ class Policy:
     agreement: Agreement
     storage: StorageTerms
     purges: tuple[PurgeRule, ...] = ()
+    snapshots: Snapshots = Snapshots()
 
     def purge_rule(self, slug: str) -> PurgeRule:
         """Return the rule called ``slug``. Raises UnknownPurgeRule with the rules there are."""

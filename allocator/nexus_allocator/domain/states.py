@@ -90,6 +90,7 @@ class NoticeKind(StrEnum):
     WEBHOOK_DISABLED = "webhook-disabled"
     EVENT_ENDED = "event-ended"
     PLACE_FILLS = "place-fills"
+    PLACE_SOFT = "place-soft"
     PLACE_LOCKED = "place-locked"
     SCRATCH_ENDS = "scratch-ends"
     SCRATCH_ENDED = "scratch-ended"

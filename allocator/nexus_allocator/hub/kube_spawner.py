@@ -23,7 +23,7 @@ NO_IMAGE = "This cluster has no image called {image}. Choose another."
 
 class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     shared_claim = Unicode(
-        "nexus-shared", config=True, help="Claim with the folders home, teams and scratch."
+        "nexus-shared", config=True, help="Claim with the folders homes, teams and scratch."
     )
     images = Dict(config=True, help="The policy's images, each with its reference in the registry.")
     placements = Dict(
@@ -89,11 +89,15 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         }
         mounts: dict[str, Any] = {
             "users": {"name": "users", "mountPath": EXTRA_USERS, "readOnly": True},
-            "home": mount(f"home/{admission.home}", read_only=admission.read_only),
+            "home": mount(
+                f"homes/{admission.home}", at=f"/home/{admission.home}", read_only=admission.read_only
+            ),
             "spare": {"name": "spare", "mountPath": SPARE_HOME},
         }
         if not admission.read_only:
-            mounts |= {f"team-{team}": mount(f"teams/{team}") for team in admission.teams}
+            mounts |= {
+                f"team-{team}": mount(f"teams/{team}", at=f"/teams/{team}") for team in admission.teams
+            }
         return volumes, mounts
 
     def get_env(self) -> dict[str, str]:
@@ -175,9 +179,9 @@ def size_of(admission: Admission) -> str:
     return admission.environment["NEXUS_SIZE"]
 
 
-def mount(path: str, *, read_only: bool = False) -> dict[str, Any]:
-    """Return where a folder of the shared volume is seen: under the same name."""
-    return {"name": "shared", "mountPath": f"/{path}", "subPath": path, "readOnly": read_only}
+def mount(path: str, *, at: str, read_only: bool = False) -> dict[str, Any]:
+    """Return where a place of the shared volume is seen: places lie where the volume's driver makes them."""
+    return {"name": "shared", "mountPath": at, "subPath": path, "readOnly": read_only}
 
 
 def annotation(name: str) -> dict[str, Any]:

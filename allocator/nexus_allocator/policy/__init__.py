@@ -25,6 +25,7 @@ from nexus_allocator.domain.policy import (
     RateCard,
     Science,
     Size,
+    Snapshots,
     Tier,
 )
 from nexus_allocator.domain.pool import Pool
@@ -167,6 +168,12 @@ class PurgeDocument(Document):
     cold: bool = False
 
 
+class SnapshotsDocument(Document):
+    enabled: bool = False
+    keep_days: int = Field(ge=1, le=90)
+    keep_weeks: int = Field(ge=0, le=52)
+
+
 class ImageDocument(Document):
     slug: str
     label: str
@@ -204,6 +211,7 @@ class PolicyDocument(Document):
     agreement: AgreementDocument
     storage: StorageDocument = Field(default_factory=StorageDocument)
     purges: list[PurgeDocument] = Field(default_factory=list)
+    snapshots: SnapshotsDocument = SnapshotsDocument(keep_days=7, keep_weeks=4)
 
     @model_validator(mode="after")
     def name_each_thing_once(self) -> Self:
@@ -264,6 +272,7 @@ class PolicyDocument(Document):
             agreement=Agreement(self.agreement.version, self.agreement.title, agreement_html),
             storage=_storage(self.storage),
             purges=tuple(_purge(rule) for rule in self.purges),
+            snapshots=Snapshots(**self.snapshots.model_dump()),
         )
 
 

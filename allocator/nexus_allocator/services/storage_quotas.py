@@ -115,11 +115,14 @@ def _tell(
     seen = Usage(usage.used_bytes, usage.quarantined_bytes, usage.snapshot_bytes, row.hard_bytes)
     ends_at = limits.grace_ends_at
     soft = (limits.soft_bytes, ends_at) if ends_at is not None and filling is Filling.SOFT else None
-    storage.warn(session, row.place, seen, enforced=enforced, now=now, soft=soft)
-    if filling is not Filling.LOCKED or ends_at is None:
+    mark = storage.warn(session, row.place, seen, enforced=enforced, now=now, soft=soft)
+    # Who was given a smaller size is far from the old limit's marks, and has the grace all the same.
+    kind = NoticeKind.PLACE_SOFT if mark is None and soft is not None else None
+    kind = NoticeKind.PLACE_LOCKED if filling is Filling.LOCKED else kind
+    if kind is None or ends_at is None:
         return
     facts = {"place": str(row.place), "soft_gb": limits.soft_bytes / GB, "used_gb": usage.used_bytes / GB,
-             "enforced": enforced}  # fmt: skip
-    key = f"{NoticeKind.PLACE_LOCKED}/{row.id}/{ends_at.isoformat()}"
+             "enforced": enforced, "grace_until": ends_at.date().isoformat()}  # fmt: skip
+    key = f"{kind}/{row.id}/{ends_at.isoformat()}"
     for person_id in owners(session, row.account):
-        tell(session, person_id, NoticeKind.PLACE_LOCKED, key=key, facts=facts, now=now)
+        tell(session, person_id, kind, key=key, facts=facts, now=now)

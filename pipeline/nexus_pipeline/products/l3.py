@@ -15,8 +15,12 @@ from nexus_pipeline.products.model import CoaddMeta, Mosaic, MosaicCatalog, Mult
 from nexus_pipeline.products.names import ExposureId, visit_grouping
 
 _PLANES = ("data", "err", "var_poisson", "var_rnoise", "weight")
-# The second is a name of ours, which rad's schema knows nothing of, nor forbids.
-_OPTIONAL = {"var_flat": "var_flat", "outliers": "outlier_indices"}
+# The others are names of ours, which rad's schema knows nothing of, nor forbids.
+_OPTIONAL = {
+    "var_flat": "var_flat",
+    "outliers": "outlier_indices",
+    "weights_of_images": "weights_of_images",
+}
 _UNREAD = ("wcs", "individual_image_meta")
 # What the mission calls what is made of the exposures of a visit, of a pass, or of all.
 _PRODUCTS = {"v": "visit", "p": "pass", "f": "full"}

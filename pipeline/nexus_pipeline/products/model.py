@@ -274,7 +274,9 @@ class Mosaic:
     """An L3 product: (ny, nx) planes of surface brightness in MJy/sr, variances in their squares.
 
     ``context`` (n, ny, nx) has a bit for each image that a pixel is made of; ``wcsinfo`` says the ``wcs`` in
-    numbers, as rad wants them. ``outliers`` (n, 3) are the image, y and x of the pixels that were rejected.
+    numbers, as rad wants them. ``outliers`` (n, 3) are the image, y and x of the pixels that were rejected,
+    ``weights_of_images`` one after the other what the images' pixels on the mosaic weighed (see
+    ``steps.coadd_psf.in_steps``).
     """
 
     meta: CoaddMeta
@@ -288,3 +290,4 @@ class Mosaic:
     wcsinfo: Mapping[str, Any]
     var_flat: NDArray[np.float32] | None = None
     outliers: NDArray[np.int16] | None = None
+    weights_of_images: NDArray[np.uint8] | None = None

@@ -99,7 +99,7 @@ def psf_of_mosaic(
     As ``mosaic_catalog`` says; None where all stars are taken to look alike.
     """
     if detector is None and psf_library.EXPOSURES in mosaic.meta.own:
-        coadd, files = psf_library.of_mosaic(Library(store), mosaic.meta)
+        coadd, files = psf_library.of_mosaic(Library(store), mosaic)
         return coadd.mean, partial(coadd.evened, threads=threads), files
     psf, files = mosaic_psf_of(mosaic.meta, store, scale_arcsec=scale_of(mosaic), detector=detector)
     return psf, None, files

@@ -223,8 +223,8 @@ def _beside_the_mean(
     evened: Evened, shape: tuple[int, ...], sources: Injections, k: int, *, first: tuple[int, int]
 ) -> Plane:
     """Return what a star of unit flux has beside one of the mean PSF."""
-    at = slice(k, k + 1)
-    return evened(np.zeros(shape, np.float32), sources.x[at], sources.y[at], np.array([-1.0]), first=first)
+    at, nothing = slice(k, k + 1), np.zeros(shape, np.float32)
+    return evened(nothing, sources.x[at], sources.y[at], np.array([-1.0]), first=first, fitted=0)
 
 
 def _noise(light: Floats, around: _Surroundings, drops: Drops, rng: np.random.Generator) -> Floats:

@@ -47,11 +47,19 @@ _BLANK_PIXELS: Final = 2048
 class Evened(Protocol):
     """Makes stars at x, y of a flux look as the PSF says that is fitted to all of them.
 
-    ``first`` is the pixel (x, y) of the whole image that the first of ``image`` is.
+    The first ``fitted`` of flux, x and y come from a fit with that PSF, the others are true. ``first`` is the
+    pixel (x, y) of the whole image that the first of ``image`` is.
     """
 
     def __call__(
-        self, image: Plane, x: Floats, y: Floats, flux: Floats, *, first: tuple[int, int] = (0, 0)
+        self,
+        image: Plane,
+        x: Floats,
+        y: Floats,
+        flux: Floats,
+        *,
+        first: tuple[int, int] = (0, 0),
+        fitted: int = 3,
     ) -> Plane: ...
 
 
@@ -239,7 +247,8 @@ def fitted(
     starless += sky.background
     if evened is not None:
         light = np.where(first.converged, first.flux, 0.0)
-        starless += evened(picture.rate, first.x, first.y, light) - picture.rate
+        whole = evened(picture.rate, first.x, first.y, light, fitted=3 if free else 1)
+        starless += whole - picture.rate
     behind = background.estimate(starless, unusable, sources=sky.covered)
     starless -= behind
     better = replace(sky, image=picture.rate - behind, background=behind)

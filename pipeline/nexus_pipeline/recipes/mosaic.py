@@ -16,7 +16,7 @@ from nexus_pipeline.recipes.mosaic_inputs import Inputs, Member
 from nexus_pipeline.runner import LEFT_OUT, Settings, Step, peak_memory_bytes, resolved
 from nexus_pipeline.sky.pixel_map import PixelMap
 from nexus_pipeline.sky.sky_grid import SkyGrid
-from nexus_pipeline.steps import aperture_noise, flux, outlier_detection, resample, skymatch
+from nexus_pipeline.steps import aperture_noise, coadd_psf, flux, outlier_detection, resample, skymatch
 from nexus_pipeline.steps.aperture_noise import ApertureNoise
 from nexus_pipeline.steps.resample import Coadd, Drizzle, Sums
 
@@ -45,8 +45,8 @@ class Coadded:
 
     ``names`` and ``metas`` are its images' in the order of the context's bits, ``levels`` (n, 3) what was
     taken off them (MJy/sr, and its slopes per pixel along x and y), ``rejected`` (m, 3) the image, y and x of
-    each outlier, ``maps`` where their pixels lie, ``weights`` what they typically weighed, ``noise`` what
-    apertures collect of it.
+    each outlier, ``maps`` where their pixels lie, ``weights`` what they typically weighed, and
+    ``steps_of_weights`` each (``coadd_psf.in_steps``), ``noise`` what apertures collect of it.
     """
 
     grid: SkyGrid
@@ -56,6 +56,7 @@ class Coadded:
     metas: tuple[ExposureMeta, ...]
     maps: tuple[PixelMap, ...]
     weights: tuple[float, ...]
+    steps_of_weights: tuple[NDArray[np.uint8], ...]
     levels: Floats
     rejected: NDArray[np.int16]
     noise: ApertureNoise | None
@@ -96,7 +97,7 @@ def coadd(
     left_out = _left_out(settings, len(members))
     compared = _compare(inputs, chosen, left_out)
     drizzle, sums = resample.drizzle(**chosen["resample"]), Sums(grid, len(members))
-    rejected, typical = [], []
+    rejected, typical, steps = [], [], []
     for index in range(len(members)):
         piece = inputs.piece(index)
         if compared is not None and compared.median is not None:
@@ -114,6 +115,8 @@ def coadd(
             level = resample.LEVEL if compared is None else compared.levels[index]
             resample.add(sums, piece, drizzle, level=level)
             typical.append(aperture_noise.typical(piece, drizzle))
+            weights = resample.weights(piece, drizzle.weighting)
+            steps.append(coadd_psf.in_steps(weights, typical[-1].weight))
     with inputs.timed("resample"):
         made = resample.finish(sums)
         noise = aperture_noise.predicted(grid, made, inputs.maps, typical, drizzle)
@@ -125,6 +128,7 @@ def coadd(
         metas=inputs.metas,
         maps=inputs.maps,
         weights=tuple(each.weight for each in typical),
+        steps_of_weights=tuple(steps),
         levels=np.zeros((len(members), 3)) if compared is None else compared.levels,
         rejected=np.concatenate(rejected) if rejected else np.empty((0, 3), np.int16),
         noise=noise,

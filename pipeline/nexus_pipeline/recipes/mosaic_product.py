@@ -125,6 +125,7 @@ def product(
         wcs=sky_grid.wcs_of(made.grid),
         wcsinfo=sky_grid.wcsinfo_of(made.grid),
         outliers=made.rejected,
+        weights_of_images=np.concatenate([each.ravel() for each in made.steps_of_weights]),
         **{name: getattr(made.coadd, name) for name in planes},
     )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nexus_pipeline.errors import InputError, MissingReferenceError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS
 from nexus_pipeline.instrument.wfi import DETECTORS, N_ACTIVE
-from nexus_pipeline.products.model import CoaddMeta, Mosaic
+from nexus_pipeline.products.model import Mosaic
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.psf.matching import MatchingKernel, kernel_between, matching_kernel
 from nexus_pipeline.recipes.epsf import has_ipc, psf_for
@@ -164,20 +164,23 @@ def exposures_told(made: Coadded) -> list[dict[str, Any]]:
     ]
 
 
-def of_mosaic(library: Library, meta: CoaddMeta) -> tuple[CoaddPsf, dict[str, str]]:
+def of_mosaic(library: Library, mosaic: Mosaic) -> tuple[CoaddPsf, dict[str, str]]:
     """Return the PSF of a mosaic, and the reference files by kind and detector.
 
     Raises InputError for a mosaic that does not say where its exposures lie, and what ``Library.grid``
     raises.
     """
+    meta, exposures, files, end = mosaic.meta, list[Exposure](), dict[str, str](), 0
     if not meta.own.get(EXPOSURES):
         raise InputError("the mosaic does not say where its exposures lie: it was made elsewhere, or before")
-    exposures: list[Exposure] = []
-    files: dict[str, str] = {}
     for each in meta.own[EXPOSURES]:
         date = datetime.fromisoformat(each["start_time"])
         psf, used = library.grid(each["detector"], meta.filter_name, date, ipc=each["ipc"])
-        exposures.append(Exposure(psf, smooth_map.read(each["place"]), float(each["weight"])))
+        place, steps = smooth_map.read(each["place"]), None
+        if mosaic.weights_of_images is not None:
+            start, end = end, end + place.shape[0] * place.shape[1]
+            steps = mosaic.weights_of_images[start:end].reshape(place.shape)
+        exposures.append(Exposure(psf, place, float(each["weight"]), steps))
         files |= {f"{kind}_{each['detector'].lower()}": file for kind, file in used.items()}
     how = resample.drizzle(kernel=meta.own["kernel"], pixfrac=float(meta.resample["pixfrac"]))
     return CoaddPsf(exposures, how), files

@@ -34,8 +34,8 @@ Key = tuple[int, int]
 
 REGION_PIXELS: Final = 256
 """Of the mosaic: over it exposures' scales change by less than 1e-3, and their PSFs by about as much."""
-_CORRECTIONS: Final = 1
-"""Of a fit's place: each looks at the star where the one before it says that it lies."""
+_ALIKE: Final = np.full((1, 1), kernels.STEPS, np.uint8)
+_SINGULAR: Final = 1e-9
 _MOST_MEANT: Final = 8
 """Exposures that the mean PSF is made of: of more, every so many."""
 
@@ -44,13 +44,14 @@ _MOST_MEANT: Final = 8
 class Exposure:
     """One image of a mosaic: its ePSF, where it lies, and the typical weight of its pixels.
 
-    ``weights`` are those of each pixel of the part that ``place`` is of, where they are known.
+    ``steps`` are the weights of each pixel of the part that ``place`` is of, as ``in_steps`` tells them; None
+    if nobody knows better than that all are alike.
     """
 
     psf: PsfGrid
     place: SmoothMap
     weight: float
-    weights: Single | None = None
+    steps: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,15 @@ class _Region:
     which: NDArray[np.int64]
     slopes: Floats
     bounds: NDArray[np.int64]
-    weight: Floats
     blocks: Single
     sides: Floats
+
+
+def in_steps(weights: Single, typical: float) -> NDArray[np.uint8]:
+    """Return ``weights`` in 64ths of the ``typical`` one; what is more than four of it counts as that."""
+    if typical <= 0:
+        return np.zeros(weights.shape, np.uint8)
+    return np.clip(np.rint(weights * np.float32(kernels.STEPS / typical)), 0, 255).astype(np.uint8)
 
 
 class CoaddPsf:
@@ -76,6 +83,7 @@ class CoaddPsf:
             raise InputError("a mosaic's PSF needs its exposures")
         self.exposures, self.how = tuple(exposures), how
         self.mean = _mean(self.exposures, how)
+        self._steps = [_ALIKE if each.steps is None else each.steps for each in self.exposures]
         self._regions: dict[Key, _Region] = {}
 
     def seen_from(self, x: float, y: float) -> tuple[int, ...]:
@@ -116,39 +124,53 @@ class CoaddPsf:
             region = self._region((int(keys[index, 0]), int(keys[index, 1])))
             if region.which.size == 0:
                 return
-            u, v = (np.array([places[k][axis][rows] for k in region.which]) for axis in (0, 1))
-            made = out[rows]
-            kernels.stars(
-                x[rows], y[rows], u, v, region.blocks, region.slopes, region.sides, region.bounds,
-                region.weight, self._radius, made,
-            )  # fmt: skip
-            out[rows] = made
+            light, weights = np.zeros((2, rows.size, *(2 * [2 * self._half + 1])))
+            for at, k in enumerate(region.which):
+                u, v = (each[rows] for each in places[k])
+                kernels.add_exposure(
+                    x[rows], y[rows], u, v, region.blocks[at], region.slopes[at], region.sides[at],
+                    region.bounds[at], self.exposures[k].weight, self._steps[k], self._radius, light, weights,
+                )  # fmt: skip
+            seen = np.divide(light, weights, out=np.zeros_like(light), where=weights > 0)
+            out[rows, :, : seen.shape[2]] = seen
 
         share_out(work, range(len(keys)), threads=threads)
         return out
 
     def evened(
         self, image: Single, x: Floats, y: Floats, flux: Floats, *,
-        first: tuple[int, int] = (0, 0), threads: int = 2,
+        first: tuple[int, int] = (0, 0), fitted: int = 3, threads: int = 2,
     ) -> Single:  # fmt: skip
         """Return ``image`` with stars of ``flux`` at ``x``, ``y`` (n) as if they had ``mean``'s PSF.
 
-        ``x``, ``y`` and ``flux`` are those of a fit with that PSF, which misses each star's own by its
-        phases: that is reckoned with. What stars have beside it is taken off within a fit's window; NaN
-        places and fluxes are passed over. ``first`` is the pixel (x, y) of the mosaic that the first of
-        ``image`` is.
+        The first ``fitted`` of flux, x and y are those of a fit with that PSF, which misses each star's own
+        by its phases: that is reckoned with; the others are true. What stars have beside it is taken off
+        within a fit's window; NaN places and fluxes are passed over. ``first`` is the pixel (x, y) of the
+        mosaic that the first of ``image`` is.
         """
         known = np.isfinite(x) & np.isfinite(y) & np.isfinite(flux) & (flux != 0)
         x, y, flux = x[known], y[known], flux[known]
-        missed, phases = np.zeros((x.size, 3)), self.mean.phases
-        for _ in range(_CORRECTIONS):
-            at_x, at_y = x - missed[:, 1], y - missed[:, 2]
-            kernels.biases(at_x, at_y, self.fast(at_x, at_y, threads=threads), phases, missed)
-        at_x, at_y, flux = x - missed[:, 1], y - missed[:, 2], flux / (1 + missed[:, 0])
+        missed = self._missed(x, y, fitted, threads=threads)
+        x, y, flux = x - missed[:, 1], y - missed[:, 2], flux / (1 + missed[:, 0])
         out = image.copy()
-        stars = self.fast(at_x, at_y, threads=threads)
-        kernels.even_out(out, at_x - first[0], at_y - first[1], flux, stars, phases)
+        stars = self.fast(x, y, threads=threads)
+        kernels.even_out(out, x - first[0], y - first[1], flux, stars, self.mean.phases)
         return out
+
+    def _missed(self, x: Floats, y: Floats, fitted: int, *, threads: int) -> Floats:
+        """Return by which share of flux, x and y a fit of ``mean`` misses stars at ``x``, ``y`` (n, 3).
+
+        To first order; 0 for what is not ``fitted``, and where too little of a star is seen to tell.
+        """
+        missed = np.zeros((x.size, 3))
+        if fitted:
+            normal, right = np.empty((x.size, 3, 3)), np.empty((x.size, 3))
+            stars = self.fast(x, y, threads=threads)
+            kernels.normal_equations(x, y, stars, self.mean.phases, normal, right)
+            some = normal[:, :fitted, :fitted]
+            told = np.linalg.det(some) > _SINGULAR * normal[:, 0, 0] ** fitted
+            missed[told, :fitted] = np.linalg.solve(some[told], right[told, :fitted, None])[:, :, 0]
+        return missed
 
     @property
     def _half(self) -> int:
@@ -199,7 +221,6 @@ class CoaddPsf:
             which=which,
             slopes=slopes,
             bounds=np.array([_bounds(each.place) for each in chosen], np.int64).reshape(-1, 4),
-            weight=np.array([each.weight for each in chosen]),
             blocks=np.array(blocks, np.float32),
             sides=np.array([_half_sides(each, self.how) for each in slopes]).reshape(-1, 4),
         )
@@ -256,7 +277,9 @@ def _drizzle(  # noqa: PLR0917 - a star, a window and its sums
     dx, dy = np.meshgrid(columns - u, rows - v)
     light = exposure.psf.values(u, v, dx=dx, dy=dy)
     inside = np.ix_(rows - top, columns - left)
-    weight = np.full(light.shape, exposure.weight) if exposure.weights is None else exposure.weights[inside]
+    weight = np.full(light.shape, exposure.weight)
+    if exposure.steps is not None:
+        weight *= exposure.steps[inside] / kernels.STEPS
     nothing = np.zeros(light.shape, np.float32)
     drizzle_kernels.add_image(
         x, y, (light / _areas(x, y, light.shape)).astype(np.float32), weight.astype(np.float32), nothing,

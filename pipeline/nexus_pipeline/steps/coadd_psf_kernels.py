@@ -18,14 +18,16 @@ from nexus_pipeline.steps.drizzle_kernels import draw
 Plane = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+STEPS: Final = 64
+"""Of the typical weight that pixels' own are told in."""
 _NOTHING: Final = 1e-9
 
 
 @compiled
 def add_star(
     value: Plane, column: int, row: int, u: float, v: float, slopes: Floats, sides: Floats,
-    bounds: NDArray[np.int64], weight: float, x: float, y: float, window: Floats, light: Floats,
-    weights: Floats,
+    bounds: NDArray[np.int64], weight: float, plane: NDArray[np.uint8], x: float, y: float, window: Floats,
+    light: Floats, weights: Floats,
 ) -> None:  # fmt: skip
     """Add an exposure's star at (x, y) to ``light`` and ``weights``, and to them alone.
 
@@ -35,7 +37,7 @@ def add_star(
     px, py, qx, qy = sides[0], sides[1], sides[2], sides[3]
     reach_x, reach_y = abs(px) + abs(qx), abs(py) + abs(qy)
     over_pixel = 1 / abs(slopes[0] * slopes[3] - slopes[1] * slopes[2])
-    scale = weight / (4 * abs(px * qy - py * qx))
+    scale, known = weight / (4 * abs(px * qy - py * qx)), plane.size > 1
     for j in range(max(-radius, bounds[0] - row), min(radius + 1, bounds[1] - row)):
         for i in range(max(-radius, bounds[2] - column), min(radius + 1, bounds[3] - column)):
             du, dv = column + i - u, row + j - v
@@ -43,6 +45,11 @@ def add_star(
             cx, cy = x + 0.5 + slopes[0] * du + slopes[1] * dv, y + 0.5 + slopes[2] * du + slopes[3] * dv
             if cx + reach_x <= 0 or cy + reach_y <= 0 or cx - reach_x >= size or cy - reach_y >= size:
                 continue
+            own = scale
+            if known:
+                own *= plane[row + j - bounds[0], column + i - bounds[2]] / STEPS
+                if own == 0.0:
+                    continue
             left, low = floor(cx - reach_x), floor(cy - reach_y)
             wide, high = ceil(cx + reach_x) - left, ceil(cy + reach_y) - low
             draw(cx - left, cy - low, px, py, qx, qy, window)
@@ -52,7 +59,7 @@ def add_star(
                 for a in range(wide):
                     total += window[b, a]
                     window[b, a] = 0.0
-                    share = abs(total) * scale
+                    share = abs(total) * own
                     if share > _NOTHING and 0 <= low + b < size and 0 <= left + a < size:
                         weights[low + b, left + a] += share
                         light[low + b, left + a] += share * bright
@@ -60,19 +67,19 @@ def add_star(
 
 
 @compiled
-def stars(
-    x: Floats, y: Floats, u: Floats, v: Floats, blocks: Plane, slopes: Floats, sides: Floats,
-    bounds: NDArray[np.int64], weight: Floats, radius: int, out: Plane,
+def add_exposure(
+    x: Floats, y: Floats, u: Floats, v: Floats, block: Plane, slopes: Floats, sides: Floats,
+    bounds: NDArray[np.int64], weight: float, plane: NDArray[np.uint8], radius: int, light: Floats,
+    weights: Floats,
 ) -> None:  # fmt: skip
-    """Write stars of unit flux at (``x``, ``y``) on the mosaic into ``out`` (n, 2 · half + 1, LANES).
+    """Add an exposure's stars of unit flux at (``x``, ``y``) to ``light`` and ``weights`` (n, size, size).
 
-    Their windows are about the pixels nearest to them. By exposure: ``u``, ``v`` (n_exposures, n) their
-    places in it, ``blocks`` what ``kernels.cut`` gives for ``radius``, ``slopes`` (4) those of the mosaic's x
-    and y along its own, ``sides`` (4) half the sides p and q of a drop, ``bounds`` its rows and columns.
+    Their windows are about the pixels nearest to them. ``u``, ``v`` (n) are their places in the exposure,
+    ``block`` what ``kernels.cut`` gives for ``radius``, ``slopes`` (4) those of the mosaic's x and y along
+    its own, ``sides`` (4) half the sides p and q of a drop, ``bounds`` its rows and columns, ``plane`` the
+    weights of its pixels in ``STEPS`` of the typical ``weight``; one value stands for: all alike.
     """
-    size = out.shape[1]
-    half, side = size // 2, 2 * radius + 1
-    light, weights = np.zeros((size, size)), np.zeros((size, size))
+    half, side = light.shape[1] // 2, 2 * radius + 1
     extent = 2 * ceil(np.max(np.abs(sides)) * 2) + 4
     window = np.zeros((extent, extent + 1))
     value, dx, dy = (
@@ -80,45 +87,38 @@ def stars(
         np.empty((side, LANES), np.float32),
     )  # fmt: skip
     for n in range(x.size):
-        light[:] = 0.0
-        weights[:] = 0.0
+        column, row = floor(u[n] + 0.5), floor(v[n] + 0.5)
+        kernels.sample_window(block, u[n] - column, v[n] - row, value, dx, dy)
         at_x, at_y = x[n] - floor(x[n] + 0.5) + half, y[n] - floor(y[n] + 0.5) + half
-        for k in range(blocks.shape[0]):
-            column, row = floor(u[k, n] + 0.5), floor(v[k, n] + 0.5)
-            kernels.sample_window(blocks[k], u[k, n] - column, v[k, n] - row, value, dx, dy)
-            add_star(
-                value, column, row, u[k, n], v[k, n], slopes[k], sides[k], bounds[k], weight[k], at_x, at_y,
-                window, light, weights,
-            )  # fmt: skip
-        for j in range(size):
-            for i in range(size):
-                out[n, j, i] = light[j, i] / weights[j, i] if weights[j, i] > 0.0 else 0.0
+        add_star(
+            value, column, row, u[n], v[n], slopes, sides, bounds, weight, plane, at_x, at_y, window,
+            light[n], weights[n],
+        )  # fmt: skip
 
 
 @compiled
-def biases(x: Floats, y: Floats, stars: Plane, phases: Plane, out: Floats) -> None:
-    """Write by how much fits of the smooth PSF ``phases`` to ``stars`` miss: share of flux, x and y (n, 3).
+def normal_equations(
+    x: Floats, y: Floats, stars: Plane, phases: Plane, normal: Floats, right: Floats
+) -> None:
+    """Write those of fits of the smooth PSF ``phases`` to what ``stars`` have beside it (n, 3, 3), (n, 3).
 
-    To first order, all pixels weighing the same; 0 where that cannot be told.
+    Unknown are the share of flux, x and y by which such a fit misses; all pixels weigh the same.
     """
     size = stars.shape[1]
     value, dx, dy, block = _smooth(phases, size)
+    terms = np.empty(3)
     for n in range(x.size):
         kernels.sample_window(block, x[n] - floor(x[n] + 0.5), y[n] - floor(y[n] + 0.5), value, dx, dy)
-        normal, right = np.zeros((3, 3)), np.zeros(3)
-        terms = np.empty(3)
+        normal[n], right[n] = 0.0, 0.0
         for j in range(size):
             for i in range(size):
                 if stars[n, j, i] == 0.0:
                     continue
                 terms[0], terms[1], terms[2] = value[j, i], dx[j, i], dy[j, i]
                 for a in range(3):
-                    right[a] += terms[a] * (stars[n, j, i] - value[j, i])
+                    right[n, a] += terms[a] * (stars[n, j, i] - value[j, i])
                     for b in range(3):
-                        normal[a, b] += terms[a] * terms[b]
-        out[n] = 0.0
-        if np.linalg.det(normal) > _NOTHING * normal[0, 0] ** 3:
-            out[n] = np.linalg.solve(normal, right)
+                        normal[n, a, b] += terms[a] * terms[b]
 
 
 @compiled

@@ -87,14 +87,18 @@ class Team(Ground):
         self.fair = (round(part * 1e6), self.clock()) if keep else None
 
     @precondition(lambda self: self.group is None)
-    @rule(with_the_member=st.booleans())
-    def a_sub_group_is_made(self, with_the_member: bool) -> None:
+    @rule(with_the_member=st.booleans(), part=PARTS)
+    def a_sub_group_is_made(self, with_the_member: bool, part: float | None) -> None:
         self.in_group = {self.colleague} | ({self.name} if with_the_member and self.is_member else set())
         self.group = self.world.group(self.account, f"Group {next(NUMBERS)}", *sorted(self.in_group))
+        self.cap_the_group(part)
 
     @precondition(lambda self: self.group is not None)
     @rule(part=PARTS)
     def the_sub_group_is_capped(self, part: float | None) -> None:
+        self.cap_the_group(part)
+
+    def cap_the_group(self, part: float | None) -> None:
         assert self.group is not None
         if part is None:
             self.world.unshare(self.account, self.group)

@@ -17,10 +17,19 @@ from nexus_allocator.api.v1 import (
 )
 
 router = APIRouter(prefix="/api/v1")
-MODULES = (
-    own, accounts, teams, panel, administration, outgoing, care, identities, questions, storage, purges,
-)  # fmt: skip
-for module in MODULES:
+for module in (
+    own,
+    accounts,
+    teams,
+    panel,
+    administration,
+    outgoing,
+    care,
+    identities,
+    questions,
+    storage,
+    purges,
+):
     router.include_router(module.router)
 
 TAGS = [

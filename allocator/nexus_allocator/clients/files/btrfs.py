@@ -80,7 +80,7 @@ class BtrfsVolume:
         self._run("filesystem", "sync", self.root)
         groups = self._groups()
         used, _, limit = groups[_group(folder)]
-        kept = [groups.get(f"0/{_number(each)}", (0, 0, None)) for each in self._snapshots(place)]
+        kept = [groups.get(f"0/{_number(each)}", (0, 0, None)) for each in self.snapshots(place)]
         return Usage(
             used, volumes.quarantined_bytes(folder), sum(exclusive for _, exclusive, _ in kept), limit
         )
@@ -108,7 +108,7 @@ class BtrfsVolume:
         self.thaw(place)
         # Deleting takes some room first, which a full place does not have.
         self.set_quota(place, None)
-        for snapshot in self._snapshots(place):
+        for snapshot in self.snapshots(place):
             self._run("subvolume", "delete", snapshot)
         self._shelf(place).rmdir() if self._shelf(place).is_dir() else None
         with handles.opened(folder) as handle:
@@ -120,9 +120,14 @@ class BtrfsVolume:
     def _shelf(self, place: Place) -> Path:
         return self.root / SNAPSHOTS / place.kind / place.name
 
-    def _snapshots(self, place: Place) -> list[Path]:
+    def snapshots(self, place: Place) -> list[Path]:
         shelf = self._shelf(place)
         return sorted(shelf.iterdir()) if shelf.is_dir() else []
+
+    def drop_snapshot(self, place: Place, name: str) -> None:
+        kept = self._shelf(place) / require_snapshot_name(name)
+        if kept.is_dir():
+            self._run("subvolume", "delete", kept)
 
     def _enable_quotas(self) -> None:
         argument = bytearray(struct.pack("QQ", ENABLE_SIMPLE, 0))

@@ -75,6 +75,14 @@ class DirectoryVolume:
         self._refuse(place, "take snapshots")
         raise AssertionError(name)
 
+    def snapshots(self, place: Place) -> list[Path]:
+        self.path(place)
+        return []
+
+    def drop_snapshot(self, place: Place, name: str) -> None:
+        self._refuse(place, "drop snapshots")
+        raise AssertionError(name)
+
     def remove(self, place: Place) -> None:
         folder = self.path(place)
         volumes.require_no_mounts(folder, place)

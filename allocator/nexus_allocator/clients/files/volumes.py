@@ -61,6 +61,14 @@ class Volume(Protocol):
         """Keep the place as it is now, read-only, out of its owner's reach, and return where."""
         ...
 
+    def snapshots(self, place: Place) -> list[Path]:
+        """Return where the place's snapshots are, by name."""
+        ...
+
+    def drop_snapshot(self, place: Place, name: str) -> None:
+        """Remove one snapshot; one that is gone already is fine."""
+        ...
+
     def remove(self, place: Place) -> None:
         """Remove the place with its quarantine and snapshots, for good. Raises PlaceBusy over a mount."""
         ...

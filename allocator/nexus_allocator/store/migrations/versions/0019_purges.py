@@ -5,8 +5,8 @@ from alembic import op
 
 from nexus_allocator.store.migrations.columns import add_reference
 
-revision: str = "0021"
-down_revision: str | None = "0017"
+revision: str = "0019"
+down_revision: str | None = "0018"
 
 MOMENT = sa.DateTime(timezone=True)
 OPEN = sa.text("over_at IS NULL")

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision: str = "0017"
-down_revision: str | None = "0019"
+revision: str = "0018"
+down_revision: str | None = "0017"
 
 
 def upgrade() -> None:

@@ -1,0 +1,142 @@
+"""A file or a folder as it was in a snapshot, brought back into its place; nothing there is written over.
+
+Each file is made without a name, filled, given its owner and rights, and only then linked to its name: the
+place's owner, who may rename and replace all the while, never gets between.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus_allocator.clients.files import handles
+from nexus_allocator.clients.files.handles import Found, Parts
+from nexus_allocator.clients.files.plans import Rights, rights_of
+from nexus_allocator.clients.files.quarantine import all_at, open_or_make
+from nexus_allocator.domain.errors import NothingToRestore
+
+CHUNK_BYTES = 1 << 20
+NAME_BYTES = 255
+
+
+@dataclass(frozen=True)
+class Brought:
+    """How many files came back, how many of them beside one that has their name, and how many were there."""
+
+    files: int = 0
+    beside: int = 0
+    as_they_were: int = 0
+
+    def __add__(self, other: "Brought") -> "Brought":
+        return Brought(
+            self.files + other.files, self.beside + other.beside, self.as_they_were + other.as_they_were
+        )
+
+
+def bring_back(place: Path, snapshot: Path, path: Parts) -> Brought:
+    """Bring back what the snapshot has at ``path``, all of it for the empty one.
+
+    What is unchanged since is left; what has another file at its name comes beside it, with the snapshot's
+    name added. Raises NothingToRestore where the snapshot has nothing there.
+    """
+    total, mark = Brought(), b".of-" + os.fsencode(snapshot.name)
+    with handles.opened(snapshot) as before, handles.opened(place) as now:
+        rights: dict[Parts, Rights] = {}
+        for source, folder, entries in _wanted(before, now, path, rights):
+            target = open_or_make(now, folder, rights)
+            try:
+                for found in entries:
+                    total += _one(source, target, found, mark=mark)
+            finally:
+                os.close(target)
+    if total == Brought():
+        raise NothingToRestore()
+    return total
+
+
+def _wanted(
+    before: int, now: int, path: Parts, rights: dict[Parts, Rights]
+) -> Iterator[tuple[int, Parts, list[Found]]]:
+    """Yield folders of the snapshot, by handle, with the files of theirs that are wanted.
+
+    Writes the rights of each folder on the way into ``rights``.
+    """
+    skip = all_at(now)
+    for source, folder, entries in handles.walk(before, skip=skip):
+        rights[folder] = rights_of(os.fstat(source))
+        on_the_way = folder[: len(path)] == path[: len(folder)]
+        if not on_the_way:
+            continue
+        files = [
+            found for found in entries if not handles.is_folder(found) and found.path[: len(path)] == path
+        ]
+        if files or folder[: len(path)] == path:
+            yield source, folder, files
+
+
+def _one(source: int, target: int, found: Found, *, mark: bytes) -> Brought:
+    mode = found.status.st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        return Brought()
+    there = _status(target, found.name)
+    if there is not None and _same(there, found.status):
+        return Brought(as_they_were=1)
+    names = (found.name, found.name[: NAME_BYTES - len(mark)] + mark)
+    put = _link_again if stat.S_ISLNK(mode) else _copy
+    for beside, name in enumerate(names):
+        if put(source, target, found, name):
+            return Brought(files=1, beside=beside)
+    return Brought(as_they_were=1)
+
+
+def _copy(source: int, target: int, found: Found, name: bytes) -> bool:
+    """Copy a file to a name that is free; say whether it was."""
+    if _status(target, name) is not None:
+        return False
+    with (
+        os.fdopen(os.open(found.name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=source), "rb") as old,
+        os.fdopen(os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o600, dir_fd=target), "wb") as new,
+    ):
+        shutil.copyfileobj(old, new, CHUNK_BYTES)
+        new.flush()
+        for attribute in os.listxattr(old.fileno()):
+            os.setxattr(new.fileno(), attribute, os.getxattr(old.fileno(), attribute))
+        if os.geteuid() == 0:
+            os.fchown(new.fileno(), found.status.st_uid, found.status.st_gid)
+        os.fchmod(new.fileno(), stat.S_IMODE(found.status.st_mode))
+        os.utime(new.fileno(), ns=(found.status.st_atime_ns, found.status.st_mtime_ns))
+        try:
+            os.link(f"/proc/self/fd/{new.fileno()}", name, dst_dir_fd=target, follow_symlinks=True)
+        except FileExistsError:
+            return False
+    return True
+
+
+def _link_again(source: int, target: int, found: Found, name: bytes) -> bool:
+    try:
+        os.symlink(os.readlink(found.name, dir_fd=source), name, dir_fd=target)
+    except FileExistsError:
+        return False
+    if os.geteuid() == 0:
+        owner = found.status.st_uid, found.status.st_gid
+        os.chown(name, *owner, dir_fd=target, follow_symlinks=False)
+    times = (found.status.st_atime_ns, found.status.st_mtime_ns)
+    os.utime(name, ns=times, dir_fd=target, follow_symlinks=False)
+    return True
+
+
+def _status(folder: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _same(there: os.stat_result, before: os.stat_result) -> bool:
+    return (there.st_size, there.st_mtime_ns, there.st_mode) == (
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_mode,
+    )
