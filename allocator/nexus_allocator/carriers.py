@@ -5,7 +5,10 @@ from pathlib import Path
 
 from nexus_allocator.clients.files.btrfs import BtrfsVolume
 from nexus_allocator.clients.files.directory import DirectoryVolume
+from nexus_allocator.clients.files.efs import EfsVolume
+from nexus_allocator.clients.files.openzfs import Fsx, OpenZfsVolume
 from nexus_allocator.clients.files.volumes import Volume
+from nexus_allocator.clients.files.xfs import XfsVolume
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
 from nexus_allocator.clients.webhooks import Caller
@@ -19,6 +22,13 @@ from nexus_allocator.services.place_calls import FilesCarrier
 from nexus_allocator.services.webhook_calls import WebhookCarrier
 from nexus_allocator.services.webhooks import Vault
 
+PLAIN_VOLUMES: Mapping[Driver, type[BtrfsVolume] | type[DirectoryVolume]] = {
+    "directory": DirectoryVolume,
+    "btrfs": BtrfsVolume,
+    "xfs": XfsVolume,
+    "efs": EfsVolume,
+}
+
 
 def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]:
     """Return how each channel's rows are sent."""
@@ -29,17 +39,29 @@ def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]
         Channel.HUB: HubCarrier(hub),
     }
     if settings.storage_root is not None:
-        volume = volume_at(settings.storage_root, settings.storage_driver)
+        volume = volume_at(settings.storage_root, settings.storage_driver, settings.storage_fsx_volume)
         terms = load_policy(settings.tiers_file).storage
         carriers[Channel.FILES] = FilesCarrier({settings.storage_volume: volume}, terms)
     return carriers
 
 
-def volume_at(root: Path, driver: Driver) -> Volume:
+def volume_at(root: Path, driver: Driver, fsx_volume: str | None) -> Volume:
     """Return the volume mounted at ``root``, made ready."""
-    volume = BtrfsVolume(root) if driver == "btrfs" else DirectoryVolume(root)
+    if driver == "openzfs":
+        assert fsx_volume is not None  # noqa: S101 - the settings ask for it
+        volume: BtrfsVolume | DirectoryVolume = OpenZfsVolume(root, _fsx(), fsx_volume)
+    else:
+        volume = PLAIN_VOLUMES[driver](root)
     volume.prepare()
     return volume
+
+
+def _fsx() -> Fsx:
+    """Return AWS's own client, which takes region and rights from where it runs."""
+    import boto3  # noqa: PLC0415 - an extra, for OpenZFS alone
+
+    fsx: Fsx = boto3.client("fsx")
+    return fsx
 
 
 def vault_of(settings: Settings) -> Vault:

@@ -21,7 +21,7 @@ from nexus_allocator.clients.files import purging
 from nexus_allocator.clients.files.purge_run import LOG, Outcome
 from nexus_allocator.clients.files.purge_state import State
 from nexus_allocator.clients.files.signed_log import SignedLog
-from nexus_allocator.clients.objects import Bucket
+from nexus_allocator.clients.objects.bucket import Bucket
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.errors import BadName
 from nexus_allocator.domain.outbox import Channel

@@ -137,7 +137,7 @@ def end_exemption(exemption: uuid.UUID) -> None:
 
 def volume_here() -> Volume:
     settings = read_storage_settings()
-    return volume_at(settings.root, settings.driver)
+    return volume_at(settings.root, settings.driver, settings.fsx_volume)
 
 
 def parts_of(path: str) -> Parts:

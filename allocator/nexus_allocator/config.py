@@ -13,10 +13,10 @@ from nexus_allocator.domain.webhooks import Reach
 
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
-OTHERS = frozenset(
-    {"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL", "NEXUS_STORAGE_KEY_FILE", "NEXUS_STORAGE_COLD_BUCKET"}
-)
-Driver = Literal["directory", "btrfs"]
+OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
+    f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
+}
+Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 
 
@@ -116,11 +116,20 @@ class Settings(BaseSettings):
     storage_driver: Driver = "directory"
     """What that volume is; see README on what each holds."""
 
+    storage_fsx_volume: str | None = None
+    """The id of the FSx volume that is mounted there; `openzfs` needs it."""
+
     storage_volume: str = "main"
     """The volume's name; each has its own."""
 
     storage_most_places: int | None = Field(default=None, gt=0)
     """How many places the volume takes; any number when not set."""
+
+    @model_validator(mode="after")
+    def storage_is_whole(self) -> Self:
+        if self.storage_driver == "openzfs" and self.storage_fsx_volume is None:
+            raise ValueError("the driver openzfs needs storage_fsx_volume")
+        return self
 
     @model_validator(mode="after")
     def mail_is_whole(self) -> Self:
@@ -205,6 +214,9 @@ class StorageSettings(BaseSettings):
 
     driver: Driver = "directory"
 
+    fsx_volume: str | None = None
+    """The id of the FSx volume that is mounted there; `openzfs` needs it."""
+
     volume: str = "main"
     """The volume's name."""
 
@@ -215,7 +227,7 @@ class StorageSettings(BaseSettings):
     """The key that signs the logs, 32 bytes or more."""
 
     cold_bucket: str | None = None
-    """The bucket for what is kept cold, as boto3 finds it (AWS_…); needs the extra `objects`."""
+    """The bucket for what is kept cold, as boto3 finds it (AWS_…); needs the extra `aws`."""
 
 
 def read_storage_settings() -> StorageSettings:

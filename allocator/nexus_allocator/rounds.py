@@ -44,7 +44,7 @@ def _open_volume(settings: Settings, policy: Policy, database: Database, *, now:
     """Let the volume that is mounted here take places, and those that wait for one come onto it."""
     if settings.storage_root is None:
         return
-    volume = volume_at(settings.storage_root, settings.storage_driver)
+    volume = volume_at(settings.storage_root, settings.storage_driver, settings.storage_fsx_volume)
     with database.session_scope() as session:
         places.open_volume(
             session, settings.storage_volume, driver=settings.storage_driver, enforces=volume.holds.limit,

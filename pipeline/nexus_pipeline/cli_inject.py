@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from nexus_pipeline.errors import InputError
-from nexus_pipeline.products import asdf_file, l2, l3, l4, selection, store
-from nexus_pipeline.products.model import Catalog, Mosaic, MosaicCatalog
+from nexus_pipeline.products import asdf_file, l1, l2, l3, l4, names, selection, store
+from nexus_pipeline.products.model import Catalog, MosaicCatalog
 from nexus_pipeline.products.names import SUFFIXES
 from nexus_pipeline.references.store import ReferenceStore, open_store
 
@@ -40,8 +40,12 @@ def inject(  # noqa: PLR0913, PLR0917 - typer takes options by position
     stars: Annotated[float, typer.Option(help="Which share of them are stars.")] = 0.5,
     seed: Annotated[int, typer.Option(help="The same seed plans and draws the same.")] = 1,
     noise: Annotated[bool, typer.Option(help="With the noise of the sources' own photons.")] = True,
+    ramps: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="L1 of the L2 (_uncal): photons go into them, not into images."),
+    ] = None,
     psf_detector: Annotated[
-        str | None, typer.Option(help="Whose PSF a mosaic has; default: the one it names.")
+        str | None, typer.Option(help="Whose PSF a mosaic has; default: as wfi catalog.")
     ] = None,
     plots: Annotated[bool, typer.Option("--plots", help="Draw figures (needs matplotlib).")] = False,
 ) -> None:
@@ -53,45 +57,80 @@ def inject(  # noqa: PLR0913, PLR0917 - typer takes options by position
     from nexus_pipeline.recipes.injections import Ranges  # noqa: PLC0415
 
     ranges = Ranges(magnitudes, stars, indices, radii, ellipticities)
-    wanted = {"number": number, "ranges": ranges, "noisy": noise}
-    opened, parts = open_store(references), []
+    renderer, opened, parts = _renderer(), open_store(references), []
     for k, url in enumerate(images):
         typer.echo(url)
-        made = _one(url, opened, output, sources=sources, psf_detector=psf_detector, seed=seed + k, **wanted)
+        wanted = {"number": number, "ranges": ranges, "bodies": sources, "seed": seed + k}
+        if asdf_file.kind(url) == "WfiMosaic":
+            made = _mosaic(url, opened, renderer, output=output, detector=psf_detector, noisy=noise, **wanted)
+        else:
+            made = _image(url, opened, renderer, output=output, ramps=ramps, noisy=noise, **wanted)
         parts.append(made.selection)
+        _tell(made, f"{_stem(url, output)}_matches.ecsv")
         if plots:
-            _draw(made.matches, store.join(output, f"{_stem(url)}_injected.png"))
+            _draw(made.matches, f"{_stem(url, output)}.png")
     whole = store.join(output, "selection.asdf")
     selection.write(selection.together(parts), whole)
     typer.echo(f"  {whole}")
 
 
-def _one(
-    url: str,
-    references: ReferenceStore,
-    output: str,
-    *,
-    sources: str | None,
-    psf_detector: str | None,
-    **wanted: Any,
+def _mosaic(
+    url: str, references: ReferenceStore, renderer: Any, *, output: str, detector: str | None, **wanted: Any
 ) -> Any:
-    """Put sources into the image at ``url``, write what came of it, and return the trial."""
+    """Put sources into the mosaic at ``url``, write it and its catalogue, and return the trial."""
+    from nexus_pipeline.recipes import inject as recipe  # noqa: PLC0415
     from nexus_pipeline.recipes import injection_trial  # noqa: PLC0415
 
-    is_mosaic = asdf_file.kind(url) == "WfiMosaic"
-    image: Any = l3.read_mosaic(url) if is_mosaic else l2.read_rate_image(url)
-    if is_mosaic:
-        ground = injection_trial.ground_of_mosaic(image, references, detector=psf_detector)
+    mosaic = l3.read_mosaic(url)
+    ground = injection_trial.ground_of_mosaic(mosaic, references, detector=detector)
+    made = injection_trial.trial(ground, renderer, **_with_bodies(wanted, ground.filter_name))
+    changed = recipe.into_mosaic(mosaic, made.added, told=dict(made.told))
+    l3.write_mosaic(changed, f"{_stem(url, output)}_{SUFFIXES['L3']}.asdf")
+    catalog = MosaicCatalog(changed.meta, made.again.table, changed.wcsinfo)
+    l4.write_mosaic_catalog(catalog, f"{_stem(url, output)}_{SUFFIXES['L4']}.parquet")
+    return made
+
+
+def _image(
+    url: str,
+    references: ReferenceStore,
+    renderer: Any,
+    *,
+    output: str,
+    ramps: str | None,
+    noisy: bool,
+    **wanted: Any,
+) -> Any:
+    """Put sources into the L2 at ``url`` or its ramp, write it and its catalogue, and return the trial."""
+    from nexus_pipeline.recipes import inject as recipe  # noqa: PLC0415
+    from nexus_pipeline.recipes import injection_trial  # noqa: PLC0415
+
+    image = l2.read_rate_image(url)
+    ground = injection_trial.ground_of_image(image, references)
+    wanted = _with_bodies(wanted, ground.filter_name)
+    if ramps is None:
+        made = injection_trial.trial(ground, renderer, noisy=noisy, **wanted)
+        changed = recipe.into_image(image, made.added, told=dict(made.told))
     else:
-        ground = injection_trial.ground_of_image(image, references)
-    made = injection_trial.trial(ground, _renderer(), bodies=_bodies(sources, ground.filter_name), **wanted)
-    _write(image, made, store.join(output, f"{_stem(url)}_injected"))
+        ramp = l1.read_ramp(store.join(ramps, names.derived_name(store.file_name(url), level="L1")))
+        exposed = injection_trial.Exposed(image, ramp, references)
+        made, changed = injection_trial.ramp_trial(ground, exposed, renderer, **wanted)
+    l2.write_rate_image(changed, f"{_stem(url, output)}_{SUFFIXES['L2']}.asdf")
+    catalog = Catalog(changed.meta, made.again.table, changed.provenance, changed.photometry)
+    l4.write_catalog(catalog, f"{_stem(url, output)}_{SUFFIXES['L4']}.parquet")
+    return made
+
+
+def _tell(made: Any, url: str) -> None:
+    """Write what was found of each source, and say how many that was."""
+    from nexus_pipeline.simulate.exposure import write_truth  # noqa: PLC0415
+
     found = made.matches.table
+    write_truth(found, url)
     typer.echo(
         f"  {len(found)} sources put in, {int(found['found'].sum())} found, of these "
         f"{int(found['ambiguous'].sum())} ambiguous; {len(made.matches.strays)} strays"
     )
-    return made
 
 
 def _draw(found: Any, url: str) -> None:
@@ -115,32 +154,18 @@ def _renderer() -> Any:
     return render
 
 
-def _bodies(sources: str | None, filter_name: str) -> Any:
-    if sources is None:
-        return None
+def _with_bodies(wanted: dict[str, Any], filter_name: str) -> dict[str, Any]:
+    """Return ``wanted`` with the catalogue's sources in place of its address."""
+    if wanted["bodies"] is None:
+        return wanted
     from nexus_pipeline.simulate.catalog import read_sources  # noqa: PLC0415
 
-    return read_sources(sources, filter_name)
+    return {**wanted, "bodies": read_sources(wanted["bodies"], filter_name)}
 
 
-def _write(image: Any, made: Any, stem: str) -> None:
-    """Write the image with what was put in, its catalogue, and the matches."""
-    from nexus_pipeline.recipes import inject as recipe  # noqa: PLC0415
-    from nexus_pipeline.simulate.exposure import write_truth  # noqa: PLC0415
-
-    told, catalog_url = dict(made.told), f"{stem}_{SUFFIXES['L4']}.parquet"
-    if isinstance(image, Mosaic):
-        mosaic = recipe.into_mosaic(image, made.added, told=told)
-        l3.write_mosaic(mosaic, f"{stem}_{SUFFIXES['L3']}.asdf")
-        l4.write_mosaic_catalog(MosaicCatalog(mosaic.meta, made.again.table, mosaic.wcsinfo), catalog_url)
-    else:
-        changed = recipe.into_image(image, made.added, told=told)
-        l2.write_rate_image(changed, f"{stem}_{SUFFIXES['L2']}.asdf")
-        catalog = Catalog(changed.meta, made.again.table, changed.provenance, changed.photometry)
-        l4.write_catalog(catalog, catalog_url)
-    write_truth(made.matches.table, f"{stem}_matches.ecsv")
-
-
-def _stem(url: str) -> str:
+def _stem(url: str, output: str) -> str:
+    """Return where the files of one image go, but for suffix and ending."""
     base = store.file_name(url).removesuffix(".asdf")
-    return base.removesuffix(f"_{SUFFIXES['L3']}").removesuffix(f"_{SUFFIXES['L2']}")
+    for level in ("L2", "L3"):
+        base = base.removesuffix(f"_{SUFFIXES[level]}")
+    return store.join(output, f"{base}_injected")

@@ -80,6 +80,7 @@ def test_monitoring_reads_what_was_admitted_and_refused_and_its_token_admits_not
         for sample in family.samples
     }
     assert read["nexus_live_servers", ("size", "small"), ("state", "placed")] == 1
+    assert read["nexus_places", ("is", "not_as_ordered"), ("kind", "homes")] == 1
     assert read["nexus_held_credits",] == pytest.approx(0.270834)
     assert read["nexus_admission_seconds_count",] == 2
     assert read["nexus_refusals_total", ("error", "unknown_size")] == 1

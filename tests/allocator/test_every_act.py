@@ -40,6 +40,7 @@ NOT_BY_COMMAND = {
     Action.TEAM_LEAVE: ANOTHERS,
     Action.MAIL_CHOOSE: ANOTHERS,
     Action.EVENT_JOIN: ANOTHERS,
+    Action.SCRATCH_TAKE: ANOTHERS,
 }
 COMMANDS = {
     Action.ACCOUNT_SEE: "statement",
@@ -75,6 +76,9 @@ COMMANDS = {
     Action.PERSON_CHANGE: "person change",
     Action.PERSON_MERGE: "person merge",
     Action.PERSON_ERASE: "person erase",
+    Action.STORAGE_SEE: "storage list",
+    Action.STORAGE_OVERSEE: "storage list",
+    Action.STORAGE_SIZE: "storage size",
 }
 
 

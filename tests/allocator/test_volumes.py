@@ -9,6 +9,7 @@ from tests.support.volumes import FILL, LIST, NEST, as_person, btrfs_volume, rea
 
 from nexus_allocator.clients.files.btrfs import BtrfsVolume
 from nexus_allocator.clients.files.directory import DirectoryVolume
+from nexus_allocator.clients.files.efs import EfsVolume
 from nexus_allocator.clients.files.volumes import Volume, VolumeError
 from nexus_allocator.domain.errors import BadName, NotHeldHere, PlaceBusy, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind, Usage
@@ -24,7 +25,7 @@ SLACK = 3 * MIB
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
 
 
-@pytest.fixture(params=["directory", "btrfs"])
+@pytest.fixture(params=["directory", "btrfs", "efs"])
 def volume(request: pytest.FixtureRequest) -> Iterator[Volume]:
     if request.param == "btrfs":
         with btrfs_volume() as mounted:
@@ -33,7 +34,7 @@ def volume(request: pytest.FixtureRequest) -> Iterator[Volume]:
     with reachable_folder() as folder:
         root = folder / "volume"
         root.mkdir(mode=0o755)
-        yield prepared(DirectoryVolume(root))
+        yield prepared(EfsVolume(root) if request.param == "efs" else DirectoryVolume(root))
 
 
 def prepared(volume: BtrfsVolume | DirectoryVolume) -> Volume:

@@ -1,10 +1,10 @@
 """Prints wall clock and memory of ``wfi survey`` on twelve full exposures: four dithers in three filters.
 
 Run it as ``python -m tests.bench.survey [FOLDER]``; ramps and references are made in FOLDER first (6 CPU
-minutes) and found there the next time, products go beside them and are taken away before. One detector
-looks at where four skycells meet and covers parts of them. Wall clock is that of the command, imports and
-all; memory the highest sum of the resident memory of its processes, looked at twice a second. The run is
-killed once it has made its third mosaic, and the same command started again.
+minutes) and found there the next time, products go beside them and are taken away before. One detector looks
+at where four skycells meet and covers parts of them. Wall clock is that of the command, imports and all;
+memory the highest sum of the resident memory of its processes, looked at twice a second. The run is killed
+once it has made its third mosaic, and the same command started again.
 """
 
 import shutil

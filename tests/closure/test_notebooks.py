@@ -1,4 +1,4 @@
-"""The notebooks on simulator, exposure pipeline and injection, run whole on few resultants and sources."""
+"""The notebooks on simulator, exposure pipeline, mosaics and injection, run small."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from tests.support import notebooks
 from tests.support.notebooks import numbers
 from tests.support.romanisim_ramp import romanisim_ramp
 
-NAMES = ("exposure_pipeline", "simulator", "source_injection")
+NAMES = ("exposure_pipeline", "mosaic_and_catalog", "simulator", "source_injection")
 MEMORY_LIMIT_GB = 4.0
 
 
@@ -118,3 +118,24 @@ def test_counts_over_their_completeness_are_what_is_there(
     bias, bias_error = numbers(said, r"mag: ([+-][\d.]+) % ± ([\d.]+) %")
     assert abs(bias) < 3 * bias_error + 0.3
     assert (tmp_path / "source_injection" / "selection.asdf").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)  # as above
+def test_what_vanishes_in_the_blue_is_found_by_its_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = run("mosaic_and_catalog", tmp_path, monkeypatch)
+    off, error, plain = numbers(
+        said, r"off by ([+-][\d.]+) mag ± ([\d.]+); without matching the PSF ([+-][\d.]+) mag"
+    )
+    assert abs(off) < 0.01 + 3 * error
+    assert plain < -0.04
+    _, complete, seen, wrong = numbers(said, r"picked (\d+): (\d+) % of the (\d+) dropouts .* and (\d+) that")
+    assert seen >= 8
+    assert complete >= 80
+    assert wrong <= 4
+    released = numbers(said, r"(\d+) sources released")[0]
+    assert 80 < released < 160
+    assert "PSF-matched flux within circular aperture" in said
+    assert list(tmp_path.glob("mosaic_and_catalog/release/*/dataset/Norder=*/Dir=*/Npix=*.parquet"))

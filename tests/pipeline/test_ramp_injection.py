@@ -11,7 +11,7 @@ from tests.support import simulator as scene
 
 from nexus_pipeline.errors import InputError
 from nexus_pipeline.instrument.dq import DQ
-from nexus_pipeline.products import l1
+from nexus_pipeline.products import l1, l2, l4
 from nexus_pipeline.products.model import Ramp, RateImage
 from nexus_pipeline.recipes import exposure, inject
 from nexus_pipeline.recipes.catalog import picture
@@ -140,3 +140,23 @@ def test_an_image_with_grown_snowballs_is_not_refitted_in_parts(
     grown = calibrated(ramp, store, tmp_path, Settings({"ramp_fitting": {"expand_large_events": True}}))
     with pytest.raises(InputError, match="calibrated whole"):
         exposure.recalibrate(ramp, grown, np.zeros(grown.rate.shape, np.bool_), store)
+
+
+def test_wfi_inject_puts_photons_into_the_ramp_where_it_is_there(
+    ramp: Ramp, store: ReferenceStore, tmp_path: Path
+) -> None:
+    image, folder = calibrated(ramp, store, tmp_path), tmp_path / "out"
+    # Of a noise that pixels do not share, and a PSF without IPC.
+    l2.write_rate_image(image, str(tmp_path / NAME.format("cal")))
+    arguments = ("--references", store.url, "--output", folder, "--number", 2, "--magnitudes", 18, 19)
+    told = build.wfi("inject", tmp_path / NAME.format("cal"), *arguments, "--stars", 1, "--ramps", tmp_path)
+    assert told.status == 0, told.err
+    assert "2 sources put in, 2 found" in told.out
+    made = l2.read_rate_image(str(folder / NAME.format("injected_cal")))
+    assert made.provenance.steps[-1].parameters["ramp"]
+    changed = made.rate != image.rate
+    assert 10 < changed.sum() < 0.1 * changed.size
+    assert l4.read_catalog(str(folder / NAME.format("injected_cat").replace(".asdf", ".parquet"))).table
+    missing = build.wfi("inject", tmp_path / NAME.format("cal"), *arguments, "--ramps", folder)
+    assert missing.status == 2
+    assert "_uncal.asdf: no such file" in missing.err

@@ -14,7 +14,7 @@ from tests.support.purging import Purged
 from nexus_allocator.clients.files import purging
 from nexus_allocator.clients.files.chilling import Cold
 from nexus_allocator.clients.files.purge_run import Outcome
-from nexus_allocator.clients.objects import Bucket
+from nexus_allocator.clients.objects.bucket import Bucket
 
 BUCKET = "cold"
 

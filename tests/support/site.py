@@ -14,6 +14,7 @@ from tests.support.fake_hub import running_hub
 from tests.support.portal import (
     JUSTIFICATION,
     PREFIX,
+    TEAM,
     VAULT,
     PortalUnderTest,
     database_file,
@@ -31,6 +32,8 @@ from nexus_allocator.domain.care import QuestionState
 from nexus_allocator.domain.mailing import LetterKind
 from nexus_allocator.domain.outbox import OutgoingState
 from nexus_allocator.domain.panel import Window
+from nexus_allocator.domain.places import Place, PlaceKind, Usage
+from nexus_allocator.domain.quotas import GB
 from nexus_allocator.services import (
     allocations,
     enterings,
@@ -38,9 +41,11 @@ from nexus_allocator.services import (
     maintenance,
     outbox,
     panels,
+    places,
     portal_lists,
     questions,
     requests,
+    storage_quotas,
     suspensions,
     webhooks,
 )
@@ -97,6 +102,7 @@ def busy_site(folder: Path, browser: Browser) -> Iterator[Site]:
         words |= with_a_panel(portal) | with_care_of_people(portal) | with_long_names(portal)
         words |= with_purges(portal)
         with_an_outside(portal)
+        with_places(portal)
         with portal.served() as address:
             yield Site(portal, browser, address + PREFIX, words)
 
@@ -152,6 +158,24 @@ def with_long_names(portal: PortalUnderTest) -> dict[str, str]:
                              members=tuple(f"colleague-{number}" for number in range(20)))  # fmt: skip
         made = requests.submit(session, asked, policy=portal.policy, hub_name="long", now=portal.clock()).id
     return {"long_person": "long", "long_team": "long-team", "long_request": str(made)}
+
+
+def with_places(portal: PortalUnderTest) -> None:
+    """A volume with everybody's home; Ada's is nearly full, the team's folder was looked into."""
+    now = portal.clock()
+    sizes = {"mosaics": 5, "catalogues-" + "of-the-deep-field-" * 6: 2, ".cache": 1}
+    inner = [{"name": "F158", "bytes": GB}]
+    folders = [{"name": name, "bytes": size * GB, "folders": inner} for name, size in sizes.items()]
+    parts = {"folders": folders, "types": [{"name": ".asdf", "bytes": 8 * GB}],
+             "ages": [{"name": "over a year", "bytes": 8 * GB}]}  # fmt: skip
+    with portal.database.session_scope() as session:
+        places.open_volume(session, "main", driver="btrfs", enforces=True, most_places=None, now=now)
+    places.settle_all(portal.database, policy=portal.policy, now=now)
+    with portal.database.session_scope() as session:
+        for kind, name, size in ((PlaceKind.HOME, "astronomer", 9.5), (PlaceKind.TEAM, TEAM, 8)):
+            found = places.called(session, Place(kind, name))
+            used = Usage(round(size * GB), GB // 2, 0, None)
+            storage_quotas.found(session, found.id, used, parts, terms=portal.policy.storage, now=now)
 
 
 def with_an_outside(portal: PortalUnderTest) -> None:

@@ -51,9 +51,18 @@ class Now(Collector):
             "nexus_requests_waiting", "Requests that nobody has decided", value=found.requests_waiting
         )
         yield from self._ages()
+        yield from self._places()
         if found.pool_spent_micro is not None:
             spent = found.pool_spent_micro / MICRO
             yield GaugeMetricFamily("nexus_pool_spent_credits", "Spent in this period by all", value=spent)
+
+    def _places(self) -> Iterator[Metric]:
+        number = GaugeMetricFamily("nexus_places", "Places on volumes", labels=["kind", "is"])
+        for kind, found in sorted(self.gauges.places.items()):
+            number.add_metric([kind, "all"], found.places)
+            number.add_metric([kind, "not_as_ordered"], found.undone)
+            number.add_metric([kind, "over_soft_limit"], found.overfull)
+        yield number
 
     def _ages(self) -> Iterator[Metric]:
         """Yield how long ago servers were read; before the first round there is nothing to say."""

@@ -5,7 +5,7 @@ the handler of `Options` is synchronous, and runs whenever somebody only looks a
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -109,8 +109,14 @@ class AdmittedClusters(Backend):  # type: ignore[misc]
     async def report(self) -> None:
         """Tell of all clusters, and stop those whose hold is over or whose stop was asked for."""
         clusters = {cluster.options[HOLD]: cluster for cluster in self.known_clusters()}
+        workers = await self.count_workers(list(clusters.values()))
         told = [
-            {"hold_id": hold, "name": cluster.name, **self.standing(cluster)}
+            {
+                "hold_id": hold,
+                "name": cluster.name,
+                "state": STATES.get(self.status_of(cluster), "running"),
+                "workers": workers[cluster.name],
+            }
             for hold, cluster in clusters.items()
         ]
         status, answer = await self.ask("report", {"clusters": told})
@@ -127,10 +133,12 @@ class AdmittedClusters(Backend):  # type: ignore[misc]
             if HOLD in cluster.options:
                 yield cluster
 
-    def standing(self, cluster: Any) -> dict[str, Any]:
-        """Return the cluster's state and how many of its workers live."""
-        state = STATES.get(cluster.model_status, "running")
-        return {"state": state, "workers": sum(map(is_reserved, cluster.workers.values()))}
+    def status_of(self, cluster: Any) -> ClusterStatus:
+        return cluster.model_status
+
+    async def count_workers(self, clusters: list[Any]) -> Mapping[str, int]:
+        """Return by each cluster's name how many of its workers live."""
+        return {cluster.name: sum(map(is_reserved, cluster.workers.values())) for cluster in clusters}
 
     async def ask(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Return status and answer; 503 and nothing when the service does not answer in time."""

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -130,7 +131,8 @@ def main(command: list[str]) -> None:
             # HOME is a folder that goes with this server; the home is read at its usual place.
             (home / "home").symlink_to(reading)
         elif rescue or not has_room(home):
-            spare = Path(os.environ["NEXUS_SPARE_HOME"])
+            # A pod's own disk goes with it; on one machine the hub made a folder that does.
+            spare = Path(os.environ.get("NEXUS_SPARE_HOME") or tempfile.mkdtemp(prefix="nexus-home-"))
             begin_rescue(spare, Path(rescue) if rescue else home)
             home = spare
         else:

@@ -7,9 +7,11 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.outbox import OutgoingState
+from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.requests import WAITING
 from nexus_allocator.domain.states import HoldState
-from nexus_allocator.store import holds, meter, outbox, pool, requests
+from nexus_allocator.store import holds, meter, outbox, places, pool, requests
+from nexus_allocator.store.places import PlacesNow
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Gauges:
     meter_age_s: float | None
     meter_whole_age_s: float | None
     pool_spent_micro: int | None
+    places: Mapping[PlaceKind, PlacesNow]
 
 
 def gauges(session: Session, *, now: datetime) -> Gauges:
@@ -35,6 +38,7 @@ def gauges(session: Session, *, now: datetime) -> Gauges:
         meter_age_s=_age(tick.at if tick else None, now),
         meter_whole_age_s=_age(tick.complete_at if tick else None, now),
         pool_spent_micro=budget.spent_micro if budget else None,
+        places=places.now_by_kind(session),
     )
 
 

@@ -25,7 +25,7 @@ from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Groun
 from nexus_allocator.clients.files.purge_state import Standing, State
 from nexus_allocator.clients.files.signed_log import SignedLog
 from nexus_allocator.clients.files.volumes import Volume, with_room
-from nexus_allocator.clients.objects import Objects
+from nexus_allocator.clients.objects.bucket import Objects
 from nexus_allocator.domain.errors import NoObjectStore, PurgeRuleOff, UnknownPlan
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.policy import Policy, PurgeRule

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, defer, joinedload
 
@@ -187,3 +188,21 @@ def paid_since(session: Session, place_ids: Collection[UUID], first: date) -> di
         found.where(PlaceDay.place_id.in_(place_ids), PlaceDay.day >= first).group_by(PlaceDay.place_id)
     )
     return {row[0]: int(row[1]) for row in rows}
+
+
+class PlacesNow(NamedTuple):
+    """Of one kind: all places, those not seen to be as ordered, those that hold more than they should."""
+
+    places: int
+    undone: int
+    overfull: int
+
+
+def now_by_kind(session: Session) -> dict[PlaceKind, PlacesNow]:
+    """Return the places of each kind in figures."""
+    limit = PlaceRow.applied_bytes.is_distinct_from(PlaceRow.limit_bytes)
+    undone = case((or_(PlaceRow.made_at.is_(None), limit), 1), else_=0)
+    overfull = case((PlaceRow.over_since.is_not(None), 1), else_=0)
+    sums = (func.count(PlaceRow.id), func.sum(undone), func.sum(overfull))
+    rows = session.execute(select(PlaceRow.kind, *sums).group_by(PlaceRow.kind))
+    return {row[0]: PlacesNow(*(int(each) for each in row[1:])) for row in rows}

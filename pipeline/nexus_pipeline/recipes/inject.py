@@ -32,6 +32,8 @@ RECIPE: Final = "inject"
 OWN_KEY: Final = "injected"
 _AROUND: Final = 100
 """Pixels on each side of a source that tell how many electrons its light is."""
+_SPILLED: Final = 2
+"""How many pixels further saturation is taken to spread by default."""
 _UNSEEN_SIGMA: Final = 0.01
 """What a pixel may lack of a source's light, in its noise."""
 
@@ -147,11 +149,27 @@ def into_image(image: RateImage, added: Sequence[Light], *, told: dict[str, Any]
     What only the ramp could tell (jumps, saturation, χ²) stays as it was.
     """
     rate, poisson = _with(image.rate, image.var_poisson, added)
+    made = replace(image, rate=rate, var_poisson=poisson, err=np.sqrt(poisson + image.var_rnoise))
+    return telling(made, added, told=told)
+
+
+def telling(image: RateImage, added: Sequence[Light], *, told: dict[str, Any]) -> RateImage:
+    """Return ``image`` whose provenance says that ``added`` is in it."""
     record = StepRecord(RECIPE, "COMPLETE", parameters=_own(added, told))
-    provenance = replace(image.provenance, steps=(*image.provenance.steps, record))
-    return replace(
-        image, rate=rate, var_poisson=poisson, err=np.sqrt(poisson + image.var_rnoise), provenance=provenance
+    return replace(image, provenance=replace(image.provenance, steps=(*image.provenance.steps, record)))
+
+
+def difference(before: RateImage, after: RateImage, light: Light) -> Light:
+    """Return what ``after`` has beside ``before`` about ``light``, which its noise is told against."""
+    rows, columns = (
+        slice(max(each.start - _SPILLED, 0), each.stop + _SPILLED) for each in (light.rows, light.columns)
     )
+    rate, variance = after.rate[rows, columns] - before.rate[rows, columns], after.var_poisson[rows, columns]
+    expected = np.zeros_like(rate)
+    inside = np.s_[light.rows.start - rows.start :, light.columns.start - columns.start :]
+    height, width = light.light.shape
+    expected[inside][:height, :width] = light.light
+    return Light(rows, columns, expected, rate - expected, variance - before.var_poisson[rows, columns])
 
 
 def _own(added: Sequence[Light], told: dict[str, Any]) -> dict[str, Any]:
@@ -175,9 +193,10 @@ class _Surroundings:
 
 
 def _surroundings(picture: Picture, column: int, row: int) -> _Surroundings:
-    box = tuple(slice(max(at - _AROUND, 0), at + _AROUND + 1) for at in (row, column))
-    rate, poisson, reads = (each[box] for each in (picture.rate, picture.var_poisson, picture.var_rnoise))
-    good = ~picture.unusable[box] & np.isfinite(poisson) & np.isfinite(reads)
+    rows, columns = (slice(max(at - _AROUND, 0), at + _AROUND + 1) for at in (row, column))
+    seen = picture.cut((rows, columns))
+    rate, poisson, reads = seen.rate, seen.var_poisson, seen.var_rnoise
+    good = ~seen.unusable & np.isfinite(poisson) & np.isfinite(reads)
     light = float(rate[good].sum(dtype=np.float64))
     if not light > 0:
         raise InputError(
@@ -196,7 +215,7 @@ def _on(picture: Picture, first_x: int, first_y: int, *, planes: tuple[Floats, F
     inside = np.s_[
         rows.start - first_y : rows.stop - first_y, columns.start - first_x : columns.stop - first_x
     ]
-    good = ~picture.unusable[rows, columns]
+    good = ~picture.cut((rows, columns)).unusable
     return Light(rows, columns, *(np.where(good, each[inside], 0).astype(np.float32) for each in planes))
 
 

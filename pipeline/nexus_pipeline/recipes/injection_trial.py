@@ -6,7 +6,7 @@ selection functions added (``products.selection.together``).
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -18,13 +18,15 @@ from nexus_pipeline.errors import InputError
 from nexus_pipeline.measure import detect, matches
 from nexus_pipeline.measure.matched_filter import significance
 from nexus_pipeline.measure.matches import Matches
-from nexus_pipeline.products.model import Mosaic, RateImage
+from nexus_pipeline.products.model import Mosaic, Ramp, RateImage
 from nexus_pipeline.products.selection import Selection
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import catalog, inject, injections, measuring, recatalog
 from nexus_pipeline.recipes.epsf import psf_of
+from nexus_pipeline.recipes.exposure import recalibrate
 from nexus_pipeline.recipes.inject import Drops, Light, Renderer
-from nexus_pipeline.recipes.injections import Bodies, Ranges
+from nexus_pipeline.recipes.inject_ramp import into_ramp
+from nexus_pipeline.recipes.injections import Bodies, Injections, Ranges
 from nexus_pipeline.recipes.measuring import Evened, Measurement, Picture
 from nexus_pipeline.recipes.recatalog import Again
 from nexus_pipeline.references.store import ReferenceStore
@@ -47,6 +49,15 @@ class Ground:
     filter_name: str
     drops: Drops = field(default_factory=Drops)
     evened: Evened | None = None
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """An L2 image with the ramp it is of, and the references that it was calibrated with."""
+
+    image: RateImage
+    ramp: Ramp
+    store: ReferenceStore
 
 
 @dataclass(frozen=True)
@@ -108,24 +119,61 @@ def trial(
     They are the ``bodies`` of a catalogue, or ``number`` drawn from ``ranges`` (less than 1 % of the image's
     own sources, if not said). Raises what ``injections`` and ``inject.lights`` raise.
     """
-    told: dict[str, Any] = {"seed": seed}
-    if bodies is not None:
-        planned = injections.of_catalog(bodies, ground.picture)
-    else:
-        ranges = ranges or Ranges()
-        number = number or injections.default_number(len(ground.base.table))
-        planned = injections.on_grid(ground.picture, number, seed=seed, ranges=ranges)
-        told |= injections.told(ranges, seed=seed)
+    planned, told = _plan(ground, seed=seed, number=number, ranges=ranges, bodies=bodies)
     added = inject.lights(
         ground.picture, planned, ground.psf, renderer, seed=seed, noisy=noisy, drops=ground.drops,
         evened=ground.evened,
     )  # fmt: skip
-    again = recatalog.recatalog(ground.base, ground.picture, ground.psf, added, evened=ground.evened)
+    return _outcome(ground, ground.picture, planned, added, told=told)
+
+
+def ramp_trial(
+    ground: Ground,
+    exposed: Exposed,
+    renderer: Renderer,
+    *,
+    seed: int,
+    number: int | None = None,
+    ranges: Ranges | None = None,
+    bodies: Bodies | None = None,
+) -> tuple[Trial, RateImage]:
+    """As ``trial``, with photons put into the ramp: return what became of them, and the image refitted.
+
+    Raises what ``exposure.recalibrate`` raises, too.
+    """
+    planned, told = _plan(ground, seed=seed, number=number, ranges=ranges, bodies=bodies)
+    told["ramp"] = True
+    light = inject.lights(ground.picture, planned, ground.psf, renderer, seed=seed, noisy=False)
+    ramp, touched = into_ramp(exposed.ramp, light, exposed.store, seed=seed)
+    image = recalibrate(ramp, exposed.image, touched, exposed.store)
+    added = [inject.difference(exposed.image, image, each) for each in light]
+    picture = replace(ground.picture, dq=image.dq)
+    made = _outcome(ground, picture, planned, added, told=told)
+    return made, inject.telling(image, added, told=told)
+
+
+def _plan(
+    ground: Ground, *, seed: int, number: int | None, ranges: Ranges | None, bodies: Bodies | None
+) -> tuple[Injections, dict[str, Any]]:
+    """Return what is put in, and what products say of it."""
+    if bodies is not None:
+        return injections.of_catalog(bodies, ground.picture), {"seed": seed}
+    ranges = ranges or Ranges()
+    number = number or injections.default_number(len(ground.base.table))
+    planned = injections.on_grid(ground.picture, number, seed=seed, ranges=ranges)
+    return planned, injections.told(ranges, seed=seed)
+
+
+def _outcome(
+    ground: Ground, picture: Picture, planned: Injections, added: list[Light], *, told: dict[str, Any]
+) -> Trial:
+    """Return what became of ``added``; ``picture`` is the ground's, but for its flags."""
+    again = recatalog.recatalog(ground.base, picture, ground.psf, added, evened=ground.evened)
     table = injections.table(planned, ground.filter_name, told)
     table["magnitude"], table["flux_njy"] = planned.magnitude, planned.flux_jy * 1e9
     table["snr"] = [expected_snr(ground, each) for each in added]
     found = matches.matched(
-        table, ground.base.table, again.table, again.new, scale_arcsec=ground.picture.scale_arcsec
+        table, ground.base.table, again.table, again.new, scale_arcsec=picture.scale_arcsec
     )
     return Trial(table, tuple(added), again, found, ground.filter_name, told)
 

@@ -6,7 +6,7 @@ Takes a ``Picture``: planes of one level's image in its own unit (U per pixel) a
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -71,7 +71,13 @@ class Picture:
     ray_light: float = 0.0
     shares_noise: bool = False
 
-    @property
+    def cut(self, index: tuple[slice, slice]) -> "Picture":
+        """Return the pixels that ``index`` picks (rows, columns); the coordinates stay the whole image's."""
+        names = ("rate", "var_poisson", "var_rnoise", "dq", "to_njy")
+        planes: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
+        return replace(self, **planes)
+
+    @cached_property
     def unusable(self) -> NDArray[np.bool_]:
         flagged: NDArray[np.bool_] = (self.dq & np.uint32(DQ.DO_NOT_USE)) != 0
         return flagged | ~np.isfinite(self.rate)

@@ -142,7 +142,8 @@ def _part(work: _Work, core: Box, whole: Box) -> columns.Measured:
 
 def _cut(picture: Picture, added: Sequence[Light], whole: Box) -> Picture:
     """Return the pixels of ``whole`` with what was added to them."""
-    rate, poisson = picture.rate[whole.index].copy(), picture.var_poisson[whole.index].copy()
+    cut = picture.cut(whole.index)
+    rate, poisson = cut.rate.copy(), cut.var_poisson.copy()
     for each in added:
         rows, columns_ = each.rows, each.columns
         box = Box(columns_.start, rows.start, columns_.stop, rows.stop)
@@ -153,10 +154,7 @@ def _cut(picture: Picture, added: Sequence[Light], whole: Box) -> Picture:
             of = np.s_[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0]
             rate[to] += each.added[of]
             poisson[to] += each.variance[of]
-    cut: dict[str, Any] = {
-        name: getattr(picture, name)[whole.index] for name in ("var_rnoise", "dq", "to_njy")
-    }
-    return replace(picture, rate=rate, var_poisson=poisson, **cut)
+    return replace(cut, rate=rate, var_poisson=poisson)
 
 
 def _sky_of(sky: Sky, cut: Picture, whole: Box) -> Sky:

@@ -254,11 +254,14 @@ def _transform(samples: Floats, n: int, sampled: int, oversample: int) -> NDArra
 
 def _profiles(index: Floats) -> NDArray[np.float32]:
     """Return the transforms (n, nodes) of profiles of any index, between those of the next two steps."""
-    below = np.floor(np.clip(index, *_INDEX_RANGE) / INDEX_STEP)
-    above = np.clip(index, *_INDEX_RANGE) / INDEX_STEP - below
+    at = np.round(np.clip(index, *_INDEX_RANGE) / INDEX_STEP, 9)
+    below = np.floor(at)
+    above = at - below
     out = np.empty((index.size, _TABLE_NODES), dtype=np.float32)
     for k in range(index.size):
-        out[k] = (1 - above[k]) * _profile(int(below[k])) + above[k] * _profile(int(below[k]) + 1)
+        out[k] = _profile(int(below[k]))
+        if above[k] > 0:
+            out[k] = (1 - above[k]) * _profile(int(below[k])) + above[k] * _profile(int(below[k]) + 1)
     return out
 
 

@@ -23,7 +23,7 @@ from nexus_allocator.clients.files.purge_run import Exemptions, Outcome, Run, co
 from nexus_allocator.clients.files.purge_state import State
 from nexus_allocator.clients.files.quarantine import Quarantine
 from nexus_allocator.clients.files.taking import put_back
-from nexus_allocator.clients.objects import CHUNK_BYTES, Objects
+from nexus_allocator.clients.objects.bucket import CHUNK_BYTES, Objects
 from nexus_allocator.domain.purges import Left, Parts, Phase, readable
 
 FULL = (errno.EDQUOT, errno.ENOSPC)

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from nexus_allocator.clients.files import handles, volumes
@@ -22,6 +22,7 @@ KEPT = ".nexus-volume"
 class DirectoryVolume:
     """Places are plain folders below ``root``."""
 
+    driver = "directory"
     holds = Holds(limit=False, nested=False, freezing=False, snapshots=False)
 
     def __init__(self, root: Path) -> None:
@@ -95,18 +96,21 @@ class DirectoryVolume:
 
     def _refuse(self, place: Place, act: str) -> None:
         self.path(place)
-        raise NotHeldHere(driver="directory", act=act)
+        raise NotHeldHere(driver=self.driver, act=act)
+
+    def _limits(self) -> AbstractContextManager[dict[str, int]]:
+        return self._kept("limits.json")
 
     @contextmanager
-    def _limits(self) -> Iterator[dict[str, int]]:
-        """Yield the limits by place, and write them in whole if they were changed; one process at a time."""
-        file = self.root / KEPT / "limits.json"
+    def _kept(self, name: str) -> Iterator[dict[str, int]]:
+        """Yield a number for each place, and write all of them if one was changed; one process at a time."""
+        file = self.root / KEPT / name
         with (self.root / KEPT / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            limits: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-            before = dict(limits)
-            yield limits
-            if limits != before:
+            numbers: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+            before = dict(numbers)
+            yield numbers
+            if numbers != before:
                 part = file.with_suffix(".part")
-                part.write_text(json.dumps(limits, indent=1))
+                part.write_text(json.dumps(numbers, indent=1))
                 os.replace(part, file)

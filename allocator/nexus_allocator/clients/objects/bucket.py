@@ -1,4 +1,4 @@
-"""An object store for what is kept cold: one bucket, by boto3 (the extra `objects`)."""
+"""An object store for what is kept cold: one bucket, by boto3 (the extra `aws`)."""
 
 import base64
 from collections.abc import Iterator

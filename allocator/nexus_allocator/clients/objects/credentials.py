@@ -1,0 +1,90 @@
+"""Short-lived credentials for an account's prefix, by STS: the role's rights cut down by a session policy.
+
+The role may write below `accounts/` and read the mission's data; a session policy never adds to it.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from nexus_allocator.domain.errors import BadName
+from nexus_allocator.domain.names import MUST_BE, NAME
+
+# What STS allows a role's session, however short a server's planned hours are.
+SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=12)
+
+
+class Sts(Protocol):
+    """What of boto3's client for STS is used."""
+
+    def assume_role(
+        self,
+        *,
+        RoleArn: str,  # noqa: N803 - AWS's names
+        RoleSessionName: str,  # noqa: N803
+        Policy: str,  # noqa: N803
+        DurationSeconds: int,  # noqa: N803
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where accounts keep objects; ``mission`` is the prefix of read-only data, None when it is elsewhere."""
+
+    name: str
+    role_arn: str
+    mission: str | None = None
+
+
+@dataclass(frozen=True)
+class Credentials:
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    ends_at: datetime
+
+
+def prefix_of(account: str) -> str:
+    """Return the account's prefix, with its slash. Raises BadName."""
+    if not NAME.fullmatch(account):
+        raise BadName(name=account[:40], must_be=MUST_BE)
+    return f"accounts/{account}/"
+
+
+def session_policy(bucket: Bucket, account: str) -> dict[str, Any]:
+    """Return what a session may: objects below its account's prefix, and reading of the mission's.
+
+    The slash is part of the prefix: `accounts/star` must not reach `accounts/stars`.
+    """
+    arn, prefix = f"arn:aws:s3:::{bucket.name}", prefix_of(account)
+    own = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload",
+           "s3:ListMultipartUploadParts"]  # fmt: skip
+    listed = [f"{prefix}*"]
+    statements: list[dict[str, Any]] = [
+        {"Sid": "Own", "Effect": "Allow", "Action": own, "Resource": f"{arn}/{prefix}*"}
+    ]
+    if bucket.mission is not None:
+        mission = bucket.mission.strip("/") + "/"
+        listed.append(f"{mission}*")
+        statements.append(
+            {"Sid": "Mission", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": f"{arn}/{mission}*"}
+        )
+    below = {"StringLike": {"s3:prefix": listed}}
+    statements.append(
+        {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": arn, "Condition": below}
+    )
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def issue(sts: Sts, bucket: Bucket, account: str, *, session_name: str, lasts: timedelta) -> Credentials:
+    """Return credentials for the account's prefix; ``session_name``, a hold's id, stands in AWS's trail."""
+    seconds = int(min(max(lasts, SHORTEST), LONGEST).total_seconds())
+    policy = json.dumps(session_policy(bucket, account), separators=(",", ":"))
+    answer = sts.assume_role(
+        RoleArn=bucket.role_arn, RoleSessionName=session_name, Policy=policy, DurationSeconds=seconds
+    )
+    given = answer["Credentials"]
+    return Credentials(
+        given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"]
+    )
