@@ -17,19 +17,10 @@ from nexus_allocator.api.v1 import (
 )
 
 router = APIRouter(prefix="/api/v1")
-for module in (
-    own,
-    accounts,
-    teams,
-    panel,
-    administration,
-    outgoing,
-    care,
-    identities,
-    questions,
-    storage,
-    purges,
-):
+MODULES = (
+    own, accounts, teams, panel, administration, outgoing, care, identities, questions, storage, purges,
+)  # fmt: skip
+for module in MODULES:
     router.include_router(module.router)
 
 TAGS = [
