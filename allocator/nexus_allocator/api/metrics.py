@@ -8,14 +8,15 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from nexus_allocator.api.context import Here
+from nexus_allocator.api.models import RefusalModel
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.rights import Action, does
 from nexus_allocator.services import monitoring
 
-router = APIRouter(prefix="/api", tags=["monitoring"])
+router = APIRouter(prefix="/api", tags=["monitoring"], responses={401: {"model": RefusalModel}})
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 @does(Action.METRICS_SEE)
 def metrics(here: Here) -> Response:
     """What this process counted, and what the database says now."""

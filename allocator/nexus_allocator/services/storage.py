@@ -1,7 +1,7 @@
 """What a purge asks of the platform: whose a place is, who works there, what is exempt; telling people."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 from uuid import UUID
@@ -21,6 +21,9 @@ from nexus_allocator.store.tables import Person
 
 LONGEST_REASON = 500
 GB = 10**9
+
+# Who still needs it then asks again; a date centuries ahead is a slip of the pen.
+LONGEST_EXEMPTION = timedelta(days=3653)
 
 
 def answerable(session: Session, place: Place) -> Sequence[UUID]:
@@ -53,8 +56,8 @@ def exempt(
     it is answered. Raises BadDate, BadReason.
     """
     owner(session, place)
-    if until <= now:
-        raise BadDate(date=f"{until:%Y-%m-%d}", must_be="in the future")
+    if not now < until <= now + LONGEST_EXEMPTION:
+        raise BadDate(date=f"{until:%Y-%m-%d}", must_be="in the future and within ten years")
     text = _reason(reason)
     row = StorageExemption(
         place_kind=place.kind,
