@@ -16,8 +16,10 @@ from nexus_allocator.api.metrics import Now
 from nexus_allocator.cli import app as commands
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.outbox import OutgoingState
+from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.states import HoldState
 from nexus_allocator.services.monitoring import Gauges
+from nexus_allocator.store.places import PlacesNow
 
 Manifest = dict[str, Any]
 NEEDED = {"settings__publicUrl": "https://portal.example.org", "networkPolicy__databaseCidr": "10.0.0.0/16"}
@@ -199,7 +201,7 @@ def test_nothing_comes_in_or_goes_out_that_no_policy_names(everything: list[Mani
 def test_alerts_and_dashboards_ask_for_metrics_that_the_service_has() -> None:
     gauges = Gauges(
         {("small", HoldState.RUNNING): 1}, 0, {OutgoingState.WAITING: 1}, requests_waiting=0, meter_age_s=1.0,
-        meter_whole_age_s=1.0, pool_spent_micro=0,
+        meter_whole_age_s=1.0, pool_spent_micro=0, places={PlaceKind.HOME: PlacesNow(1, 0, 0)},
     )  # fmt: skip
     families = [*Now(gauges).collect(), *Counted().registry.collect()]
     known = {family.name for family in families}
