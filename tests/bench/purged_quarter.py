@@ -30,7 +30,7 @@ def play(folder: Path, n_files: int) -> None:
     stays = {
         path: entry
         for path, entry in found.before.items()
-        if path not in found.deleted and b"/work/" not in path
+        if path not in found.deleted and b"/in-hand/" not in path
     }
     wrong = sum(found.after.get(path) != entry for path, entry in stays.items())
     gone = found.before.keys() - found.after.keys()

@@ -30,7 +30,7 @@ def test_nothing_outside_the_plan_and_nothing_restored_was_changed(outcome: Outc
     stays = {
         path: entry
         for path, entry in outcome.before.items()
-        if path not in outcome.deleted and b"/work/" not in path
+        if path not in outcome.deleted and b"/in-hand/" not in path
     }
     assert {path: outcome.after.get(path) for path in stays} == stays
     assert outcome.after.keys() <= outcome.before.keys()

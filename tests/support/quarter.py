@@ -96,7 +96,7 @@ class Quarter:
             name = f"runs/run-{folder // FOLDERS_PER_RUN:03d}/{folder:05d}/{number % PER_FOLDER:02d}.dat"
             self.write(SCRATCH, name, b"%d" % number)
         for number in range(max(50, n_files // 100)):
-            self.write(SCRATCH, f"work/{number}", b"in hand %d" % number)
+            self.write(SCRATCH, f"in-hand/{number}", b"in hand %d" % number)
             self.write(HOME, f"papers/{number}", b"paper %d" % number)
             self.write(BUSY, f"runs/{number}", b"theirs %d" % number)
 
@@ -160,7 +160,7 @@ class Quarter:
         """Touch what is in hand: a change dated by the clock of the test, which a kernel would give it."""
         # A minute ago: a time that is rounded into the future would count for nothing.
         moment = self.portal.clock().timestamp() - 60
-        for path in (self.volume.path(SCRATCH) / "work").iterdir():
+        for path in (self.volume.path(SCRATCH) / "in-hand").iterdir():
             os.utime(path, (moment, moment))
 
 
