@@ -17,12 +17,12 @@ from tests.support.postgres import PostgresServer
 
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.states import AccountKind, BookKind, Role, TierSlug
+from nexus_allocator.store.base import Base
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import (
     Acceptance,
     Account,
     Allocation,
-    Base,
     Book,
     Home,
     Membership,
