@@ -4,7 +4,7 @@ import getpass
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from nexus_allocator.cli_announce import announce_app
-from nexus_allocator.cli_database import opened, reading, writing
+from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
 from nexus_allocator.cli_outbox import deliver, outbox_app, webhook_app
@@ -140,7 +140,7 @@ def seed_demo(
     settings = read_database_settings()
     policy = load_policy(settings.tiers_file)
     with writing(settings) as session:
-        made = demo.seed(session, policy=policy, issuer=issuer, now=_now())
+        made = demo.seed(session, policy=policy, issuer=issuer, now=utc_now())
     typer.echo("demo team made" if made else "demo team is there already")
 
 
@@ -158,7 +158,7 @@ def audit(
         sightings=_sightings() if hub else None, seals=SealFolder(sealed).read_all() if sealed else None
     )
     with reading(settings) as session:
-        report = auditing.audit(session, meter_silence=silence, now=_now(), outside=outside)
+        report = auditing.audit(session, meter_silence=silence, now=utc_now(), outside=outside)
     typer.echo(
         f"{report.allocations} allocations, {report.holds} holds, "
         f"{shown(report.balance_micro)} credits held together, {len(report.drifts)} drifts"
@@ -175,7 +175,7 @@ def seal(
 ) -> None:
     """Write today's heads of all chains into FOLDER, once a day; run again, it changes nothing."""
     with reading() as session:
-        written = seals.seal_day(session, SealFolder(folder), now=_now())
+        written = seals.seal_day(session, SealFolder(folder), now=utc_now())
     typer.echo(f"sealed {len(written.heads)} heads, {written.digest}" if written else "sealed already today")
 
 
@@ -206,7 +206,7 @@ def import_grants(
     except (OSError, UnicodeDecodeError) as error:
         _fail(f"{file} can't be read as UTF-8 text: {error}")
     with writing() as session:
-        kept = grants.import_list(session, grants.read_list(text), actor=_operator(), now=_now())
+        kept = grants.import_list(session, grants.read_list(text), actor=_operator(), now=utc_now())
     typer.echo(f"{kept} grants kept")
 
 
@@ -216,12 +216,12 @@ def turn() -> None:
     settings = read_database_settings()
     with opened(settings) as database:
         policy = load_policy(settings.tiers_file)
-        made = request_moves.turn_all(database, policy=policy, now=_now())
-        made += offers.turn_all(database, now=_now()) + invitations.turn_all(database, now=_now())
-        ended = events.turn_all(database, now=_now())
-        ended += endings.turn_all(database, policy=policy, now=_now())
+        made = request_moves.turn_all(database, policy=policy, now=utc_now())
+        made += offers.turn_all(database, now=utc_now()) + invitations.turn_all(database, now=utc_now())
+        ended = events.turn_all(database, now=utc_now())
+        ended += endings.turn_all(database, policy=policy, now=utc_now())
         with database.session_scope() as session:
-            answers.forget_old(session, now=_now())
+            answers.forget_old(session, now=utc_now())
     typer.echo(f"{made} moves, {ended} allocations told of, renewed or lapsed")
 
 
@@ -234,12 +234,12 @@ def reconcile() -> None:
         opened(settings) as database,
         HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub,
     ):
-        result = metering.run_round(database, hub, terms=terms, clock=_now)
+        result = metering.run_round(database, hub, terms=terms, clock=utc_now)
         policy = load_policy(settings.tiers_file)
-        enforced = enforcing.enforce(database, hub, terms=policy.enforcement, now=_now())
-        pool.measure(database, policy.pool, now=_now())
+        enforced = enforcing.enforce(database, hub, terms=policy.enforcement, now=utc_now())
+        pool.measure(database, policy.pool, now=utc_now())
         if not result.trouble:
-            leases.collect(database, hub.every_server(), now=_now())
+            leases.collect(database, hub.every_server(), now=utc_now())
     done = asdict(result) | {"noticed": enforced.noticed, "stopped": enforced.stopped}
     typer.echo(", ".join(f"{name} {value}" for name, value in done.items()))
     if result.trouble:
@@ -264,7 +264,7 @@ def transfer(source: str, target: str, credits: str, reason: Reason) -> None:  #
     with writing() as session:
         allocations.transfer(
             session, source=source, target=target, amount_micro=_micro(credits), reason=reason,
-            actor=_operator(), now=_now(),
+            actor=_operator(), now=utc_now(),
         )  # fmt: skip
     typer.echo(f"{credits} credits moved from {source} to {target}")
 
@@ -274,7 +274,7 @@ def suspend(hub_name: str, reason: Reason) -> None:
     """Refuse a person's sign-in and launches from now on; the service then ends servers and tokens."""
     with writing() as session:
         servers = suspensions.suspend(
-            session, hub_name=hub_name, reason=reason, actor=_operator(), now=_now()
+            session, hub_name=hub_name, reason=reason, actor=_operator(), now=utc_now()
         )
     typer.echo(f"{hub_name} is suspended; {len(servers)} servers to stop")
 
@@ -283,7 +283,7 @@ def suspend(hub_name: str, reason: Reason) -> None:
 def reinstate(hub_name: str) -> None:
     """Let a suspended person sign in and launch again."""
     with writing() as session:
-        suspensions.reinstate(session, hub_name=hub_name, actor=_operator(), now=_now())
+        suspensions.reinstate(session, hub_name=hub_name, actor=_operator(), now=utc_now())
     typer.echo(f"{hub_name} may launch again")
 
 
@@ -293,9 +293,9 @@ def hold_launches(
     minutes: Annotated[int | None, typer.Option(min=1, help="Let them through again then.")] = None,
 ) -> None:
     """Hold new launches for maintenance; running servers go on."""
-    until = None if minutes is None else _now() + timedelta(minutes=minutes)
+    until = None if minutes is None else utc_now() + timedelta(minutes=minutes)
     with writing() as session:
-        maintenance.hold(session, message=message, until=until, actor=_operator(), now=_now())
+        maintenance.hold(session, message=message, until=until, actor=_operator(), now=utc_now())
     typer.echo(f"launches are held {f'until {until:%Y-%m-%d %H:%M} UTC' if until else 'until lifted'}")
 
 
@@ -303,7 +303,7 @@ def hold_launches(
 def let_launches() -> None:
     """Let launches through again."""
     with writing() as session:
-        maintenance.lift(session, actor=_operator(), now=_now())
+        maintenance.lift(session, actor=_operator(), now=utc_now())
     typer.echo("launches go through")
 
 
@@ -318,7 +318,7 @@ def team_create(
     policy = load_policy(settings.tiers_file)
     with writing(settings) as session:
         team = teams.create(
-            session, policy=policy, slug=slug, label=label, tier=tier, actor=_operator(), now=_now()
+            session, policy=policy, slug=slug, label=label, tier=tier, actor=_operator(), now=utc_now()
         )
         typer.echo(f"team {team.slug} with gid {team.gid}")
 
@@ -329,7 +329,7 @@ def team_add(
 ) -> None:
     """Let a person join a team, or change their role in it."""
     with writing() as session:
-        teams.add_member(session, team=team, hub_name=hub_name, role=role, now=_now())
+        teams.add_member(session, team=team, hub_name=hub_name, role=role, now=utc_now())
     typer.echo(f"{hub_name} is {role} of {team}")
 
 
@@ -337,7 +337,7 @@ def team_add(
 def team_show(team: str) -> None:
     """Print who is in TEAM, their parts and what each took, and who is invited."""
     with reading() as session:
-        found = team_reading.operators_page(session, slug=team, now=_now())
+        found = team_reading.operators_page(session, slug=team, now=utc_now())
     typer.echo(f"{found.label}: {shown(found.account.sums.available_micro)} credits available")
     for row in found.members:
         part = f"{row.part.kind} {shown(row.part.amount_micro)}" if row.part else "no part"
@@ -366,7 +366,7 @@ def team_invite(
     settings = read_database_settings()
     policy = load_policy(settings.tiers_file)
     with writing(settings) as session:
-        invitations.invite(session, policy=policy, team=team, whom=whom, role=role, by=None, now=_now())
+        invitations.invite(session, policy=policy, team=team, whom=whom, role=role, by=None, now=utc_now())
     typer.echo(f"{whom} is invited to {team}")
 
 
@@ -374,7 +374,9 @@ def team_invite(
 def team_remove(team: str, hub_name: str, reason: Reason) -> None:
     """Take a person out of TEAM; the service stops what they run on its credits within a metering round."""
     with writing() as session:
-        servers = memberships.remove(session, team=team, member=hub_name, reason=reason, by=None, now=_now())
+        servers = memberships.remove(
+            session, team=team, member=hub_name, reason=reason, by=None, now=utc_now()
+        )
     typer.echo(f"{hub_name} is no longer in {team}; {len(servers)} servers to stop")
 
 
@@ -382,7 +384,7 @@ def team_remove(team: str, hub_name: str, reason: Reason) -> None:
 def team_lead(team: str, hub_name: str) -> None:
     """Hand TEAM over to one of its members; its lead becomes a manager."""
     with writing() as session:
-        memberships.hand_over(session, team=team, to=hub_name, by=None, now=_now())
+        memberships.hand_over(session, team=team, to=hub_name, by=None, now=utc_now())
     typer.echo(f"{hub_name} leads {team}")
 
 
@@ -393,9 +395,9 @@ def team_group(team: str, label: str, hub_names: list[str]) -> None:
         try:
             subgroup_id = shares.subgroup_called(session, team=team, label=label)
         except UnknownSubgroup:
-            subgroup_id = shares.make_subgroup(session, team=team, label=label, by=None, now=_now()).id
+            subgroup_id = shares.make_subgroup(session, team=team, label=label, by=None, now=utc_now()).id
         for hub_name in hub_names:
-            shares.group(session, team=team, member=hub_name, subgroup_id=subgroup_id, by=None, now=_now())
+            shares.group(session, team=team, member=hub_name, subgroup_id=subgroup_id, by=None, now=utc_now())
     typer.echo(f"{', '.join(hub_names)} in {label}")
 
 
@@ -417,11 +419,17 @@ def team_share(
             member, shares.subgroup_called(session, team=team, label=group) if group is not None else None
         )
         if amount is None:
-            shares.lift_share(session, team=team, holder=holder, by=None, now=_now())
+            shares.lift_share(session, team=team, holder=holder, by=None, now=utc_now())
         else:
             kind = ShareKind.CAP if fair is None else ShareKind.FAIR
             shares.set_share(
-                session, team=team, holder=holder, kind=kind, amount_micro=_micro(amount), by=None, now=_now()
+                session,
+                team=team,
+                holder=holder,
+                kind=kind,
+                amount_micro=_micro(amount),
+                by=None,
+                now=utc_now(),
             )
     typer.echo(f"{member or group}: {'no part' if amount is None else amount + ' credits'}")
 
@@ -434,7 +442,7 @@ def _change(act: Callable[..., object], account: str, amount: str, reason: str) 
             amount_micro=_micro(amount),
             reason=reason,
             actor=_operator(),
-            now=_now(),
+            now=utc_now(),
         )
     typer.echo(f"{account}: {amount} credits entered")
 
@@ -458,10 +466,6 @@ def _micro(amount: str) -> int:
 
 def _operator() -> str:
     return f"operator {getpass.getuser()}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _fail(message: str) -> NoReturn:

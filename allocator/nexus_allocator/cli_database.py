@@ -1,7 +1,8 @@
-"""The database as an operator's command opens it: for this one command, at the address of the settings."""
+"""What every operator's command starts from: the database at the address of the settings, and the time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
@@ -29,3 +30,8 @@ def reading(settings: DatabaseSettings | Settings | None = None) -> Iterator[Ses
 def writing(settings: DatabaseSettings | Settings | None = None) -> Iterator[Session]:
     with opened(settings) as database, database.session_scope() as session:
         yield session
+
+
+def utc_now() -> datetime:
+    """Return the moment at which a command acts."""
+    return datetime.now(UTC)

@@ -1,14 +1,13 @@
 """`nexus-allocator deliver` sends what is due, once; `outbox` shows what does, `webhook` keeps endpoints."""
 
 import random
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
 from nexus_allocator.carriers import carriers_of, vault_of
-from nexus_allocator.cli_database import opened, writing
+from nexus_allocator.cli_database import opened, utc_now, writing
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import read_settings
 from nexus_allocator.domain.webhooks import EventKind
@@ -27,10 +26,10 @@ def deliver() -> None:
     """Send what is due: mail, events, calls to the hub. Digests that are due are written before."""
     settings = read_settings()
     with opened(settings) as database:
-        digests.gather_all(database, now=_now())
+        digests.gather_all(database, now=utc_now())
         with HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub:
             done = deliver_due(
-                database, carriers_of(settings, hub), clock=_now, lease=settings.delivery_lease,
+                database, carriers_of(settings, hub), clock=utc_now, lease=settings.delivery_lease,
                 rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
             )  # fmt: skip
     typer.echo(f"{done.sent} sent, {done.dropped} dropped, {done.failed} to try again, {done.dead} given up")
@@ -59,9 +58,9 @@ def retry(
     with writing(read_settings()) as session:
         who = person_called(session, administrator).id
         if row_id is None:
-            count = outbox.retry_all(session, channel=None, administrator_id=who, now=_now())
+            count = outbox.retry_all(session, channel=None, administrator_id=who, now=utc_now())
         else:
-            outbox.retry(session, row_id, administrator_id=who, now=_now())
+            outbox.retry(session, row_id, administrator_id=who, now=utc_now())
             count = 1
     typer.echo(f"{count} to be sent again")
 
@@ -78,7 +77,7 @@ def add(
     with writing(settings) as session:
         endpoint, secret = webhooks.register(
             session, url=url, events=[kind.value for kind in event or EventKind], vault=vault_of(settings),
-            by=None, now=_now(),
+            by=None, now=utc_now(),
         )  # fmt: skip
     typer.echo(f"{endpoint.id}\t{endpoint.url}\n{SIGNED}\n{secret}")
 
@@ -98,7 +97,7 @@ def rotate(endpoint: UUID) -> None:
     """Print a new secret; the one before signs too for a day."""
     settings = read_settings()
     with writing(settings) as session:
-        _, secret = webhooks.rotate(session, endpoint, vault=vault_of(settings), by=None, now=_now())
+        _, secret = webhooks.rotate(session, endpoint, vault=vault_of(settings), by=None, now=utc_now())
     typer.echo(f"{SIGNED}\n{secret}")
 
 
@@ -106,7 +105,7 @@ def rotate(endpoint: UUID) -> None:
 def switch_on(endpoint: UUID) -> None:
     """Tell an endpoint of events again."""
     with writing(read_settings()) as session:
-        webhooks.switch(session, endpoint, on=True, by=None, now=_now())
+        webhooks.switch(session, endpoint, on=True, by=None, now=utc_now())
     typer.echo(f"{endpoint} is on")
 
 
@@ -114,7 +113,7 @@ def switch_on(endpoint: UUID) -> None:
 def switch_off(endpoint: UUID) -> None:
     """Tell an endpoint nothing for now."""
     with writing(read_settings()) as session:
-        webhooks.switch(session, endpoint, on=False, by=None, now=_now())
+        webhooks.switch(session, endpoint, on=False, by=None, now=utc_now())
     typer.echo(f"{endpoint} is off")
 
 
@@ -122,7 +121,7 @@ def switch_off(endpoint: UUID) -> None:
 def send_test(endpoint: UUID) -> None:
     """Post an event of nothing to an endpoint, with the next delivery."""
     with writing(read_settings()) as session:
-        webhooks.send_test(session, endpoint, by=None, now=_now())
+        webhooks.send_test(session, endpoint, by=None, now=utc_now())
     typer.echo(f"a test to {endpoint} is on its way")
 
 
@@ -130,9 +129,5 @@ def send_test(endpoint: UUID) -> None:
 def remove(endpoint: UUID) -> None:
     """Forget an endpoint and its secrets."""
     with writing(read_settings()) as session:
-        webhooks.remove(session, endpoint, by=None, now=_now())
+        webhooks.remove(session, endpoint, by=None, now=utc_now())
     typer.echo(f"{endpoint} is removed")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

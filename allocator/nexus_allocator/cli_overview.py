@@ -1,12 +1,11 @@
 """`nexus-allocator show` and `server`: what administrators look through, and stopping a server."""
 
 import getpass
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from nexus_allocator.cli_database import opened, reading
+from nexus_allocator.cli_database import opened, reading, utc_now
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import read_database_settings, read_settings
 from nexus_allocator.domain.credits import shown
@@ -37,7 +36,7 @@ def people(query: Query = "") -> None:
 def accounts(query: Query = "") -> None:
     """Print the accounts whose name or owner contains QUERY, with what is available and the end."""
     with reading() as session:
-        rows = listings.accounts(session, query=query, after=None, limit=MOST, now=_now())
+        rows = listings.accounts(session, query=query, after=None, limit=MOST, now=utc_now())
     for row in rows:
         ends = f"{'ended' if row.expired else 'until'} {row.expires_at:%Y-%m-%d}"
         _line(row.slug, row.label, row.tier, shown(row.sums.available_micro), ends)
@@ -47,7 +46,7 @@ def accounts(query: Query = "") -> None:
 def servers() -> None:
     """Print every live server, the longest running first."""
     with reading() as session:
-        rows = portal_lists.servers(session, now=_now())
+        rows = portal_lists.servers(session, now=utc_now())
     for row in rows:
         until = f"until {row.until:%Y-%m-%d %H:%M}"
         _line(
@@ -58,7 +57,7 @@ def servers() -> None:
 @show_app.command("pool")
 def budget() -> None:
     """Print the platform's budget of this period, its forecast, and whether launches are held."""
-    policy, now = load_policy(read_database_settings().tiers_file), _now()
+    policy, now = load_policy(read_database_settings().tiers_file), utc_now()
     with reading() as session:
         found = pool.page(session, policy.pool, now=now)
         platform = forecasts.of_platform(session, now=now)
@@ -85,9 +84,9 @@ def stop(
         with database.session_scope() as session:
             found = stops.stop(
                 session, hub_name=hub_name, server_name=server, reason=StopReason.ADMINISTRATOR,
-                actor=f"operator {getpass.getuser()}"[:64], note=require_reason(reason), now=_now(),
+                actor=f"operator {getpass.getuser()}"[:64], note=require_reason(reason), now=utc_now(),
             )  # fmt: skip
-        asked = ask_at_once(database, hub, [found], now=_now())
+        asked = ask_at_once(database, hub, [found], now=utc_now())
     later = f"; the hub does not answer ({asked.problem}) and is asked again" if asked.failed else ""
     typer.echo(f"the server of {hub_name} is being stopped{later}")
 
@@ -102,7 +101,3 @@ def entered(hub_name: str) -> None:
 
 def _line(*words: str) -> None:
     typer.echo("\t".join(words))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from nexus_allocator.cli_database import reading, writing
+from nexus_allocator.cli_database import reading, utc_now, writing
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
@@ -31,7 +31,7 @@ def open_round(label: str, first: First, last: Last, *, due: Due, budget: Budget
     """Make a round: requests sent between its days come into it."""
     with writing() as session:
         made = panels.make_round(
-            session, _plan(label, first, last, due=due, budget=budget), by=None, now=_now()
+            session, _plan(label, first, last, due=due, budget=budget), by=None, now=utc_now()
         )
         typer.echo(f"{made.id}\t{made.label}")
 
@@ -43,7 +43,7 @@ def change_round(
     """Give a round another name, days and budget; the requests in it stay."""
     with writing() as session:
         plan = _plan(label, first, last, due=due, budget=budget)
-        changed = panels.change_round(session, round_id, plan, by=None, now=_now())
+        changed = panels.change_round(session, round_id, plan, by=None, now=utc_now())
         typer.echo(f"{changed.id}\t{changed.label}")
 
 
@@ -70,7 +70,7 @@ def reviewers() -> None:
 def appoint(hub_name: str) -> None:
     """Make a person a reviewer; they are told."""
     with writing() as session:
-        panels.appoint(session, hub_name, by=None, now=_now())
+        panels.appoint(session, hub_name, by=None, now=utc_now())
     typer.echo(f"{hub_name} is a reviewer")
 
 
@@ -78,7 +78,7 @@ def appoint(hub_name: str) -> None:
 def dismiss(hub_name: str) -> None:
     """End a reviewer's term; their reviews stay and count."""
     with writing() as session:
-        panels.dismiss(session, hub_name, by=None, now=_now())
+        panels.dismiss(session, hub_name, by=None, now=utc_now())
     typer.echo(f"{hub_name} is no reviewer any more")
 
 
@@ -87,7 +87,7 @@ def cases(round_id: UUID, administrator: As) -> None:
     """Print the requests of a round as CSV, with their scores as far as the administrator may see them."""
     with reading() as session:
         viewer = rights.overseer(session, rights.person_called(session, administrator).id, Action.PANEL_SEE)
-        told = exports.cases(session, round_id, viewer=viewer.id, now=_now())
+        told = exports.cases(session, round_id, viewer=viewer.id, now=utc_now())
         typer.echo("".join(told), nl=False)
 
 
@@ -97,7 +97,7 @@ def reviews(round_id: UUID, administrator: As) -> None:
     policy = load_policy(read_database_settings().tiers_file)
     with reading() as session:
         viewer = rights.overseer(session, rights.person_called(session, administrator).id, Action.PANEL_SEE)
-        told = exports.reviews(session, round_id, viewer=viewer.id, policy=policy, now=_now())
+        told = exports.reviews(session, round_id, viewer=viewer.id, policy=policy, now=utc_now())
         typer.echo("".join(told), nl=False)
 
 
@@ -125,7 +125,3 @@ def _micro(amount: str) -> int:
     except (InvalidOperation, ValueError, OverflowError):
         pass
     raise BadAmount(amount=amount[:40], must_be="a number of credits with at most six decimals")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -2,12 +2,11 @@
 
 import getpass
 import random
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from nexus_allocator.cli_database import writing
+from nexus_allocator.cli_database import utc_now, writing
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.services import erasure, identities
 
@@ -26,7 +25,7 @@ def change(
     """Give a person another hub name or e-mail address; the home keeps its folder."""
     with writing() as session:
         person = identities.change(
-            session, hub_name=hub_name, to=to, email=email, reason=reason, actor=_operator(), now=_now()
+            session, hub_name=hub_name, to=to, email=email, reason=reason, actor=_operator(), now=utc_now()
         )
         typer.echo(f"{person.hub_name} is called so from now on")
 
@@ -35,7 +34,9 @@ def change(
 def merge(keep: str, gone: str, reason: Reason) -> None:
     """Let who signs in as GONE be KEEP from now on, with seats, requests and what is left of the credits."""
     with writing() as session:
-        done = identities.merge(session, keep=keep, gone=gone, reason=reason, actor=_operator(), now=_now())
+        done = identities.merge(
+            session, keep=keep, gone=gone, reason=reason, actor=_operator(), now=utc_now()
+        )
     typer.echo(f"{gone} is {keep} from now on; {shown(done.moved_micro)} credits went over")
     if done.home:
         typer.echo(f"the files of the home {done.home} are still where they were")
@@ -55,7 +56,7 @@ def erase(
         else:
             found = erasure.erase(
                 session, hub_name=hub_name, typed=confirm, reason=reason, actor=_operator(),
-                rng=random.SystemRandom(), now=_now(),
+                rng=random.SystemRandom(), now=utc_now(),
             )  # fmt: skip
     _tell(found)
     typer.echo("nothing was changed" if confirm is None else "erased")
@@ -77,7 +78,3 @@ def _tell(found: erasure.Plan) -> None:
 
 def _operator() -> str:
     return f"operator {getpass.getuser()}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

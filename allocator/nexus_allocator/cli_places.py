@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from nexus_allocator import cli_storage
-from nexus_allocator.cli_database import opened, reading, writing
+from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.cli_storage import Where
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.credits import shown
@@ -44,7 +44,7 @@ def size(
     with writing() as session:
         places.set_size(
             session, Place.named(place), round(gb * GB), policy=_policy(), reason=reason,
-            by=cli_storage.operator(), now=cli_storage.now(),
+            by=cli_storage.operator(), now=utc_now(),
         )  # fmt: skip
     typer.echo(f"{place}: {gb:g} GB")
 
@@ -53,8 +53,8 @@ def size(
 def settle() -> None:
     """Open missing places, order what a volume was not seen to have done, end leases; run it daily."""
     with opened() as found:
-        ended = scratch.turn_all(found, policy=_policy(), now=cli_storage.now())
-        touched = places.settle_all(found, policy=_policy(), now=cli_storage.now())
+        ended = scratch.turn_all(found, policy=_policy(), now=utc_now())
+        touched = places.settle_all(found, policy=_policy(), now=utc_now())
     typer.echo(f"{touched} places opened or ordered, {ended} leases of scratch told of or ended")
 
 
@@ -67,7 +67,7 @@ def measure(
     with opened() as found:
         looked = place_looks.look_at_all(
             found, cli_storage.volume_here(), settings.volume, indices=settings.records / "indices",
-            terms=_policy().storage, threads=threads, clock=cli_storage.now,
+            terms=_policy().storage, threads=threads, clock=utc_now,
         )  # fmt: skip
     typer.echo(f"{looked.places} places looked at, {looked.overfull} over their soft limit")
     for place, problem in looked.failed:
@@ -80,7 +80,7 @@ def measure(
 def charge() -> None:
     """Charge the days that are over for what the places held; run it daily, after `measure`."""
     with opened() as found:
-        total = storage_charges.charge_all(found, card=_policy().rate_card, now=cli_storage.now())
+        total = storage_charges.charge_all(found, card=_policy().rate_card, now=utc_now())
     typer.echo(f"{shown(total)} credits charged")
 
 
@@ -88,7 +88,7 @@ def charge() -> None:
 def close_volume(name: str) -> None:
     """Let a volume take no more places; those on it stay."""
     with writing() as session:
-        places.close_volume(session, name, by=cli_storage.operator(), now=cli_storage.now())
+        places.close_volume(session, name, by=cli_storage.operator(), now=utc_now())
     typer.echo("closed")
 
 

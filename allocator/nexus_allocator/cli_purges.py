@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from nexus_allocator import cli_storage
-from nexus_allocator.cli_database import opened, writing
+from nexus_allocator.cli_database import opened, utc_now, writing
 from nexus_allocator.cli_storage import MOST_SHOWN, Where, Yes, in_gb, operator, parts_of
 from nexus_allocator.clients.files import purging
 from nexus_allocator.clients.files.purge_run import LOG, Outcome
@@ -48,7 +48,7 @@ def turn(yes: Yes = False) -> None:
     with _work() as work:
         acts = purge_turns.turn if yes else purge_turns.owed
         problems = 0
-        for done in acts(work, now=cli_storage.now()):
+        for done in acts(work, now=utc_now()):
             problems += done.problem is not None
             which = f" of plan {done.plan_id}" if done.plan_id else ""
             size = f", {in_gb(done.size_bytes)}" if done.size_bytes else ""
@@ -69,9 +69,9 @@ def work_off(
     """Do what people asked for in the portal: files to be put back, plans to be cancelled."""
     with _work() as work:
         while True:
-            carrier = PurgeCarrier(work, cli_storage.now)
+            carrier = PurgeCarrier(work, utc_now)
             done = deliver(
-                work.scopes, {Channel.PURGES: carrier}, clock=cli_storage.now, lease=JOB_LASTS,
+                work.scopes, {Channel.PURGES: carrier}, clock=utc_now, lease=JOB_LASTS,
                 rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
             )  # fmt: skip
             if done.sent or done.failed or done.dead or not watch:
@@ -87,9 +87,7 @@ def report(
 ) -> None:
     """Make a dry run of a rule in a place, on or off, and keep what it found for the administrators' page."""
     with _work() as work:
-        done = purge_turns.report(
-            work, work.policy.purge_rule(rule), Place.named(place), now=cli_storage.now()
-        )
+        done = purge_turns.report(work, work.policy.purge_rule(rule), Place.named(place), now=utc_now())
     typer.echo(f"{place}: {done.files:,} files, {in_gb(done.size_bytes)}")
 
 
@@ -101,7 +99,7 @@ def plan(
 ) -> None:
     """Print which files of PLACE a rule would purge; with --yes keep that as a plan, if the rule is on."""
     with _work() as work:
-        found, where, now = work.policy.purge_rule(rule), Place.named(place), cli_storage.now()
+        found, where, now = work.policy.purge_rule(rule), Place.named(place), utc_now()
         if where.kind is not found.kind:
             raise BadName(name=place, must_be=f"one of {found.kind}/…, which the rule {rule} is for")
         plan_id = None
@@ -128,7 +126,7 @@ def list_plans() -> None:
 def notice(plan_id: PlanId) -> None:
     """Tell the people of the plan's place, in the portal and by mail; the grace begins."""
     with _work() as work:
-        told = purge_work.announce(work, plan_id, now=cli_storage.now())
+        told = purge_work.announce(work, plan_id, now=utc_now())
     typer.echo(f"told: {', '.join(told) or 'nobody'}")
 
 
@@ -139,7 +137,7 @@ def look() -> None:
         with work.scopes.reading_scope() as session:
             plan_ids = [row.id.hex for row in purges.every_open(session)]
         for plan_id in plan_ids:
-            purge_work.look(work, plan_id, now=cli_storage.now())
+            purge_work.look(work, plan_id, now=utc_now())
 
 
 @purge_app.command("take")
@@ -149,7 +147,7 @@ def take(plan_id: PlanId, yes: Yes = False) -> None:
         if not yes:
             _would(work, plan_id, "be moved into quarantine", State.PLANNED)
             return
-        _echo_outcome(purge_work.take(work, plan_id, now=cli_storage.now()), "moved into quarantine")
+        _echo_outcome(purge_work.take(work, plan_id, now=utc_now()), "moved into quarantine")
 
 
 @purge_app.command("restore")
@@ -159,7 +157,7 @@ def restore(
 ) -> None:
     """Put back what waits in quarantine, as it was."""
     with _work() as work:
-        done = purge_work.restore(work, plan_id, under=parts_of(path), by=operator(), now=cli_storage.now())
+        done = purge_work.restore(work, plan_id, under=parts_of(path), by=operator(), now=utc_now())
     _echo_outcome(done, "put back")
 
 
@@ -170,7 +168,7 @@ def delete(plan_id: PlanId, yes: Yes = False) -> None:
         if not yes:
             _would(work, plan_id, "be deleted for good", State.WAITING, State.GOING)
             return
-        _echo_outcome(purge_work.delete(work, plan_id, now=cli_storage.now()), "deleted")
+        _echo_outcome(purge_work.delete(work, plan_id, now=utc_now()), "deleted")
 
 
 @purge_app.command("chill")
@@ -180,14 +178,14 @@ def chill(plan_id: PlanId, yes: Yes = False) -> None:
         if not yes:
             _would(work, plan_id, "be kept cold", State.WAITING)
             return
-        _echo_outcome(purge_work.chill(work, plan_id, now=cli_storage.now()), "kept cold")
+        _echo_outcome(purge_work.chill(work, plan_id, now=utc_now()), "kept cold")
 
 
 @purge_app.command("cancel")
 def cancel(plan_id: PlanId, reason: Annotated[str, typer.Option("--reason", help="Why; kept.")]) -> None:
     """End a plan of which nothing was taken yet."""
     with _work() as work:
-        purge_work.cancel(work, plan_id, reason=reason, now=cli_storage.now())
+        purge_work.cancel(work, plan_id, reason=reason, now=utc_now())
     typer.echo("cancelled")
 
 
@@ -227,7 +225,7 @@ def answer(
     """Grant an exemption that somebody asked for, or decline it."""
     with writing() as session:
         storage.answer_exemption(
-            session, exemption, grant=not decline, reason=reason, by=operator(), now=cli_storage.now()
+            session, exemption, grant=not decline, reason=reason, by=operator(), now=utc_now()
         )
     typer.echo("declined" if decline else "granted")
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from nexus_allocator.cli_database import reading, writing
+from nexus_allocator.cli_database import reading, utc_now, writing
 from nexus_allocator.config import read_database_settings
 from nexus_allocator.domain.credits import MICRO, shown
 from nexus_allocator.domain.errors import BadAmount
@@ -45,7 +45,7 @@ def show_all(
 def show(request_id: UUID) -> None:
     """Print one request, its moves, and the account as it stands."""
     with reading() as session:
-        row, account = portal_lists.request(session, request_id=request_id, now=_now())
+        row, account = portal_lists.request(session, request_id=request_id, now=utc_now())
     typer.echo("\t".join(_words(row)))
     typer.echo(f"{account.label}: {shown(account.sums.available_micro)} credits available")
     typer.echo(row.justification)
@@ -134,9 +134,9 @@ def _decide(administrator: str, request_id: UUID, decide: Callable[..., object],
     """Do to a request what an administrator decided, and print its state then."""
     with writing() as session:
         who = rights.person_called(session, administrator).id
-        decide(session, request_id=request_id, administrator_id=who, now=_now(), **said)
+        decide(session, request_id=request_id, administrator_id=who, now=utc_now(), **said)
         session.flush()
-        state = portal_lists.request(session, request_id=request_id, now=_now())[0].state
+        state = portal_lists.request(session, request_id=request_id, now=utc_now())[0].state
     typer.echo(f"request {request_id} is {state}")
 
 
@@ -163,7 +163,3 @@ def _micro(text: str | None) -> int | None:
     if not micro.is_finite() or micro != micro.to_integral_value():
         raise BadAmount(amount=text[:20], must_be="a number of credits with at most six decimals")
     return int(micro)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

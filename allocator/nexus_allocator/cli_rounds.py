@@ -2,9 +2,9 @@
 
 import signal
 import threading
-from datetime import UTC, datetime
 from types import FrameType
 
+from nexus_allocator.cli_database import utc_now
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import read_settings
 from nexus_allocator.policy import load_policy
@@ -26,9 +26,7 @@ def rounds() -> None:
     try:
         with (
             HubClient(settings.hub_api_url, settings.hub_token.get_secret_value()) as hub,
-            running_rounds(
-                settings, load_policy(settings.tiers_file), database, hub, clock=lambda: datetime.now(UTC)
-            ),
+            running_rounds(settings, load_policy(settings.tiers_file), database, hub, clock=utc_now),
         ):
             ending.wait()
     finally:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator import cli_storage
+from nexus_allocator.cli_database import utc_now
 from nexus_allocator.cli_storage import Where, Yes, in_gb, parts_of, volume_here
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.places import Place
@@ -22,7 +22,7 @@ def turn(yes: Yes = False) -> None:
         typer.echo("snapshots are not switched on: see snapshots in tiers.yaml")
         return
     root, volume = read_storage_settings().root, volume_here()
-    for done in snapshots.turn(volume, root, terms, now=cli_storage.now(), apply=yes):
+    for done in snapshots.turn(volume, root, terms, now=utc_now(), apply=yes):
         problems += done.problem is not None
         dropped = f", dropped {', '.join(done.dropped)}" if done.dropped else ""
         did = f"taken {done.taken or 'before'}{dropped}"

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from nexus_allocator.carriers import volume_at
-from nexus_allocator.cli_database import opened, reading, writing
+from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.volumes import Volume, places_on
 from nexus_allocator.config import read_storage_settings
@@ -70,7 +70,7 @@ def warn() -> None:
             found = volume.usage(place)
             try:
                 with database.session_scope() as session:
-                    mark = storage.warn(session, place, found, enforced=volume.holds.limit, now=now())
+                    mark = storage.warn(session, place, found, enforced=volume.holds.limit, now=utc_now())
             except UnknownPlace:
                 typer.echo(f"{place}: nobody's")
                 continue
@@ -114,7 +114,7 @@ def exempt(
     with writing() as session:
         made = storage.exempt(
             session, Place.named(place), parts_of(path), until=until.replace(tzinfo=UTC), reason=reason,
-            by=operator(), now=now(),
+            by=operator(), now=utc_now(),
         )  # fmt: skip
     typer.echo(f"exemption {made}")
 
@@ -123,7 +123,7 @@ def exempt(
 def exemptions(place: Where) -> None:
     """Print what of a place is exempt now."""
     with reading() as session:
-        for number, each in storage.exemptions(session, Place.named(place), now=now()):
+        for number, each in storage.exemptions(session, Place.named(place), now=utc_now()):
             typer.echo(f"{number}\t{readable(each.path)}\tuntil {each.until:%Y-%m-%d}\t{each.reason}")
 
 
@@ -131,7 +131,7 @@ def exemptions(place: Where) -> None:
 def end_exemption(exemption: uuid.UUID) -> None:
     """End an exemption before its date."""
     with writing() as session:
-        storage.end_exemption(session, exemption, by=operator(), now=now())
+        storage.end_exemption(session, exemption, by=operator(), now=utc_now())
     typer.echo("ended")
 
 
@@ -150,7 +150,3 @@ def in_gb(size_bytes: int) -> str:
 
 def operator() -> str:
     return f"operator {getpass.getuser()}"
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
