@@ -11,6 +11,7 @@ from nexus_allocator.clients.files.volumes import Volume
 from nexus_allocator.clients.files.xfs import XfsVolume
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
+from nexus_allocator.clients.objects.credentials import AccountStore, Bucket
 from nexus_allocator.clients.webhooks import Caller
 from nexus_allocator.config import Driver, Settings
 from nexus_allocator.domain.outbox import Channel
@@ -62,6 +63,19 @@ def _fsx() -> Fsx:
 
     fsx: Fsx = boto3.client("fsx")
     return fsx
+
+
+def account_store(settings: Settings) -> AccountStore | None:
+    """Return where accounts keep objects, None when there is no bucket for them."""
+    if settings.store_bucket is None or settings.store_role is None:
+        return None
+    import boto3  # noqa: PLC0415 - an extra, for an object store alone
+    from botocore.config import Config  # noqa: PLC0415 - likewise
+
+    bucket = Bucket(settings.store_bucket, settings.store_role, settings.store_mission)
+    # Who asks waits two seconds, and asks again.
+    quick = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1})
+    return AccountStore(bucket, boto3.client("sts", config=quick))
 
 
 def vault_of(settings: Settings) -> Vault:

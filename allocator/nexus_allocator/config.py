@@ -125,6 +125,21 @@ class Settings(BaseSettings):
     storage_most_places: int | None = Field(default=None, gt=0)
     """How many places the volume takes; any number when not set."""
 
+    store_bucket: str | None = None
+    """The bucket in which each account has a prefix, as boto3 finds it (AWS_…); needs the extra `aws`."""
+
+    store_role: str | None = None
+    """The role that may write there, of which servers and people get sessions for one prefix each."""
+
+    store_mission: str | None = None
+    """The prefix of the same bucket whose objects everybody may read."""
+
+    @model_validator(mode="after")
+    def store_is_whole(self) -> Self:
+        if (self.store_bucket is None) != (self.store_role is None):
+            raise ValueError("store_bucket and store_role go together")
+        return self
+
     @model_validator(mode="after")
     def storage_is_whole(self) -> Self:
         if self.storage_driver == "openzfs" and self.storage_fsx_volume is None:

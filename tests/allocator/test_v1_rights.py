@@ -141,6 +141,8 @@ ROWS = (
     Row("GET", "/purges/{teams_purge}", THE_TEAMS),
     Row("POST", "/purges/{purge}/restore", "lead", {}),
     Row("POST", "/purges/{teams_purge}/restore", THE_TEAMS, {"path": "runs"}),
+    Row("POST", "/accounts/{ada}/credentials", "lead"),
+    Row("POST", "/accounts/{grism}/credentials", THE_TEAMS),
     Row("GET", "/exemptions"),
     Row("POST", "/exemptions", "lead", KEEP | {"place": "homes/ada"}),
     Row("POST", "/exemptions", THE_TEAMS, KEEP | {"place": "teams/grism"}),

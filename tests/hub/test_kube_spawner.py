@@ -165,6 +165,7 @@ def test_the_pod_says_for_whom_it_is_metered() -> None:
     environment = environment_of(pod)
     assert environment["NEXUS_TEAMS"] == "/teams/grism:/teams/lensing"
     assert environment["NEXUS_STORE_URL"] == "s3://roman"
+    assert environment["NEXUS_ACCOUNT_STORE_URL"] == "s3://roman/accounts/grism"
     assert hold_of_token(TOKEN, environment["NEXUS_LAB_TOKEN"]) == UUID(PERSONAL.hold_id)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from nexus_allocator.clients.objects.credentials import Credentials
 from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.leases import Offer
 from nexus_allocator.domain.quotas import BLOCKED, Overfull
@@ -46,6 +47,19 @@ class PersonModel(BaseModel):
     is_administrator: bool
     suspended: bool
     suspension_reason: str | None = None
+
+
+class CredentialsModel(BaseModel):
+    """What AWS's clients sign with, until ``ends_at``."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    ends_at: datetime
+
+    @classmethod
+    def of(cls, given: Credentials) -> "CredentialsModel":
+        return cls(**vars(given))
 
 
 class GroupsModel(BaseModel):

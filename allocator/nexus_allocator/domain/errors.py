@@ -398,6 +398,18 @@ class NoObjectStore(AllocatorError):
     slug, status = "no_object_store", 409
 
 
+class NoAccountStore(AllocatorError):
+    """Accounts have no prefixes in an object store here."""
+
+    slug, status = "no_account_store", 409
+
+
+class ObjectStoreUnavailable(AllocatorError):
+    """Whoever gives credentials for it did not answer, or refused us."""
+
+    slug, status = "object_store_unavailable", 503
+
+
 class NothingToRestore(AllocatorError):
     slug, status = "nothing_to_restore", 409
 

@@ -119,6 +119,7 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
+            "NEXUS_ACCOUNT_STORE_URL": self.store_of(admission),
             "NEXUS_HOLD_ID": admission.hold_id,
             "NEXUS_IMAGE": admission.image,
             "NEXUS_LAB_TOKEN": self.service.lab_token(admission.hold_id),
@@ -129,6 +130,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),
             "NUMBA_NUM_THREADS": str(max(1, int(admission.cpu))),
         }
+
+    def store_of(self, admission: Admission) -> str:
+        """Return where the account keeps objects; nothing without an object store."""
+        store = self.server_environment.get("NEXUS_STORE_URL")
+        return f"{store}/accounts/{admission.account}" if store else ""
 
     async def _start(self) -> Any:
         """Start the pod; what is charged begins with the server's process, not with pulling its image."""
