@@ -93,6 +93,7 @@ class AdmissionModel(BaseModel):
     umask: str
     home: str
     teams: list[str]
+    scratch: list[str] = []
     until: datetime
     account: str
     rate_micro_per_hour: int
@@ -114,6 +115,7 @@ class AdmissionModel(BaseModel):
             umask=admission.umask,
             home=admission.home,
             teams=admission.teams,
+            scratch=admission.scratch,
             until=admission.until,
             account=admission.account,
             rate_micro_per_hour=admission.rate_micro_per_hour,

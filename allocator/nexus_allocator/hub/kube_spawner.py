@@ -98,6 +98,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             mounts |= {
                 f"team-{team}": mount(f"teams/{team}", at=f"/teams/{team}") for team in admission.teams
             }
+            # Only what was made: a pod would make the folder of a scratch that is not there, as root's.
+            mounts |= {
+                f"scratch-{name}": mount(f"scratch/{name}", at=f"/scratch/{name}")
+                for name in admission.scratch
+            }
         return volumes, mounts
 
     def get_env(self) -> dict[str, str]:
@@ -114,8 +119,7 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "HOME": working_of(admission),
             "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
             "NEXUS_SPARE_HOME": SPARE_HOME,
-            # A pod would make a folder of scratch that is not there: scratch is not mounted yet.
-            "NEXUS_SCRATCH": "",
+            "NEXUS_SCRATCH": ":".join(f"/scratch/{name}" for name in admission.scratch),
             "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
