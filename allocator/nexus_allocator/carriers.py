@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nexus_allocator.clients.files.btrfs import BtrfsVolume
 from nexus_allocator.clients.files.directory import DirectoryVolume
-from nexus_allocator.clients.files.efs import EfsVolume
+from nexus_allocator.clients.files.efs import Backups, EfsVolume
 from nexus_allocator.clients.files.openzfs import Fsx, OpenZfsVolume
 from nexus_allocator.clients.files.volumes import Volume
 from nexus_allocator.clients.files.xfs import XfsVolume
@@ -13,7 +13,7 @@ from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
 from nexus_allocator.clients.objects.credentials import AccountStore, Bucket
 from nexus_allocator.clients.webhooks import Caller
-from nexus_allocator.config import Driver, Settings
+from nexus_allocator.config import Driver, Settings, StorageSettings
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services.delivery import Carrier
@@ -27,7 +27,6 @@ PLAIN_VOLUMES: Mapping[Driver, type[BtrfsVolume] | type[DirectoryVolume]] = {
     "directory": DirectoryVolume,
     "btrfs": BtrfsVolume,
     "xfs": XfsVolume,
-    "efs": EfsVolume,
 }
 
 
@@ -46,11 +45,13 @@ def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]
     return carriers
 
 
-def volume_at(root: Path, driver: Driver, fsx_volume: str | None) -> Volume:
-    """Return the volume mounted at ``root``, made ready."""
+def volume_at(root: Path, driver: Driver, fsx_volume: str | None, backups: Backups | None = None) -> Volume:
+    """Return the volume mounted at ``root``, made ready; ``backups`` keep an EFS's snapshots."""
     if driver == "openzfs":
         assert fsx_volume is not None  # noqa: S101 - the settings ask for it
         volume: BtrfsVolume | DirectoryVolume = OpenZfsVolume(root, _fsx(), fsx_volume)
+    elif driver == "efs":
+        volume = EfsVolume(root, backups)
     else:
         volume = PLAIN_VOLUMES[driver](root)
     volume.prepare()
@@ -63,6 +64,16 @@ def _fsx() -> Fsx:
 
     fsx: Fsx = boto3.client("fsx")
     return fsx
+
+
+def backups_of(settings: StorageSettings) -> Backups | None:
+    """Return AWS's backups of the file system, None where there are none."""
+    vault, role, file_system = settings.backup_vault, settings.backup_role, settings.file_system
+    if vault is None or role is None or file_system is None:
+        return None
+    import boto3  # noqa: PLC0415 - an extra, for EFS alone
+
+    return Backups(boto3.client("backup"), vault, role, file_system)
 
 
 def account_store(settings: Settings) -> AccountStore | None:

@@ -14,7 +14,8 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
+    f"NEXUS_STORAGE_{name}"
+    for name in ("KEY_FILE", "COLD_BUCKET", "BACKUP_VAULT", "BACKUP_ROLE", "FILE_SYSTEM")
 }
 Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -234,6 +235,21 @@ class StorageSettings(BaseSettings):
 
     volume: str = "main"
     """The volume's name."""
+
+    backup_vault: str | None = None
+    """The vault of AWS Backup that keeps snapshots of `efs`; without one there are none."""
+
+    backup_role: str | None = None
+    """The role with which AWS Backup reads and writes the file system."""
+
+    file_system: str | None = None
+    """The ARN of the EFS file system that is mounted there."""
+
+    @model_validator(mode="after")
+    def backup_is_whole(self) -> Self:
+        if len({each is None for each in (self.backup_vault, self.backup_role, self.file_system)}) > 1:
+            raise ValueError("backup_vault, backup_role and file_system go together")
+        return self
 
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""

@@ -414,6 +414,12 @@ class NothingToRestore(AllocatorError):
     slug, status = "nothing_to_restore", 409
 
 
+class SnapshotUnderWay(AllocatorError):
+    """What was asked of a snapshot is being made or brought by somebody slow; it is to be asked again."""
+
+    slug, status = "snapshot_under_way", 409
+
+
 class UnknownVolume(AllocatorError):
     slug, status = "unknown_volume", 404
 
