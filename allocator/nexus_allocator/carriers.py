@@ -86,7 +86,7 @@ def account_store(settings: Settings) -> AccountStore | None:
     bucket = Bucket(settings.store_bucket, settings.store_role, settings.store_mission)
     # Who asks waits two seconds, and asks again.
     quick = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1})
-    return AccountStore(bucket, boto3.client("sts", config=quick))
+    return AccountStore(bucket, boto3.client("sts", region_name=settings.store_region, config=quick))
 
 
 def vault_of(settings: Settings) -> Vault:

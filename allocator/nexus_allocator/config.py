@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     store_mission: str | None = None
     """The prefix of the same bucket whose objects everybody may read."""
 
+    store_region: str | None = None
+    """The bucket's region; without it as boto3 finds it."""
+
     @model_validator(mode="after")
     def store_is_whole(self) -> Self:
         if (self.store_bucket is None) != (self.store_role is None):
