@@ -2,8 +2,11 @@
 
 from datetime import timedelta
 
+import boto3
+import pytest
 from tests.allocator.test_places import delivered, opens
 from tests.allocator.test_storage import Nexus, Run, nexus, run
+from tests.support.s3 import s3_server
 
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.places import Place, PlaceKind
@@ -44,3 +47,25 @@ def test_a_place_that_can_not_be_looked_at_is_named_and_the_command_fails(nexus:
     said = run("measure", ends=1)
     assert "0 places looked at" in said
     assert "homes/astronomer: " in said
+
+
+def test_what_accounts_keep_in_the_object_store_is_told_the_largest_first(
+    nexus: Nexus, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server("nexus") as environment:
+        for name, value in {**environment, "NEXUS_STORE_BUCKET": "nexus"}.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3")
+        for key, size in (
+            ("accounts/astronomer/a", 1_000_000),
+            ("accounts/astronomer/deep/b", 2_000_000),
+            ("accounts/gone/c", 4_000_000),
+            ("accounts/stray", 9_000_000),
+            ("mission/d", 9_000_000),
+        ):
+            client.put_object(Bucket="nexus", Key=key, Body=bytes(size))
+        # The server of the test has its say before.
+        assert run("objects").splitlines()[-2:] == [
+            "gone\t0.004 GB\t1 objects\tno account of this name",
+            "astronomer\t0.003 GB\t2 objects",
+        ]

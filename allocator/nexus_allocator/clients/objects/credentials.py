@@ -13,6 +13,7 @@ from nexus_allocator.domain.errors import BadName, ObjectStoreUnavailable
 from nexus_allocator.domain.names import MUST_BE, NAME
 
 LOG = logging.getLogger(__name__)
+ACCOUNTS = "accounts/"
 # What STS allows a role's session, however short a server's planned hours are.
 SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=12)
 READING = ["s3:GetObject"]
@@ -61,7 +62,7 @@ def prefix_of(account: str) -> str:
     """Return the account's prefix, with its slash. Raises BadName."""
     if not NAME.fullmatch(account):
         raise BadName(name=account[:40], must_be=MUST_BE)
-    return f"accounts/{account}/"
+    return f"{ACCOUNTS}{account}/"
 
 
 def session_policy(bucket: Bucket, account: str, *, read_only: bool = False) -> dict[str, Any]:
