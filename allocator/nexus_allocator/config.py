@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     """The role that may write there, of which servers and people get sessions for one prefix each."""
 
     store_mission: str | None = None
-    """The prefix of the same bucket whose objects everybody may read."""
+    """Where everybody may read: a prefix of the same bucket, or s3://BUCKET/PREFIX of another."""
 
     store_region: str | None = None
     """The bucket's region; without it as boto3 finds it."""
