@@ -194,6 +194,31 @@ def sample_window(block: Plane, x: float, y: float, value: Plane, dx: Plane, dy:
 
 
 @compiled
+def sample_values(block: Plane, x: float, y: float, value: Plane) -> None:
+    """Write what ``sample_window`` does into ``value`` alone."""
+    oversample = block.shape[1]
+    wx, wy, slopes = np.empty(4), np.empty(4), np.empty(4)
+    u, v = (MARGIN - x) * oversample, (MARGIN - y) * oversample
+    column, row = floor(u), floor(v)
+    basis(u - column, wx, slopes)
+    basis(v - row, wy, slopes)
+    w0, w1, w2, w3 = np.float32(wx[0]), np.float32(wx[1]), np.float32(wx[2]), np.float32(wx[3])
+    p0, p1 = (column - 1) % oversample, column % oversample
+    p2, p3 = (column + 1) % oversample, (column + 2) % oversample
+    c0, c1 = (column - 1) // oversample, column // oversample
+    c2, c3 = (column + 1) // oversample, (column + 2) // oversample
+    for j in range(value.shape[0]):
+        to = value[j]
+        for i in range(LANES):
+            to[i] = 0.0
+        for a in range(4):
+            line, w = block[row + j * oversample + a - 1], np.float32(wy[a])
+            t0, t1, t2, t3 = line[p0, c0:], line[p1, c1:], line[p2, c2:], line[p3, c3:]
+            for i in range(LANES):
+                to[i] += w * ((w0 * t0[i] + w1 * t1[i]) + (w2 * t2[i] + w3 * t3[i]))
+
+
+@compiled
 def add_sources(
     image: Plane,
     x: Floats,
