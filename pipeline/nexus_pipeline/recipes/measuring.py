@@ -335,8 +335,8 @@ def measured(
 def with_probabilities(every: columns.Measured, psf: PsfGrid) -> columns.Measured:
     """Return the sources of an image with their probabilities of being stars."""
     stars = every.stars
-    chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=core(psf))
-    return replace(every, star_probability=star_probability.calibrated(chance))
+    chance = star_probability.of_fits(stars.extent, stars.extent_err, stars.flux, core=core(psf))
+    return replace(every, star_probability=chance)
 
 
 def table_of(every: columns.Measured, psf: PsfGrid) -> Table:
