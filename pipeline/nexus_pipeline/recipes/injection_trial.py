@@ -189,7 +189,7 @@ def expected_snr(ground: Ground, added: Light) -> float:
     filtered = significance(light, variance, usable, stamp)
     filtered /= np.float32(np.sqrt(sky.correlation.over_weights(stamp.astype(np.float64))))
     y, x = np.divmod(np.array([np.argmax(filtered)]), filtered.shape[1])
-    top = float(detect.between_pixels(filtered, y, x)[0])
+    top = float(detect.between_pixels(filtered, y, x, ground.base.between)[0])
     # That is less by 1/top what a free place gains by noise, of which there is none here.
     return (top + float(np.hypot(top, 2.0))) / 2
 
