@@ -140,6 +140,7 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.SCRATCH_ENDS: lambda f: f"The lease of {f['place']} ends on {f['ends_on']}",
     NoticeKind.SCRATCH_ENDED: lambda f: f"The lease of {f['place']} has ended",
     NoticeKind.PURGE_PLANNED: lambda f: f"Files in {f['place']} will be purged",
+    NoticeKind.PURGE_CALLED_OFF: lambda f: f"Files in {f['place']} stay",
     NoticeKind.FILES_IN_QUARANTINE: lambda f: f"Files of {f['place']} are in quarantine",
     NoticeKind.FILES_RESTORED: lambda f: f"Files of {f['place']} are back",
     NoticeKind.EXEMPTION_ANSWERED: lambda f: f"Your exemption in {f['place']}",
@@ -168,7 +169,12 @@ PLACES: dict[str, tuple[str, str]] = {
     NoticeKind.OFFER_MADE: ("requests", "See the offer"),
 }
 
-OF_PURGES = (NoticeKind.PURGE_PLANNED, NoticeKind.FILES_IN_QUARANTINE, NoticeKind.FILES_RESTORED)
+OF_PURGES = (
+    NoticeKind.PURGE_PLANNED,
+    NoticeKind.PURGE_CALLED_OFF,
+    NoticeKind.FILES_IN_QUARANTINE,
+    NoticeKind.FILES_RESTORED,
+)
 
 
 def passage(kind: str, facts: Facts) -> Passage:

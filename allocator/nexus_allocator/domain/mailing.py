@@ -61,6 +61,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.OFFER_EXPIRED: MailKind.REQUESTS,
     NoticeKind.INVITATION_EXPIRED: MailKind.TEAMS,
     NoticeKind.PURGE_PLANNED: MailKind.FILES,
+    NoticeKind.PURGE_CALLED_OFF: MailKind.FILES,
     NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
     NoticeKind.FILES_RESTORED: MailKind.FILES,
     NoticeKind.EXEMPTION_ANSWERED: MailKind.FILES,

@@ -146,6 +146,10 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
         f"the earliest, and deleted {f['window_days']} days later. A file that you change until then stays. "
         "The plan's page lists them all; to keep others, ask there for an exemption."
     ),
+    NoticeKind.PURGE_CALLED_OFF: lambda f: (
+        f"{_files(f)} in {f['place']} stay where they are: the place is in use again, and their purge was "
+        "called off."
+    ),
     NoticeKind.FILES_IN_QUARANTINE: lambda f: (
         f"{_files(f)} of {f['place']} wait in quarantine. For {f['window_days']} days they come back with a "
         "click on the plan's page; then they are deleted."

@@ -95,6 +95,7 @@ class NoticeKind(StrEnum):
     SCRATCH_ENDS = "scratch-ends"
     SCRATCH_ENDED = "scratch-ended"
     PURGE_PLANNED = "purge-planned"
+    PURGE_CALLED_OFF = "purge-called-off"
     FILES_IN_QUARANTINE = "files-in-quarantine"
     FILES_RESTORED = "files-restored"
     EXEMPTION_ANSWERED = "exemption-answered"
