@@ -65,6 +65,7 @@ MAIL_KINDS: dict[str, MailKind] = {
     NoticeKind.FILES_IN_QUARANTINE: MailKind.FILES,
     NoticeKind.FILES_RESTORED: MailKind.FILES,
     NoticeKind.EXEMPTION_ANSWERED: MailKind.FILES,
+    NoticeKind.FILES_BROUGHT_BACK: MailKind.FILES,
     NoticeKind.PLACE_FILLS: MailKind.FILES,
     NoticeKind.PLACE_SOFT: MailKind.FILES,
     NoticeKind.PLACE_LOCKED: MailKind.FILES,

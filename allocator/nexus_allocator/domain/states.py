@@ -99,6 +99,7 @@ class NoticeKind(StrEnum):
     FILES_IN_QUARANTINE = "files-in-quarantine"
     FILES_RESTORED = "files-restored"
     EXEMPTION_ANSWERED = "exemption-answered"
+    FILES_BROUGHT_BACK = "files-brought-back"
 
 
 class EntryKind(StrEnum):
