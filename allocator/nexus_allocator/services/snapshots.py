@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nexus_allocator.clients.files.bringing_back import Brought, bring_back
 from nexus_allocator.clients.files.volumes import Volume, VolumeError, places_on, with_room
-from nexus_allocator.domain.errors import AllocatorError, NothingToRestore
+from nexus_allocator.domain.errors import AllocatorError
 from nexus_allocator.domain.places import Place, require_snapshot_name
 from nexus_allocator.domain.policy import Snapshots
 from nexus_allocator.domain.purges import Parts
