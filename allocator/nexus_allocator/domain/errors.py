@@ -374,6 +374,10 @@ class PurgeRuleOff(AllocatorError):
     slug, status = "purge_rule_off", 409
 
 
+class PlaceNotEnded(AllocatorError):
+    slug, status = "place_not_ended", 409
+
+
 class UnknownExemption(AllocatorError):
     slug, status = "unknown_exemption", 404
 

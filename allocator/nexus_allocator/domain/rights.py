@@ -98,6 +98,8 @@ class Action(StrEnum):
     PURGE_RESTORE = "purge.restore"
     PURGE_RUN = "purge.run"
     EXEMPTION_ASK = "exemption.ask"
+    SNAPSHOT_SEE = "snapshot.see"
+    SNAPSHOT_RESTORE = "snapshot.restore"
     IDENTITY_RECORD = "identity.record"
     GROUPS_SEE = "groups.see"
     LAUNCH_SEE = "launch.see"
@@ -193,6 +195,8 @@ TABLE: Mapping[Action, Cells] = {
     Action.PURGE_RESTORE: {**OWNER, **LEADING, **OVERSEEN},
     Action.PURGE_RUN: OVERSEEN,
     Action.EXEMPTION_ASK: {**OWNER, **LEADING},
+    Action.SNAPSHOT_SEE: {**OWNER, **SEATED, **OVERSEEN},
+    Action.SNAPSHOT_RESTORE: {**OWNER, **LEADING, **OVERSEEN},
     Action.IDENTITY_RECORD: HUB,
     Action.GROUPS_SEE: HUB,
     Action.LAUNCH_SEE: HUB,

@@ -252,6 +252,9 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"There is no purge rule {f['rule']}; there are: {', '.join(f['known']) or 'none'}."
     ),
     "purge_rule_off": lambda f: f"The purge rule {f['rule']} is not switched on: see purges in tiers.yaml.",
+    "place_not_ended": lambda f: (
+        f"{f['place']} is in use: the rule {f['rule']} takes files only {f['days']} days after {f['end']}."
+    ),
     "unknown_exemption": lambda f: f"There is no exemption {f['exemption']} in force.",
     "purge_too_soon": lambda f: (
         f"It is too soon: {_days(f['passed'])} of {_days(f['needed'])} days were seen to pass."

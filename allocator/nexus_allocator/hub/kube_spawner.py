@@ -36,11 +36,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
 
     volumes: dict[str, Any]
     volume_mounts: dict[str, Any]
+    node_selector: dict[str, str]
+    tolerations: list[dict[str, Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # As the chart's values have them: reference data, say. Each launch adds its own.
+        # As the chart's values have them: reference data, or nodes of their own. Each launch adds its own.
         self.given_volumes, self.given_mounts = dict(self.volumes), dict(self.volume_mounts)
+        self.given_selector, self.given_tolerations = dict(self.node_selector), list(self.tolerations)
 
     @default("extra_pod_config")
     def _default_extra_pod_config(self) -> dict[str, Any]:
@@ -71,8 +74,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             {GPU: str(admission.gpu)} if admission.gpu else {}
         )
         placement = self.placements.get(size_of(admission), {})
-        self.node_selector = placement.get("node_selector", {})
-        self.tolerations = placement.get("tolerations", [])
+        self.node_selector = self.given_selector | placement.get("node_selector", {})
+        self.tolerations = [*self.given_tolerations, *placement.get("tolerations", [])]
         volumes, mounts = self.places_of(admission)
         self.volumes, self.volume_mounts = self.given_volumes | volumes, self.given_mounts | mounts
         self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}

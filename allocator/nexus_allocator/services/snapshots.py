@@ -8,13 +8,10 @@ from pathlib import Path
 from nexus_allocator.clients.files.bringing_back import Brought, bring_back
 from nexus_allocator.clients.files.volumes import Volume, VolumeError, places_on, with_room
 from nexus_allocator.domain.errors import AllocatorError
-from nexus_allocator.domain.places import Place, PlaceKind, require_snapshot_name
+from nexus_allocator.domain.places import Place, require_snapshot_name
 from nexus_allocator.domain.policy import Snapshots
 from nexus_allocator.domain.purges import Parts
-from nexus_allocator.domain.snapshots import name_of, to_drop
-
-# A scratch can be made again by definition; nobody pays for keeping it twice.
-KEPT = (PlaceKind.HOME, PlaceKind.TEAM)
+from nexus_allocator.domain.snapshots import KEPT, name_of, to_drop
 
 
 @dataclass(frozen=True)
