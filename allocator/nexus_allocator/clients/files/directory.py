@@ -83,8 +83,10 @@ class DirectoryVolume:
         return []
 
     def fetch(self, place: Place, name: str, path: Parts) -> Path:
-        self.path(place)
-        raise NothingToRestore()
+        kept = next((each for each in self.snapshots(place) if each.name == name), None)
+        if kept is None:
+            raise NothingToRestore()
+        return kept
 
     def drop_snapshot(self, place: Place, name: str) -> None:
         self._refuse(place, "drop snapshots")
