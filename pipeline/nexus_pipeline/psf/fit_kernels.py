@@ -240,7 +240,8 @@ def _segment(level: Floats, at: float, near: int) -> int:
 
 @compiled
 def _between(level: Floats, variance: Floats, at: float, i: int) -> float:
-    share = max((at - level[i - 1]) / (level[i] - level[i - 1]), 0.0)
+    span = level[i] - level[i - 1]
+    share = max((at - level[i - 1]) / span, 0.0) if span > 0.0 else 0.0
     return float(variance[i - 1] + share * (variance[i] - variance[i - 1]))
 
 
