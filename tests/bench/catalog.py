@@ -1,6 +1,6 @@
-"""Prints what catalogues cost and how complete they are, beside romancal, sep and photutils.
+"""Prints what catalogues cost, beside romancal, sep and photutils.
 
-Run it as ``python -m tests.bench.catalog [quick] [detection|catalogues|fits|growth|completeness ...]``, by
+Run it as ``python -m tests.bench.catalog [quick] [detection|catalogues|fits|growth ...]``, by
 default all of it. Detection and deblending run on an idealised mosaic of 5000² pixels (2000² if quick), with
 the same 7×7 filter, 32 levels and contrast 0.005 for sep, whose threshold is lowered until it has as many
 false detections in pure noise. Catalogues are of two mosaics: one in which we find about 2,600 sources, and
@@ -18,8 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from scipy.stats import norm
 from tests.bench.inject import cell
 from tests.support.photutils_run import photutils
 from tests.support.romancal_run import romancal_catalog
@@ -50,7 +48,7 @@ THEIR_FITS, THEIR_SIZE = 1_000, 1293
 """Stars that photutils fits, as dense on so many pixels along an edge as 10,000 on a detector."""
 DENSE: Final = (5_200, 20_800)
 """Stars and galaxies over a disc about 5000² pixels of which romancal finds some 2,800."""
-PARTS: Final = ("detection", "catalogues", "fits", "growth", "completeness")
+PARTS: Final = ("detection", "catalogues", "fits", "growth")
 
 
 def sky(store: ReferenceStore, size: int, n_stars: int, n_galaxies: int) -> Mosaic:
@@ -183,48 +181,16 @@ def show_growth(store: ReferenceStore, size: int) -> None:
         print(f"{f'{n:7,} drawn':<44}{seconds:>8.2f}{len(found.table):>9}{peak_memory_bytes() / 1e9:>8.2f}")
 
 
-def show_completeness(psf: PsfGrid, size: int) -> None:
-    """Print which share of isolated stars is found, beside Φ(S/N - threshold), and what is found in noise."""
-    stamp, kernel = psf.stamp(0, 0, radius=12), psf.stamp(0, 0, radius=8).astype(np.float32)
-    rng = np.random.default_rng(SEED)
-    noise = rng.standard_normal((size, size), dtype=np.float32)
-    spurious = len(detections(noise, kernel))
-    nodes = np.arange(20, size - 20, 25.0)
-    x, y = (axis.ravel() for axis in np.meshgrid(nodes, nodes))
-    x, y = x + rng.uniform(-0.5, 0.5, x.size), y + rng.uniform(-0.5, 0.5, x.size)
-    ratio = rng.uniform(3.5, 8.5, x.size)
-    image = noise.copy()
-    flux = ratio / np.sqrt(np.sum(stamp**2))
-    psf.add_to(image, x, y, flux, radii=np.full(x.size, 12))
-    found = detections(image, kernel)
-    distance, _ = cKDTree(np.column_stack([found.x, found.y])).query(np.column_stack([x, y]))
-    back, _ = cKDTree(np.column_stack([x, y])).query(np.column_stack([found.x, found.y]))
-    print(f"\n{'S/N':>6}{'stars':>8}{'found':>9}{'Φ':>8}{'±':>8}   (isolated stars in noise, threshold 5)")
-    for low in np.arange(3.5, 8.5, 0.5):
-        here = (ratio >= low) & (ratio < low + 0.5)
-        share = np.mean(distance[here] < 3)
-        expected = norm.cdf(ratio[here] - detect.PEAK_SIGMA).mean()
-        error = np.sqrt(expected * (1 - expected) / here.sum())
-        print(f"{low + 0.25:>6.2f}{here.sum():>8}{share:>9.3f}{expected:>8.3f}{error:>8.3f}")
-    print(
-        f"spurious: {np.count_nonzero(back > 4)} of {len(found)} detections; in as much pure noise {spurious}"
-    )
-
-
 def main() -> None:
     memory.keep_freed()
     quick = "quick" in sys.argv[1:]
     parts = [part for part in PARTS if part in sys.argv[1:]] or PARTS
     size = 2000 if quick else 5000
     store = open_store(str(romanisim_ramp().references))
-    if "detection" in parts or "completeness" in parts:
+    if "detection" in parts:
         made = sky(store, size, 4_000 * size**2 // 5000**2, 16_000 * size**2 // 5000**2)
-        psf, _ = mosaic_psf_of(made.meta, store, scale_arcsec=0.055)
-        if "detection" in parts:
-            show_detection(made, psf)
+        show_detection(made, mosaic_psf_of(made.meta, store, scale_arcsec=0.055)[0])
         del made
-        if "completeness" in parts:
-            show_completeness(psf, size)
     if "catalogues" in parts:
         show_catalogues(store, cell(store, size))
         show_catalogues(store, sky(store, size, *(n * size**2 // 5000**2 for n in DENSE)))
