@@ -1,11 +1,11 @@
 """Prints how well fluxes of stars with a neighbour are measured, against its distance, beside sep.
 
-Run it as ``python -m tests.bench.blends [quick]``. Pairs of stars stand on a mosaic's pixels in white noise:
-one of S/N 50 and a neighbour as bright, or of a third of its light. Ours are found, taken apart and fitted as
-in a catalogue. sep finds them on the same image with the same filter; its fluxes are those of a circle of
-0.165″ without the pixels of other sources, over a single star's share in it. A star counts if something was
-found within 1.5 pixels of it. Bias is the median of flux over truth less 1, with its standard error; scatter
-is 1.48 times the median deviation, over that of a star alone by the fit's own noise.
+Run it as ``python -m tests.bench.blends [quick]``. Pairs of stars stand on a mosaic's pixels (0.055″) in
+white noise: one of S/N 50 and a neighbour as bright, or of a third of its light. Ours are found, taken apart
+and fitted as in a catalogue. sep finds them on the same image with the same filter; its fluxes are those of a
+circle of 0.165″ without the pixels of other sources, over a single star's share in it. A star counts if
+something was found within 1.5 pixels of it. Bias is the median of flux over truth less 1, with its standard
+error; scatter is 1.48 times the median deviation, over the error of a lone star's flux at its known place.
 """
 
 import sys
@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from tests.bench.catalog import detections, sky
-from tests.support.romanisim_ramp import romanisim_ramp
+from tests.bench.catalog import detections
+from tests.bench.shapes import mosaics_psf
 from tests.support.sep_run import extracted
 
 from nexus_pipeline.measure import sources
@@ -23,8 +23,6 @@ from nexus_pipeline.measure.compare import median_and_error, robust_width
 from nexus_pipeline.psf import fit
 from nexus_pipeline.psf.fit_kernels import window_radius
 from nexus_pipeline.psf.grid import PsfGrid
-from nexus_pipeline.recipes.epsf import mosaic_psf_of
-from nexus_pipeline.references.store import open_store
 
 Floats = NDArray[np.float64]
 
@@ -40,7 +38,7 @@ THRESHOLD: Final = 5.0
 
 
 def pairs(psf: PsfGrid, distance: float, ratio: float, n: int) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """Return an image of noise 1 places (x and y, n, 2) and fluxes (n, 2): star and neighbour."""
+    """Return an image of noise 1, places (x and y, n, 2) and fluxes (n, 2): star and neighbour."""
     rng = np.random.default_rng(SEED)
     edge = int(np.ceil(np.sqrt(n)))
     nodes = STEP // 2 + STEP * np.arange(edge)
@@ -88,8 +86,7 @@ def judged(found: tuple[Floats, Floats, Floats], at: Floats, flux: Floats, sigma
 
 
 def main() -> None:
-    store = open_store(str(romanisim_ramp().references))
-    psf, _ = mosaic_psf_of(sky(store, 300, 5, 5).meta, store, scale_arcsec=0.055)
+    psf = mosaics_psf()
     n = 400 if "quick" in sys.argv[1:] else PAIRS
     columns = f"{'apart':>8}{'found':>8}{'bias':>9}{'±':>8}{'scatter':>9}"
     for ratio in (1.0, 1 / 3):
