@@ -24,7 +24,7 @@ from nexus_pipeline.sky.mosaic_wcs import MosaicGrid
 
 Floats = NDArray[np.float64]
 RA, DEC, SIZE, GALAXIES_ACROSS, STARS_ACROSS = 150.0, 2.0, 1600, 7, 40
-SNR: Final = (30.0, 60.0, 150.0, 400.0)
+SNR: Final = (30.0, 60.0, 110.0, 450.0)
 ROBUST: Final = 1.2533
 """The standard error of a median in that of a mean."""
 MUST: Final = {1.0: 0.03, 4.0: 0.08}
