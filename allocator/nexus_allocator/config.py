@@ -220,6 +220,9 @@ class StorageSettings(BaseSettings):
     volume: str = "main"
     """The volume's name."""
 
+    most_places: int | None = Field(default=None, gt=0)
+    """How many places it takes; None for any number."""
+
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""
 

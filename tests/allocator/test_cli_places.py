@@ -7,6 +7,7 @@ from tests.allocator.test_storage import Nexus, Run, nexus, run
 
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.places import Place, PlaceKind
+from nexus_allocator.services import snapshot_asks
 
 __all__ = ["nexus", "run"]
 HOME = Place(PlaceKind.HOME, "astronomer")
@@ -44,3 +45,18 @@ def test_a_place_that_can_not_be_looked_at_is_named_and_the_command_fails(nexus:
     said = run("measure", ends=1)
     assert "0 places looked at" in said
     assert "homes/astronomer: " in said
+
+
+def test_who_has_the_volume_makes_what_was_ordered_and_brings_back_what_was_asked(
+    nexus: Nexus, run: Run
+) -> None:
+    nexus.world.clock.at = nexus.now
+    assert run("work") == "1 jobs done, 0 to be tried again, 0 given up\n"
+    assert "homes/astronomer\tmain\tnot looked at of 10 GB\tas ordered" in run("list")
+    with nexus.world.database.session_scope() as session:
+        snapshot_asks.keep_seen(session, HOME, ["2026-11-20"], now=nexus.now)
+        snapshot_asks.ask(session, HOME, "2026-11-20", "notes", hub_name="astronomer", now=nexus.now)
+    # This volume has no snapshots: nothing is there, which is told, and asked no more.
+    assert run("work") == "1 jobs done, 0 to be tried again, 0 given up\n"
+    assert any("nothing at notes" in each for each in nexus.world.told("astronomer"))
+    assert run("work") == "0 jobs done, 0 to be tried again, 0 given up\n"

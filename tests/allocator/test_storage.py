@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.support.allocator import World
 
-from nexus_allocator import cli, cli_places, cli_purges, cli_snapshots, cli_storage
+from nexus_allocator import cli, cli_places, cli_purges, cli_snapshots, cli_storage, cli_storage_work
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind, Usage, mark_reached
@@ -146,7 +146,7 @@ def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run `storage WORDS` and return what it says; ``ends`` is the exit code that is expected."""
     for name, value in nexus.environment().items():
         monkeypatch.setenv(name, value)
-    for commands in (cli_places, cli_purges, cli_snapshots, cli_storage):
+    for commands in (cli_places, cli_purges, cli_snapshots, cli_storage, cli_storage_work):
         monkeypatch.setattr(commands, "utc_now", lambda: nexus.now)
 
     def run(*words: str, ends: int = 0) -> str:
