@@ -145,6 +145,8 @@ ROWS = (
     Row("GET", "/snapshots"),
     Row("POST", "/snapshots/restore", "lead", YESTERDAY | {"place": "homes/ada"}),
     Row("POST", "/snapshots/restore", THE_TEAMS, YESTERDAY | {"place": "teams/grism"}),
+    Row("POST", "/accounts/{ada}/credentials", "lead"),
+    Row("POST", "/accounts/{grism}/credentials", THE_TEAMS),
     Row("GET", "/exemptions"),
     Row("POST", "/exemptions", "lead", KEEP | {"place": "homes/ada"}),
     Row("POST", "/exemptions", THE_TEAMS, KEEP | {"place": "teams/grism"}),

@@ -115,6 +115,7 @@ class Action(StrEnum):
     STORAGE_OVERSEE = "storage.oversee"
     STORAGE_SIZE = "storage.size"
     SCRATCH_TAKE = "scratch.take"
+    STORE_OPEN = "store.open"
 
 
 Cells = Mapping[Capacity, Reach]
@@ -211,6 +212,7 @@ TABLE: Mapping[Action, Cells] = {
     Action.STORAGE_OVERSEE: OVERSEEN,
     Action.STORAGE_SIZE: OVERSEEN,
     Action.SCRATCH_TAKE: {**OWNER, **LEADING},
+    Action.STORE_OPEN: {**OWNER, **SEATED, **ITSELF},
 }
 TEAM_ACTIONS = frozenset(action for action in Action if action.startswith("team."))
 

@@ -270,7 +270,12 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"{shown(f['available_micro'])} are left; ask for a smaller one, or for fewer days."
     ),
     "no_object_store": lambda f: "There is no object store for cold files: set NEXUS_STORAGE_COLD_BUCKET.",
+    "no_account_store": lambda f: "Accounts keep no objects here: this Nexus has no bucket for them.",
+    "object_store_unavailable": lambda f: "The object store gives no credentials just now. Try again soon.",
     "nothing_to_restore": lambda f: "Nothing of this waits in quarantine any more.",
+    "snapshot_under_way": lambda f: (
+        f"The snapshot {f['snapshot']} of {f['place']} is on its way. Ask again in some minutes."
+    ),
     "too_many_teams": lambda f: (
         f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "
         "of one person. Leave a team first."

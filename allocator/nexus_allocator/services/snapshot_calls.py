@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from nexus_allocator.clients.files.bringing_back import Brought
 from nexus_allocator.clients.files.volumes import Volume, VolumeError
-from nexus_allocator.domain.errors import BadName, NothingToRestore, UnknownPlace
+from nexus_allocator.domain.errors import BadName, NothingToRestore, SnapshotUnderWay, UnknownPlace
 from nexus_allocator.domain.outbox import DeliveryFailed
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.purges import readable
@@ -60,5 +60,7 @@ class SnapshotCarrier:
             self._brought[row.id] = snapshots.restore(volume, place, row.facts["day"], path)
         except (NothingToRestore, BadName):
             self._brought[row.id] = Brought()
+        except SnapshotUnderWay as error:
+            raise DeliveryFailed("The snapshot is still being fetched.") from error
         except (OSError, VolumeError, UnknownPlace) as error:
             raise DeliveryFailed(str(error)) from error
