@@ -10,7 +10,18 @@ import pytest
 import typer
 import yaml
 from jsonschema import Draft7Validator
-from tests.support.helm import CHART, EVERYTHING, NEEDED, given, merged, rendered, run
+from tests.support.helm import (
+    CHART,
+    EVERYTHING,
+    NEEDED,
+    STORAGE,
+    given,
+    merged,
+    over_the_volume,
+    pods_of,
+    rendered,
+    run,
+)
 
 from nexus_allocator.api.counted import Counted
 from nexus_allocator.api.metrics import Now
@@ -23,14 +34,6 @@ from nexus_allocator.services.monitoring import Gauges
 from nexus_allocator.store.places import PlacesNow
 
 Manifest = dict[str, Any]
-STORAGE = {
-    "storage__enabled": "true", "storage__existingClaim": "homes", "storage__recordsClaim": "purges",
-    "storage__coldBucket": "nexus-cold", "storage__mostPlaces": "500", "storage__driver": "openzfs",
-    "storage__fsxVolume": "fsvol-1", "storage__backup__vault": "nexus",
-    "storage__backup__role": "arn:aws:iam::1:role/b",
-    "storage__backup__fileSystem": "arn:aws:elasticfilesystem:eu-west-1:1:file-system/fs-1",
-    "tiersFile": "version: 4",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -47,22 +50,6 @@ def everything(program: Path) -> list[Manifest]:
 def storing(program: Path) -> list[Manifest]:
     """The chart with a volume to look after; what is there without one is looked at as before."""
     return rendered(program, **NEEDED | STORAGE)
-
-
-def over_the_volume(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Yield the name and the pod's specification of what mounts homes, team folders and scratch."""
-    for name, pod in pods_of(manifests):
-        if any(each["name"] == "volume" for each in pod["volumes"]):
-            yield name, pod
-
-
-def pods_of(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Yield the name and the pod's specification of everything that runs."""
-    for each in manifests:
-        spec = each.get("spec", {})
-        spec = spec.get("jobTemplate", {}).get("spec", spec)
-        if "template" in spec:
-            yield each["metadata"]["name"], spec["template"]["spec"]
 
 
 def ours(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
@@ -209,7 +196,7 @@ def test_only_pods_over_the_volume_are_root_with_rights_over_files_and_no_token(
         for container in pod["containers"]:
             rights, gains = container["securityContext"]["capabilities"], []
             if name in storage:
-                gains = ["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID"]
+                gains = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]
             assert (rights["drop"], rights.get("add", [])) == (["ALL"], gains), name
             assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, name

@@ -156,7 +156,7 @@ containers:
       readOnlyRootFilesystem: true
       capabilities:
         drop: [ALL]
-        add: [CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID{{ if has .root.Values.storage.driver (list "btrfs" "xfs") }}, SYS_ADMIN{{ end }}]
+        add: [CHOWN, DAC_OVERRIDE, FOWNER, FSETID{{ if has .root.Values.storage.driver (list "btrfs" "xfs") }}, SYS_ADMIN{{ end }}]
     resources: {{- toYaml .root.Values.storage.resources | nindent 6 }}
     volumeMounts:
       - {name: tmp, mountPath: /tmp}
