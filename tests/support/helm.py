@@ -22,6 +22,8 @@ EVERYTHING = NEEDED | {
     "httpRoute__enabled": "true", "monitoring__serviceMonitor__enabled": "true",
     "service__autoscaling__enabled": "true", "settings__mail__host": "mail.example.org",
     "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
+    "settings__store__bucket": "nexus", "settings__store__role": "arn:aws:iam::123456789012:role/nexus",
+    "settings__store__mission": "mission", "settings__store__region": "us-east-1",
 }  # fmt: skip
 # With a volume to look after.
 STORAGE = {
