@@ -27,7 +27,11 @@ HUB_MAY = [
     },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "watch", "list"]},
 ]
-DEDICATED = {"key": "hub.jupyter.org/dedicated", "value": "user", "effect": "NoSchedule"}
+# A node for notebooks, as z2jh wants it labelled and kept from others.
+FOR_NOTEBOOKS: dict[str, Any] = {
+    "labels": {"hub.jupyter.org/node-purpose": "user"},
+    "taints": [{"key": "hub.jupyter.org/dedicated", "value": "user", "effect": "NoSchedule"}],
+}
 
 
 def prepare(plane: ControlPlane) -> None:

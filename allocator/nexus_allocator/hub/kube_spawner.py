@@ -153,6 +153,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         self.end_overdue_lease()
         await self._start_watching_pods()
         await self.note_end(self.pod)
+        if (given_up := pods.given_up_at(self.pod, datetime.now(UTC))) and not self.pending:
+            return await self.clear_lost(given_up)
         status: int | None = await super().poll()
         return status
 
@@ -168,6 +170,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             await self.announce_stop("out-of-memory", "kernel")
         elif evicted is not None:
             self.log.warning("The node put %s out: %s", self._log_name, evicted)
+
+    async def clear_lost(self, given_up: datetime) -> int:
+        """End a server whose node is silent; else it would be alive until somebody removes the node."""
+        if self.alive_at_stop is None:
+            self.alive_at_stop, self.ended_at = False, given_up
+            await self.announce_stop("node-lost", "kubernetes")
+        await self.stop(now=True)
+        return 1
 
     async def stop(self, now: bool = False) -> None:
         """Stop the pod. KubeSpawner stops pods that have ended, too, to clear them away."""
