@@ -186,6 +186,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             if self._waiting_for_response:
                 await self.announce_stop("start-failed", "hub")
         await super().stop(now=now)
+        # The pod is gone: until then it was charged.
+        self.ended_at = self.ended_at or datetime.now(UTC)
 
 
 def size_of(admission: Admission) -> str:
