@@ -43,6 +43,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.scanner
 	$(bin)/python -m tests.bench.purge
 	$(bin)/python -m tests.bench.purged_quarter
+	$(bin)/python -m tests.bench.cluster
 
 notebooks: ## every notebook, whole, into .nexus/notebooks
 	@./bootstrap test
