@@ -36,6 +36,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.registration
 	$(bin)/python -m tests.bench.psf
 	$(bin)/python -m tests.bench.catalog
+	$(bin)/python -m tests.bench.completeness
 	$(bin)/python -m tests.bench.inject
 	$(bin)/python -m tests.bench.mosaic
 	$(bin)/python -m tests.bench.skymap

@@ -101,6 +101,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             mounts |= {
                 f"team-{team}": mount(f"teams/{team}", at=f"/teams/{team}") for team in admission.teams
             }
+            # Only what was made: a pod would make the folder of a scratch that is not there, as root's.
+            mounts |= {
+                f"scratch-{name}": mount(f"scratch/{name}", at=f"/scratch/{name}")
+                for name in admission.scratch
+            }
         return volumes, mounts
 
     def get_env(self) -> dict[str, str]:
@@ -117,11 +122,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "HOME": working_of(admission),
             "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
             "NEXUS_SPARE_HOME": SPARE_HOME,
-            # A pod would make a folder of scratch that is not there: scratch is not mounted yet.
-            "NEXUS_SCRATCH": "",
+            "NEXUS_SCRATCH": ":".join(f"/scratch/{name}" for name in admission.scratch),
             "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
+            "NEXUS_ACCOUNT_STORE_URL": self.store_of(admission),
             "NEXUS_HOLD_ID": admission.hold_id,
             "NEXUS_IMAGE": admission.image,
             "NEXUS_LAB_TOKEN": self.service.lab_token(admission.hold_id),
@@ -132,6 +137,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),
             "NUMBA_NUM_THREADS": str(max(1, int(admission.cpu))),
         }
+
+    def store_of(self, admission: Admission) -> str:
+        """Return where the account keeps objects; nothing without an object store."""
+        store = self.server_environment.get("NEXUS_STORE_URL")
+        return f"{store}/accounts/{admission.account}" if store else ""
 
     async def _start(self) -> Any:
         """Start the pod; what is charged begins with the server's process, not with pulling its image."""
