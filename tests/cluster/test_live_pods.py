@@ -44,8 +44,9 @@ def launched(hub: HubUnderTest, plane: ControlPlane, person: Visitor) -> dict[st
     return pod
 
 
-def settled(hub: HubUnderTest, pod: dict[str, Any]) -> Hold:
-    """Return the pod's hold, once its server is gone and the hold has been settled."""
+def settled(hub: HubUnderTest, plane: ControlPlane, pod: dict[str, Any]) -> Hold:
+    """Return the pod's hold, once pod and server are gone and the hold has been settled."""
+    until(lambda: pod_of(plane, "astronomer") is None, "the pod gone")
     hub.wait_until_gone()
     database = Database(f"sqlite:///{hub.settings.folder('db') / 'allocator.sqlite'}")
 
@@ -78,8 +79,7 @@ def test_an_admitted_server_is_scheduled_with_its_identity_size_and_places(
     # The Lab behind the proxy answers, and stopping it settles what it used.
     assert ada.get("/user/astronomer/api").json()["version"]
     ada.stop()
-    hold = settled(hub, pod)
-    assert pod_of(plane, "astronomer") is None
+    hold = settled(hub, plane, pod)
     assert 0 < hold.usage_micro < hold.amount_micro
     assert "You stopped it." in ada.get("/hub/spawn").text
 
@@ -103,8 +103,7 @@ def test_a_pod_that_ran_out_of_memory_says_so_to_its_person(
         f"{PODS}/{pod['metadata']['name']}/status",
         {"status": {"phase": "Failed", "containerStatuses": [ended]}},
     )
-    settled(hub, pod)
-    assert pod_of(plane, "astronomer") is None
+    settled(hub, plane, pod)
     assert "It used more memory than the server has." in ada.get("/hub/spawn").text
 
 
@@ -115,6 +114,5 @@ def test_a_server_on_a_lost_node_is_ended_and_charged_no_longer(
     node = plane.children["of-notebooks"].process
     assert node is not None
     node.send_signal(signal.SIGSTOP)
-    settled(hub, pod)
-    assert pod_of(plane, "astronomer") is None
+    settled(hub, plane, pod)
     assert "The machine it ran on was lost" in ada.get("/hub/spawn").text
