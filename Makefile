@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -48,6 +48,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.scanner
 	$(bin)/python -m tests.bench.purge
 	$(bin)/python -m tests.bench.purged_quarter
+	$(bin)/python -m tests.bench.cluster
 
 notebooks: ## every notebook, whole, into .nexus/notebooks
 	@./bootstrap test
@@ -72,6 +73,9 @@ test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 cluster-tools: ## build the control plane that tests/cluster starts, once, into the cache outside the clone
 	@./bootstrap test
 	$(bin)/python -m tests.support.cluster_tools
+
+deploy: ## show what would change in the cluster of kubectl's context and, once told to, change it: make deploy ENV=dev
+	helm/deploy $(ENV)
 
 lock: ## resolve the lock files again
 	./bootstrap lock

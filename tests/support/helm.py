@@ -93,7 +93,8 @@ def merged(environment: str, chart: str) -> dict[str, Any]:
     """Return the chart's values with an environment's on top, as helm merges them."""
     below = CHARTS / chart / "values.yaml"
     above = CHARTS / "environments" / environment / f"{chart}.yaml"
-    return over(yaml.safe_load(below.read_text()), yaml.safe_load(above.read_text()))
+    differs = yaml.safe_load(above.read_text()) if above.exists() else {}
+    return over(yaml.safe_load(below.read_text()), differs)
 
 
 def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
