@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 images lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -63,6 +63,9 @@ test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 	echo 'jupyterhub>=6.1,<6.2' >> $(hub6)/requirements.txt
 	$(bin)/uv pip install -q --python $(hub6)/bin/python -r $(hub6)/requirements.txt
 	PYTHONPATH=$(CURDIR)/allocator:$(CURDIR)/pipeline $(CURDIR)/$(hub6)/bin/python -m pytest tests/hub -p no:cacheprovider
+
+images: ## build with buildah, podman or docker, and verify inside: NAMES="hub lab" BASE=debian:trixie-slim
+	python3 images/build.py $(NAMES)
 
 lock: ## resolve the lock files again
 	./bootstrap lock

@@ -1,0 +1,169 @@
+"""What images are made of, read without building one: `make images` does, and runs `verify` inside each."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+IMAGES = ROOT / "images"
+# A path of the context in a Dockerfile, and what COPY takes from it.
+MOUNTED = re.compile(r"/context/([\w./-]+)")
+COPIED = re.compile(r"^COPY (?!--from)(?:--\S+ )*(.+) \S+$", re.MULTILINE)
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\\n]+?))?\s*\\?$", re.MULTILINE)
+ADDRESS = re.compile(r"https?://(?!127\.0\.0\.1|[\w.]*example\.org)")
+
+
+@pytest.fixture(scope="session")
+def build() -> ModuleType:
+    """The program behind `make images`; its neighbours are scripts beside it, as when it is run."""
+    sys.path.insert(0, str(IMAGES))
+    try:
+        import build  # noqa: PLC0415
+    finally:
+        sys.path.remove(str(IMAGES))
+    return build
+
+
+def names() -> list[str]:
+    return sorted(path.parent.name for path in IMAGES.glob("*/Dockerfile"))
+
+
+def pins(lock: Path) -> dict[tuple[str, str], str]:
+    """Return each package's version by its name and the marker under which it is meant."""
+    return {(name, marker): version for name, version, marker in PIN.findall(lock.read_text())}
+
+
+def read_by(dockerfile: str) -> list[str]:
+    """Return the paths of the project that a Dockerfile reads."""
+    return MOUNTED.findall(dockerfile) + [
+        path for line in COPIED.findall(dockerfile) for path in line.split()
+    ]
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_a_dockerfile_reads_is_there_and_known_to_its_tag(name: str, build: ModuleType) -> None:
+    inputs = {str(path) for path in build.inputs_of(build.IMAGES[name])}
+    read = read_by((IMAGES / name / "Dockerfile").read_text())
+    assert read
+    for path in read:
+        assert any(each == path or each.startswith(f"{path}/") for each in inputs), path
+
+
+def test_every_image_is_built_and_every_one_has_its_parts(build: ModuleType) -> None:
+    assert set(build.IMAGES) == set(names())
+    for name in set(names()) - {"base"}:
+        assert {path.name for path in (IMAGES / name).iterdir()} >= {"Dockerfile", "README.md", "verify"}
+        assert list((IMAGES / name).glob("*lock*")), f"{name} has no lock"
+
+
+@pytest.mark.parametrize("name", sorted(set(names()) - {"base"}))
+def test_an_image_stands_on_the_given_base_and_runs_as_nobody_special(name: str) -> None:
+    text = (IMAGES / name / "Dockerfile").read_text()
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["1000:1000"]
+
+
+@pytest.mark.parametrize(
+    "lock", sorted(IMAGES.glob("*/requirements.lock")), ids=lambda path: path.parent.name
+)
+def test_a_lock_has_the_project_s_versions_and_a_hash_of_each(lock: Path) -> None:
+    project = {name: set() for name, _ in pins(ROOT / "requirements-dev.lock")}
+    for (name, _), version in pins(ROOT / "requirements-dev.lock").items():
+        project[name].add(version)
+    found = pins(lock)
+    assert found
+    others = {
+        name: version for (name, _), version in found.items() if version not in project.get(name, {version})
+    }
+    assert not others
+    entries = lock.read_text().count("--hash=sha256:"), len(found)
+    assert all("--hash=sha256:" in each for each in re.split(r"\n(?=\S)", lock.read_text().strip())), entries
+
+
+def test_nothing_of_an_image_names_a_host() -> None:
+    for path in IMAGES.rglob("*"):
+        if path.is_file() and path.suffix not in {".md", ".pyc", ".json"}:
+            assert not ADDRESS.search(path.read_text()), path
+
+
+def test_the_tag_changes_with_what_is_built_and_not_with_what_describes_it(
+    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tag() -> str:
+        return build.tag_of(build.Image("small", ("code",)), base="debian:trixie-slim")
+
+    files = {
+        "images/small/Dockerfile": "FROM x",
+        "images/small/README.md": "a",
+        "code/a.py": "1",
+        "else/b.py": "1",
+    }
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    first = tag()
+    assert re.fullmatch(rf"{re.escape(build.VERSION)}-[0-9a-f]{{12}}", first)
+    for path in ("images/small/README.md", "else/b.py"):
+        (tmp_path / path).write_text("2")
+    assert tag() == first
+    (tmp_path / "code/a.py").write_text("2")
+    assert tag() != first
+
+
+@pytest.mark.parametrize("program", sorted(IMAGES.glob("*/verify")), ids=lambda path: path.parent.name)
+def test_a_verify_is_a_program_that_asks_what_every_image_is_asked(program: Path) -> None:
+    calls = {
+        node.func.id for node in ast.walk(ast.parse(program.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }  # fmt: skip
+    assert {"verify_image", "require"} <= calls
+    assert program.stat().st_mode & 0o100
+
+
+@pytest.mark.parametrize("script", ["base/debian-install", "base/python-install"])
+def test_what_installs_is_sound_shell(script: str) -> None:
+    subprocess.run(["sh", "-n", str(IMAGES / script)], check=True)
+
+
+def test_the_chart_and_the_images_agree_on_names_and_version(build: ModuleType) -> None:
+    assert f'appVersion: "{build.VERSION}"' in (ROOT / "helm/nexus/Chart.yaml").read_text()
+    values = (ROOT / "helm/nexus/values.yaml").read_text() + (
+        ROOT / "helm/jupyterhub/values.yaml"
+    ).read_text()
+    assert "repository: nexus-allocator" in values
+    assert "name: nexus-hub" in values
+
+
+def test_hosts_and_passwords_of_the_machine_are_what_verify_looks_for() -> None:
+    sys.path.insert(0, str(IMAGES))
+    try:
+        from surroundings import named_in  # noqa: PLC0415
+    finally:
+        sys.path.remove(str(IMAGES))
+    text = "[global]\nindex-url = https://reader:hunter2@pypi.example.org/simple\nURIs: http://debian.example.org/debian\n"
+    assert named_in(text) == {"reader", "hunter2", "pypi.example.org", "debian.example.org"}
+
+
+def test_the_bill_lists_what_this_python_gets_and_nothing_for_others() -> None:
+    sys.path.insert(0, str(IMAGES / "base"))
+    try:
+        import bill  # noqa: PLC0415
+    finally:
+        sys.path.remove(str(IMAGES / "base"))
+    lock = (
+        "a==1.0 \\\n    --hash=sha256:00\nb==2 ; python_full_version < '3.12' \\\n"
+        "b==3 ; python_full_version >= '3.12' \\\n"
+        "c==4 ; sys_platform == 'win32' \\\nd==5 ; sys_platform != 'win32' \\\n"
+    )
+    here = "2" if sys.version_info < (3, 12) else "3"
+    assert bill.pins_of(lock) == [("a", "1.0"), ("b", here), ("d", "5")]
+    told = json.dumps(bill.bill("nexus-x", [bill.component("pypi", "a", "1.0")]))
+    assert '"purl": "pkg:pypi/a@1.0"' in told
