@@ -48,6 +48,33 @@ def test_a_hold_whose_server_never_started_costs_nothing(world: World) -> None:
     assert world.figures("astronomer").available == 25 * MICRO
 
 
+def test_a_stop_tells_of_a_start_whose_news_was_lost(world: World) -> None:
+    world.astronomer()
+    admitted = world.launch()
+    world.clock.forward(hours=1)
+    world.stopped(
+        admitted.hold_id, process_started_at=START + timedelta(minutes=30), stopped_at=world.clock(),
+        alive_at_stop=True,
+    )  # fmt: skip
+    hold = world.hold(admitted.hold_id)
+    assert (hold.posted_micro, hold.stop_reason) == (RATE // 2, StopReason.OWN_HAND)
+
+
+def test_a_stop_tells_of_a_server_that_was_thought_never_to_have_started(world: World) -> None:
+    world.astronomer()
+    admitted = world.launch()
+    world.clock.forward(hours=1)
+    world.stopped(admitted.hold_id)
+    assert world.hold(admitted.hold_id).stop_reason == StopReason.NEVER_STARTED
+    for _ in range(2):
+        world.stopped(
+            admitted.hold_id, process_started_at=START, stopped_at=START + timedelta(minutes=30),
+            exit_signal=9,
+        )  # fmt: skip
+    hold = world.hold(admitted.hold_id)
+    assert (hold.posted_micro, hold.stop_reason) == (RATE // 2, StopReason.SIGNAL)
+
+
 def test_an_end_nobody_saw_charges_only_witnessed_time(world: World) -> None:
     world.astronomer()
     admitted = world.launch()

@@ -12,6 +12,7 @@ from nexus_allocator.domain.errors import BadAmount, BadReason, UnknownAccount
 from nexus_allocator.services import allocations
 from nexus_allocator.services.audit import AuditReport, audit
 from nexus_allocator.store import accounts, ledger
+from nexus_allocator.store.forecasting import spent_by_day
 
 
 def audited(world: World) -> AuditReport:
@@ -67,7 +68,9 @@ def test_grants_usage_and_corrections_add_up_and_platform_holds_the_other_side(w
         rows = ledger.entries(session, found.allocation.id, limit=10, offset=0)
         assert sorted(amount for _, amount in rows) == [-2_500_000, -125_000, 500_000, 10_000_000, 25_000_000]
         assert ledger.platform_total(session) == -ledger.balance(session, found.allocation.id)
-        assert ledger.spent_by_day(session, found.allocation.id, since=START) == {START.date(): 125_000}
+        assert spent_by_day(session, [found.allocation.id], since=START) == {
+            found.allocation.id: {START.date(): 125_000}
+        }
     assert audited(world).drifts == []
 
 

@@ -1,6 +1,7 @@
 """The meter: readings go on, and holds end on positive evidence only."""
 
 from datetime import timedelta
+from unittest import mock
 from uuid import UUID
 
 import pytest
@@ -10,7 +11,7 @@ from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.states import HoldState, StopReason, TierSlug
 from nexus_allocator.services.meter_loop import MeterLoop
 from nexus_allocator.services.metering import Round, run_round
-from nexus_allocator.store import meter
+from nexus_allocator.store import holds, meter
 
 
 def round_of(world: World, hub: FakeHub) -> Round:
@@ -114,6 +115,38 @@ def test_servers_beyond_the_first_page_live_on(world: World, hub: FakeHub) -> No
     world.clock.forward(hours=1)
     result = round_of(world, hub)
     assert (result.witnessed, result.ended, len(result.unaccounted)) == (2, 0, 120)
+
+
+def test_a_server_whose_hold_has_ended_is_stopped_and_the_reason_kept(world: World, hub: FakeHub) -> None:
+    world.astronomer()
+    admitted = world.launch()
+    world.clock.forward(minutes=1)
+    assert round_of(world, hub).ended == 1, "it did not start in time"
+    hub.runs("astronomer", admitted.hold_id, world.clock())
+    world.clock.forward(minutes=1)
+    assert (round_of(world, hub).unpaid, hub.stops) == (1, [("astronomer", "")])
+    with world.database.reading_scope() as session:
+        why = holds.latest_intent(session, admitted.hold_id, since=START)
+    assert why is not None
+    assert why.reason == StopReason.UNPAID
+    hub.status = 503
+    assert (round_of(world, hub).unpaid, world.hold(admitted.hold_id).usage_micro) == (0, 0)
+
+
+def test_the_name_s_next_server_is_not_stopped_for_the_one_before(world: World, hub: FakeHub) -> None:
+    world.astronomer()
+    admitted = world.launch()
+    world.clock.forward(minutes=1)
+    round_of(world, hub)
+    hub.runs("astronomer", admitted.hold_id, world.clock())
+    world.clock.forward(minutes=1)
+    with hub.client() as client:
+        seen = client.active_servers()
+        following = world.launch()
+        hub.runs("astronomer", following.hold_id, world.clock())
+        with mock.patch.object(client, "active_servers", return_value=seen):
+            result = run_round(world.database, client, terms=TERMS, clock=world.clock)
+    assert (len(result.unaccounted), result.unpaid, hub.stops) == (1, 0, [])
 
 
 def test_a_hold_whose_server_never_appeared_is_given_back_after_its_patience(

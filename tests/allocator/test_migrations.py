@@ -1,5 +1,6 @@
 """Migrations and tables agree, on both databases, from an empty one."""
 
+import importlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -7,9 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from tests.support.allocator import START, World
 from tests.support.postgres import PostgresServer
 
+from nexus_allocator.domain.states import EntryKind
 from nexus_allocator.services.audit import audit
 from nexus_allocator.store import accounts, ledger, schema
 from nexus_allocator.store.session import Database
@@ -38,6 +42,26 @@ def test_sqlite_waits_for_other_writers_and_keeps_its_promises(database: Databas
     assert pragmas["journal_mode"] == "wal"
     assert pragmas["busy_timeout"] >= 30_000
     assert pragmas["foreign_keys"] == 1
+
+
+def test_checkpoints_of_before_count_what_storage_cost(world: World, database: Database) -> None:
+    world.astronomer()
+    with database.session_scope() as session:
+        account = accounts.by_slug(session, "astronomer")
+        assert account is not None
+        for number in range(100):
+            ledger.append(
+                session, account.allocation.id, -1000, kind=EntryKind.STORAGE, key=f"storage/{number}",
+                at=START, actor="nexus", reason="for the test",
+            )  # fmt: skip
+    with database.engine.begin() as connection:
+        assert connection.execute(sa.text("UPDATE checkpoint SET used_micro = 0")).rowcount == 1
+        migration = importlib.import_module("nexus_allocator.store.migrations.versions.0021_storage_is_use")
+        with Operations.context(MigrationContext.configure(connection)):
+            migration.upgrade()
+    with database.reading_scope() as session:
+        assert audit(session, meter_silence=timedelta(days=1), now=START).drifts == []
+        assert ledger.used_since_grant(session, account.allocation.id) == 100_000
 
 
 def test_a_populated_first_schema_is_chained_without_losing_a_row(first_schema: Database) -> None:

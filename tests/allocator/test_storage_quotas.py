@@ -19,9 +19,10 @@ from nexus_allocator.domain.states import TierSlug
 from nexus_allocator.domain.wording import overfull_sentence
 from nexus_allocator.services import place_looks, places, statements, storage_charges, storage_quotas
 from nexus_allocator.services.audit import audit
+from nexus_allocator.store import ledger
 from nexus_allocator.store import places as rows
 from nexus_allocator.store.accounts import by_slug
-from nexus_allocator.store.ledger import spent_by_day
+from nexus_allocator.store.forecasting import spent_by_day
 from nexus_allocator.store.outbox_tables import Outgoing
 
 # 0.08 credits for a GB and 30 days.
@@ -163,7 +164,10 @@ def test_gigabyte_months_are_charged_by_the_day_once_and_not_for_quarantine(hous
         )
         account = by_slug(session, "astronomer")
         assert account is not None
-        assert spent_by_day(session, account.allocation.id, since=START) == {}
+        assert spent_by_day(session, [account.allocation.id], since=START)[account.allocation.id] == {
+            date(2026, 3, 3): 12_000, date(2026, 3, 6): 36_000,
+        }  # fmt: skip
+        assert ledger.used_since_grant(session, account.allocation.id) == 48_000
     lines = [(line.day.day, line.resource.value, line.amount_micro) for line in found.lines]
     assert lines == [(3, "storage", -12_000), (6, "storage", -36_000)]
     assert found.closing_micro == before - 48_000

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from tests.support.pipeline import wfi
 
-from nexus_pipeline.products import hats
+from nexus_pipeline.products import hats, selection
 from nexus_pipeline.simulate import catalog
 from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.sky import tessellation
@@ -30,6 +30,7 @@ DETECTOR: Final = "WFI07"
 FILTERS: Final = ("F106", "F129", "F158")
 DITHERS_ARCSEC: Final = ((0.0, 0.0), (11.0, -7.0), (-6.0, 13.0), (8.0, 9.0))
 N_STARS, N_GALAXIES, SEED = 1500, 1500, 13
+N_INJECTED: Final = 30
 MUST_MINUTES, MUST_GB = 25, 15
 _LOOK_S: Final = 0.5
 
@@ -110,7 +111,7 @@ def main() -> None:
     shutil.rmtree(out, ignore_errors=True)
     command = [
         sys.executable, "-u", "-m", "nexus_pipeline.cli", "survey", str(source),
-        "-r", str(folder / "references"), "-o", str(out),
+        "-r", str(folder / "references"), "-o", str(out), "--inject", str(N_INJECTED),
     ]  # fmt: skip
     first, first_gb, _ = timed(command, "mosaic", 3)
     second, second_gb, lines = timed(command)
@@ -122,6 +123,8 @@ def main() -> None:
     minutes, gb = first + second, max(first_gb, second_gb)
     print(f"in all {minutes:.1f} min (must {MUST_MINUTES}), {gb:.1f} GB (must {MUST_GB})")
     print(f"{len(hats.read_rows(str(out / 'survey')))} sources in the release")
+    share = selection.load(str(out / "selection.asdf"))
+    print(f"{share.found.sum()} of {share.injected.sum()} injected sources were found in it")
 
 
 if __name__ == "__main__":

@@ -128,6 +128,7 @@ class StoppedBody(Body):
     alive_at_stop: bool | None = None
     exit_signal: int | None = Field(default=None, ge=0, le=255)
     exit_code: int | None = Field(default=None, ge=-(2**31), le=2**31 - 1)
+    process_started_at: AwareDatetime | None = None
 
     def evidence(self) -> Evidence:
         return Evidence(**self.model_dump())

@@ -211,6 +211,7 @@ def _last_stop(said: dict[str, Any] | None) -> tuple[UUID, Evidence] | None:
         alive_at_stop=said.get("alive_at_stop"),
         exit_signal=said.get("exit_signal"),
         exit_code=said.get("exit_code"),
+        process_started_at=_moment(said.get("process_started_at")),
     )
     return hold_id, evidence
 

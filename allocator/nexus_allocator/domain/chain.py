@@ -27,6 +27,11 @@ class Facts:
     reason: str
     rate_card_version: int | None
 
+    @property
+    def is_use(self) -> bool:
+        """Whether it is what a server or storage cost, or what was given back of it."""
+        return self.hold_id is not None or self.kind is EntryKind.STORAGE
+
     def signed_micro(self, book_id: UUID) -> int:
         """Return what the entry adds to the book."""
         return self.amount_micro if self.to_book_id == book_id else -self.amount_micro

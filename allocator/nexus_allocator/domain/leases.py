@@ -52,8 +52,8 @@ def _read(kind: str, value: Any) -> Any:
     if value is None:
         return None
     if "Evidence" in kind:
-        stopped_at = value["stopped_at"]
-        return Evidence(**value | {"stopped_at": _moment(stopped_at) if stopped_at else None})
+        moments = ("stopped_at", "process_started_at")
+        return Evidence(**value | {name: _moment(value[name]) for name in moments if value.get(name)})
     if "datetime" in kind:
         return _moment(value)
     return UUID(value) if "UUID" in kind else value

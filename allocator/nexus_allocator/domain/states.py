@@ -169,6 +169,7 @@ class StopReason(StrEnum):
     SUSPENDED = "suspended"
     LEFT_TEAM = "left-team"
     ACCESS_ENDED = "access-ended"
+    UNPAID = "unpaid"
     SHUTDOWN = "shutdown"
     START_FAILED = "start-failed"
     OUT_OF_MEMORY = "out-of-memory"

@@ -8,12 +8,13 @@ from nexus_allocator.domain.states import StopReason
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen of a server's end; None where nobody knows."""
+    """What was seen of a server's end, and of its start where that news may be lost; None: nobody knows."""
 
     stopped_at: datetime | None = None
     alive_at_stop: bool | None = None
     exit_signal: int | None = None
     exit_code: int | None = None
+    process_started_at: datetime | None = None
 
 
 def deduced_reason(evidence: Evidence) -> StopReason:

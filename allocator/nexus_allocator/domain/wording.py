@@ -293,6 +293,7 @@ STOPS: dict[str, str] = {
     StopReason.SUSPENDED: "The person was suspended.",
     StopReason.LEFT_TEAM: "The team's credits paid for it, and its owner left the team.",
     StopReason.ACCESS_ENDED: "Its owner had left a team whose folder it could still reach.",
+    StopReason.UNPAID: "What its launch had set aside was given back before, so nothing paid for it.",
     StopReason.SHUTDOWN: "The platform was shut down.",
     StopReason.NEVER_STARTED: "It never started; nothing was charged.",
     StopReason.REPLACED: "It never started, and a new launch took its place; nothing was charged.",

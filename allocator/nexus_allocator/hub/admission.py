@@ -186,7 +186,10 @@ class AdmittedServer(Server):  # type: ignore[misc]
         if self.alive_at_stop is None and self.process_started_at is not None:
             # Nobody called stop: the process was found gone.
             self.alive_at_stop = False
+        started_at = self.process_started_at
         evidence = {
+            # The news of its start may have been lost.
+            "process_started_at": started_at.isoformat() if started_at else None,
             "stopped_at": self.ended_at.isoformat() if self.ended_at else None,
             "alive_at_stop": self.alive_at_stop,
             "exit_signal": self.exit_signal,
@@ -196,7 +199,7 @@ class AdmittedServer(Server):  # type: ignore[misc]
         self.offline.has_ended(
             self.hold_id,
             Evidence(self.ended_at, self.alive_at_stop, self.exit_signal, self.exit_code),
-            started=self.process_started_at,
+            started=started_at,
             reason=self.stop_told,
         )
         try:

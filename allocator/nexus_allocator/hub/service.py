@@ -118,7 +118,7 @@ class AllocationService:
         await self._call("POST", f"/holds/{quote(hold_id)}/started", body)
 
     async def stopped(self, hold_id: str, evidence: dict[str, Any]) -> None:
-        """Settle a hold; safe to repeat. ``evidence``: stopped_at, alive_at_stop, exit_signal, exit_code."""
+        """Settle a hold; safe to repeat. ``evidence``: the fields of `Evidence`."""
         await self._call("POST", f"/holds/{quote(hold_id)}/stopped", evidence)
 
     async def announce_stop(self, hub_name: str, server_name: str, *, reason: str, actor: str) -> None:

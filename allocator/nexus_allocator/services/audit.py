@@ -77,7 +77,7 @@ def _chain_drifts(
         number += 1
         facts = chains.facts_of(entry)
         amount = facts.signed_micro(book_id)
-        balance, used = balance + amount, used - (amount if facts.hold_id else 0)
+        balance, used = balance + amount, used - (amount if facts.is_use else 0)
         previous = link_hash(previous, book_id, number, facts)
         if (link.number, link.amount_micro, link.hash) != (number, amount, previous):
             drifts.append(Drift("chain", f"{slug} {number}", previous, link.hash))

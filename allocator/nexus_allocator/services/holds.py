@@ -25,7 +25,8 @@ METER = "meter"
 # An intent explains a stop that follows soon; a server that lived on after it stopped for another reason.
 INTENT_LASTS = timedelta(minutes=15)
 # What a person did, or what never ran, is no news to them.
-UNTOLD = (StopReason.OWN_HAND, StopReason.NEVER_STARTED, StopReason.REPLACED)
+NOTHING_RAN = (StopReason.NEVER_STARTED, StopReason.REPLACED)
+UNTOLD = (StopReason.OWN_HAND, *NOTHING_RAN)
 # Word of why a server ended may come after the meter found it gone.
 WORD_COMES = timedelta(minutes=2)
 
@@ -91,7 +92,10 @@ def settle(
     if hold.state == HoldState.SETTLED and not _completes(hold, evidence):
         return
     ended_at = None if evidence.stopped_at is None else min(evidence.stopped_at, now)
-    _keep(hold, reading_of(hold).ended(ended_at))
+    reading, began = reading_of(hold), evidence.process_started_at
+    if began is not None:
+        reading = reading.witnessed(began, at=began)
+    _keep(hold, reading.ended(ended_at))
     _explain(session, hold, evidence, reason=reason, now=now)
     hold.stopped_at = ended_at
     hold.settled_at = hold.settled_at or now
@@ -149,7 +153,7 @@ def _keep(hold: Hold, reading: Reading) -> None:
 def _completes(hold: Hold, evidence: Evidence) -> bool:
     """Whether this is the first word of the end of a server that was only found gone."""
     return (
-        hold.process_started_at is not None
+        (hold.process_started_at or evidence.process_started_at) is not None
         and hold.stopped_at is None
         and (evidence.stopped_at is not None or hold.stop_reason == StopReason.UNKNOWN)
         and evidence != Evidence()
@@ -160,7 +164,8 @@ def _explain(
     session: Session, hold: Hold, evidence: Evidence, *, reason: StopReason | None, now: datetime
 ) -> None:
     hold.exit_signal, hold.exit_code = evidence.exit_signal, evidence.exit_code
-    if hold.stop_reason not in (None, StopReason.UNKNOWN):
+    was_guessed = hold.stop_reason in NOTHING_RAN and hold.process_started_at is not None
+    if hold.stop_reason not in (None, StopReason.UNKNOWN) and not was_guessed:
         return
     ended_at = evidence.stopped_at or hold.settled_at or now
     intent = holds.latest_intent(session, hold.id, since=ended_at - INTENT_LASTS)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy.orm import Session
 
@@ -45,7 +45,7 @@ def order_stop(session: Session, hold: Hold, *, now: datetime, after: timedelta 
         row.due_at = min(row.due_at, now + after)
     else:
         row = enqueue(
-            session, Channel.HUB, HubCall.STOP_SERVER, key=f"stop/{hold.id}/{now.isoformat()}", now=now,
+            session, Channel.HUB, HubCall.STOP_SERVER, key=f"stop/{hold.id}/{uuid4()}", now=now,
             person_id=hold.person_id, facts={"hold": str(hold.id)}, due_at=now + after,
         )  # fmt: skip
     return ToStop(owner.hub_name, hold.server_name, row.id if row else None)

@@ -15,7 +15,7 @@ from nexus_allocator.services import announcements, endings, enforcement, mainte
 from nexus_allocator.services.announcements import Announced
 from nexus_allocator.services.maintenance import Held
 from nexus_allocator.services.rights import person_called
-from nexus_allocator.store import accounts, holds, ledger, people, requests, spend_notices
+from nexus_allocator.store import accounts, forecasting, holds, ledger, people, requests, spend_notices
 from nexus_allocator.store.tables import Account, Allocation, Hold, SpendNotice
 
 
@@ -92,7 +92,8 @@ def standing(session: Session, allocation: Allocation, *, now: datetime) -> Stan
     posted, held = ledger.balance(session, allocation.id), ledger.held(session, allocation.id)
     unposted = ledger.unposted(session, allocation.id)
     began = max(allocation.starts_at, now - timedelta(days=PACE_DAYS))
-    spent = sum(ledger.spent_by_day(session, allocation.id, since=began).values()) + unposted
+    by_day = forecasting.spent_by_day(session, [allocation.id], since=began)[allocation.id]
+    spent = sum(by_day.values()) + unposted
     days = max((now - began) / timedelta(days=1), 1.0)
     left = posted - unposted
     pace = burn(spent_micro=spent, days=days, balance_micro=left, now=now, expires_at=allocation.expires_at)

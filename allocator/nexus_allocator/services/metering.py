@@ -35,7 +35,8 @@ class Round:
     ended: int = 0
     overrun: int = 0
     leases: int = 0
-    unaccounted: list[str] = field(default_factory=list)
+    unpaid: int = 0
+    unaccounted: list[Sighting] = field(default_factory=list)
     trouble: str | None = None
 
 
@@ -49,6 +50,7 @@ def run_round(database: Database, hub: HubClient, *, terms: Terms, clock: Clock)
         result.leases = leases.collect(database, seen, now=asked_at)
         _witness_alive(database, seen, result, terms=terms, asked_at=asked_at)
         _end_gone(database, hub, seen, result, terms=terms, asked_at=asked_at, clock=clock)
+        result.unpaid = _stop_unpaid(database, hub, result.unaccounted, asked_at=asked_at)
         over = stops.stop_overrun(database, hub, now=clock())
         result.overrun, result.trouble = over.servers, over.trouble
     except HubUnavailable as error:
@@ -66,7 +68,7 @@ def _witness_alive(
         if not sighting.is_alive or sighting.hold_id is None or sighting.process_started_at is None:
             continue
         if sighting.hold_id not in known:
-            result.unaccounted.append(str(sighting.hold_id))
+            result.unaccounted.append(sighting)
             continue
         with database.session_scope() as session:
             lifecycle.witness(
@@ -109,6 +111,29 @@ def _missing(database: Database, seen: list[Sighting], *, terms: Terms, asked_at
         ]
 
 
+def _stop_unpaid(
+    database: Database, hub: HubClient, unaccounted: list[Sighting], *, asked_at: datetime
+) -> int:
+    """Have servers stopped that live on, or began, after their hold had ended: nothing pays for them.
+
+    A hold that this database never had is only told of: the hub may know what a restored backup does not.
+    """
+    asked = 0
+    for shown in unaccounted:
+        with database.reading_scope() as session:
+            hold = holds.by_id(session, shown.hold_id) if shown.hold_id else None
+        if hold is None or hold.settled_at is None or hold.settled_at >= asked_at:
+            continue
+        # Asked for by name, which another server has once this one is gone.
+        if not any(now.is_alive and now.hold_id == hold.id for now in hub.servers_of(shown.hub_name)):
+            continue
+        with database.session_scope() as session:
+            stops.note_why(session, hold, StopReason.UNPAID, now=asked_at)
+        hub.stop_server(shown.hub_name, shown.server_name)
+        asked += 1
+    return asked
+
+
 def _is_old_enough(hold: Hold, terms: Terms, asked_at: datetime) -> bool:
     patience = terms.start_timeout if hold.state == HoldState.PLACED else timedelta(0)
     return hold.placed_at + patience < asked_at
@@ -136,7 +161,8 @@ def _evidence_of_end(servers: list[Sighting], hold: Hold) -> Evidence | None:
 def _record(database: Database, result: Round, *, at: datetime) -> None:
     facts = {
         "witnessed": result.witnessed, "ended": result.ended, "overrun": result.overrun,
-        "leases": result.leases, "unaccounted": result.unaccounted[:100],
+        "leases": result.leases, "unpaid": result.unpaid,
+        "unaccounted": [str(each.hold_id) for each in result.unaccounted[:100]],
     }  # fmt: skip
     with database.session_scope() as session:
         meter.record_tick(session, at=at, trouble=result.trouble, facts=facts)

@@ -113,15 +113,22 @@ def stop_overrun(database: Database, hub: HubClient, *, now: datetime) -> Overru
 def intend(
     session: Session, hold: Hold, reason: StopReason, *, note: str | None = None, now: datetime
 ) -> ToStop:
-    """Have the Nexus itself stop the server, or cluster, of a hold.
+    """Have the Nexus itself stop the server, or cluster, of a hold."""
+    note_why(session, hold, reason, note=note, now=now)
+    return order_stop(session, hold, now=now)
 
-    Why is recorded unless that was done a moment ago: an intent explains a stop that follows soon.
+
+def note_why(
+    session: Session, hold: Hold, reason: StopReason, *, note: str | None = None, now: datetime
+) -> None:
+    """Record why the Nexus stops a server, unless that was done a moment ago.
+
+    An intent explains a stop that follows soon.
     """
     if holds.latest_intent(session, hold.id, since=now - INTENT_LASTS / 2) is None:
         holds.add_intent(session, hold.id, reason=reason, actor=PLATFORM, note=note, now=now)
         record(session, Act.STOP_INTENDED, hold.id, by=PLATFORM, person_id=hold.person_id,
                after={"why": reason}, now=now)  # fmt: skip
-    return order_stop(session, hold, now=now)
 
 
 def running(session: Session, *, hub_name: str, server_name: str) -> Hold:

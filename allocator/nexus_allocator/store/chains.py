@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from nexus_allocator.domain.chain import FIRST, Facts, Head, link_hash
+from nexus_allocator.domain.states import EntryKind
 from nexus_allocator.store.tables import Book, Checkpoint, Entry, Link
 
 # A balance adds up at most this many links to its checkpoint, however long the history is.
@@ -60,20 +61,24 @@ def balance_of_book() -> ColumnElement[int]:
 
 
 def used_of_book() -> ColumnElement[int]:
-    """Return SQL for what servers used of a book, in a query over Book."""
-    about_servers = _tail().join(Entry, Entry.id == Link.entry_id).where(Entry.hold_id.is_not(None))
-    return _kept(Checkpoint.used_micro) - about_servers.scalar_subquery()
+    """Return SQL for what servers and storage used of a book, in a query over Book."""
+    tail = _tail().join(Entry, Entry.id == Link.entry_id).where(is_use())
+    return _kept(Checkpoint.used_micro) - tail.scalar_subquery()
+
+
+def is_use() -> ColumnElement[bool]:
+    """Return SQL for whether an entry is what a server or storage cost, or what was given back of it."""
+    return or_(Entry.hold_id.is_not(None), Entry.kind == EntryKind.STORAGE)
 
 
 def used_until(session: Session, book_id: UUID, number: int) -> int:
-    """Return what servers had used of a book up to one link."""
+    """Return what servers and storage had used of a book up to one link."""
     before = select(Checkpoint.number, Checkpoint.used_micro).where(Checkpoint.book_id == book_id)
     latest = before.where(Checkpoint.number <= number).order_by(Checkpoint.number.desc()).limit(1)
     first, used = session.execute(latest).one_or_none() or (0, 0)
     links = select(func.coalesce(func.sum(Link.amount_micro), 0)).where(Link.book_id == book_id)
     rest = links.where(Link.number > first, Link.number <= number)
-    about_servers = rest.join(Entry, Entry.id == Link.entry_id).where(Entry.hold_id.is_not(None))
-    return used - int(session.scalars(about_servers).one())
+    return used - int(session.scalars(rest.join(Entry, Entry.id == Link.entry_id).where(is_use())).one())
 
 
 def _kept(column: InstrumentedAttribute[int]) -> ColumnElement[int]:

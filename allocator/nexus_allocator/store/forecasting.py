@@ -15,14 +15,14 @@ from nexus_allocator.store.tables import Account, Allocation, Book, Entry, Hold
 def spent_by_day(
     session: Session, allocation_ids: Sequence[UUID], *, since: datetime
 ) -> dict[UUID, dict[date, int]]:
-    """Return what servers cost each allocation per UTC day, less what was given back for them."""
+    """Return what servers and storage cost each allocation per UTC day, less what was given back for them."""
     day = func.date(Entry.at).label("day")
     sides = ((Entry.from_book_id, Entry.amount_micro), (Entry.to_book_id, -Entry.amount_micro))
     lines = union_all(
         *(
             select(Book.allocation_id.label("allocation_id"), day, signed.label("micro"))
             .join(Entry, side == Book.id)
-            .where(Book.allocation_id.in_(allocation_ids), Entry.at >= since, Entry.hold_id.is_not(None))
+            .where(Book.allocation_id.in_(allocation_ids), Entry.at >= since, chains.is_use())
             for side, signed in sides
         )
     ).subquery()
@@ -43,20 +43,20 @@ def net_by_day(session: Session, allocation_id: UUID, *, since: datetime) -> dic
 
 
 def platform_spent_by_day(session: Session, *, since: datetime) -> dict[date, int]:
-    """Return what servers cost per UTC day in all accounts, less what was given back for them."""
-    used = _of_servers(Entry.to_book_id, BookKind.USED, since)
-    given_back = _of_servers(Entry.from_book_id, BookKind.CORRECTED, since)
+    """Return what servers and storage cost per UTC day in all accounts, less what was given back."""
+    used = _of_use(Entry.to_book_id, BookKind.USED, since)
+    given_back = _of_use(Entry.from_book_id, BookKind.CORRECTED, since)
     spent = _by_day(session, used)
     for day, micro in _by_day(session, given_back).items():
         spent[day] = spent.get(day, 0) - micro
     return spent
 
 
-def _of_servers(side: InstrumentedAttribute[UUID], kind: BookKind, since: datetime) -> Select[date, int]:
+def _of_use(side: InstrumentedAttribute[UUID], kind: BookKind, since: datetime) -> Select[date, int]:
     book = select(Book.id).where(Book.kind == kind, Book.allocation_id.is_(None)).scalar_subquery()
     day = func.date(Entry.at)
     found = select(day, func.sum(Entry.amount_micro)).where(side == book, Entry.at >= since)
-    return found.where(Entry.hold_id.is_not(None)).group_by(day)
+    return found.where(chains.is_use()).group_by(day)
 
 
 def platform_net(session: Session, *, since: datetime) -> int:

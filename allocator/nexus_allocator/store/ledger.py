@@ -1,7 +1,7 @@
 """The ledger: entries are appended and summed, never changed."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ScalarSelect, case, func, select
@@ -111,28 +111,13 @@ def unposted(session: Session, allocation_id: UUID) -> int:
 
 
 def used_since_grant(session: Session, allocation_id: UUID) -> int:
-    """Return what servers used, as posted, since credits were last granted to the allocation."""
+    """Return what servers and storage used, as posted, since credits were last granted to the allocation."""
     book = _book_of(session, allocation_id)
     granted = select(Link.number).join(Entry, Entry.id == Link.entry_id).where(Link.book_id == book)
     last = granted.where(Entry.to_book_id == book, Entry.kind == EntryKind.GRANT)
     number = session.scalar(last.order_by(Entry.at.desc(), Link.number.desc()).limit(1))
     whole = session.scalars(select(chains.used_of_book()).where(Book.id == book)).one()
     return int(whole) - (chains.used_until(session, book, number) if number else 0)
-
-
-def spent_by_day(session: Session, allocation_id: UUID, *, since: datetime) -> dict[date, int]:
-    """Return posted usage per UTC day; a correction of a hold's usage counts against its day."""
-    book = _book_of(session, allocation_id)
-    day = func.date(Entry.at)
-    signed = case((Entry.from_book_id == book, Entry.amount_micro), else_=-Entry.amount_micro)
-    found = (
-        select(day, func.sum(signed))
-        .where((Entry.from_book_id == book) | (Entry.to_book_id == book))
-        .where(Entry.at >= since, Entry.hold_id.is_not(None))
-        .group_by(day)
-    )
-    # SQLite gives the day as text, PostgreSQL as a date.
-    return {date.fromisoformat(str(when)): int(total) for when, total in session.execute(found)}
 
 
 def entries(session: Session, allocation_id: UUID, *, limit: int, offset: int) -> Sequence[tuple[Entry, int]]:
@@ -179,7 +164,7 @@ def has_entry(session: Session, key: str) -> bool:
 
 
 def used_by_all(session: Session, *, since: datetime) -> int:
-    """Return what all servers used, as posted from ``since`` on, less what was given back."""
+    """Return what all servers and storage used, as posted from ``since`` on, less what was given back."""
     total = select(func.coalesce(func.sum(Entry.amount_micro), 0)).where(Entry.at >= since)
     used = total.where(Entry.to_book_id == _platform_book(BookKind.USED))
     back = total.where(Entry.from_book_id == _platform_book(BookKind.CORRECTED), Entry.hold_id.is_not(None))

@@ -91,7 +91,10 @@ class Servers(Team):
     def end(self, data: st.DataObject, told: bool, alive: bool) -> None:
         process = self.gone(data.draw(st.sampled_from(self.alive())))
         if told:
-            self.world.stopped(process.hold_id, stopped_at=process.ended, alive_at_stop=alive)
+            self.world.stopped(
+                process.hold_id, process_started_at=process.began, stopped_at=process.ended,
+                alive_at_stop=alive,
+            )  # fmt: skip
             process.last_shown = process.ended
 
     def gone(self, name: str) -> Process:
@@ -122,7 +125,10 @@ class Servers(Team):
         if process.began:
             self.world.started(process.hold_id, process.began)
         if process.ended and process.last_shown == process.ended:
-            self.world.stopped(process.hold_id, stopped_at=process.ended, alive_at_stop=True)
+            self.world.stopped(
+                process.hold_id, process_started_at=process.began, stopped_at=process.ended,
+                alive_at_stop=True,
+            )  # fmt: skip
 
     @rule(of_the_team=st.booleans(), days_ago=st.sampled_from([1, 31]))
     def an_allocation_ends(self, of_the_team: bool, days_ago: int) -> None:

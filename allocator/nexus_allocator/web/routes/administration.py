@@ -277,7 +277,9 @@ def request_page(
             session, request_id, viewer=visitor.person_id, policy=portal.policy, now=portal.clock()
         )
         rounds = panel_lists.rounds(session) if bench else []
+        offer = panel_lists.for_applicants(session, [row.id])[row.id].offer
     values = {
+        "offer": offer,
         "panel": bench_view(bench, portal.policy) if bench else None,
         "rounds": [found for found, _ in rounds],
         "referral": referral,
