@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[1]
 VERSION = "0.1.0"
 # What every build reads beside its own folder: how things are installed, and what builds our packages.
 SHARED = ("images/base", "requirements.lock")
-LAB = ("allocator", "pipeline", "notebooks")
 # They say what an image is, and make it no other.
 NO_INPUT = ("README.md", "verify")
 MIB = 1 << 20
@@ -53,6 +52,7 @@ IMAGES = {
         Image("base", base=""),
         Image("allocator", ("allocator",)),
         Image("hub", ("allocator",), shown=("helm/jupyterhub/values.yaml",)),
+        Image("dask", ("pipeline", "images/lab/data.md")),
     )
 }
 

@@ -66,7 +66,7 @@ def test_every_image_is_built_and_every_one_has_its_parts(build: ModuleType) -> 
 def test_an_image_stands_on_the_given_base_and_runs_as_nobody_special(name: str) -> None:
     text = (IMAGES / name / "Dockerfile").read_text()
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
-    assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["1000:1000"]
+    assert re.findall(r"^USER (\S+)", text, re.MULTILINE)[-1] == "1000:1000"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,17 @@ def test_a_lock_has_the_project_s_versions_and_a_hash_of_each(lock: Path) -> Non
     assert not others
     entries = lock.read_text().count("--hash=sha256:"), len(found)
     assert all("--hash=sha256:" in each for each in re.split(r"\n(?=\S)", lock.read_text().strip())), entries
+
+
+def test_what_a_kernel_pickles_a_worker_reads() -> None:
+    lab, dask = (pins(IMAGES / image / "requirements.lock") for image in ("lab", "dask"))
+    versions = {(name, version) for (name, _), version in lab.items()}
+    assert {(name, version) for (name, _), version in dask.items()} <= versions
+
+
+def test_a_person_s_server_and_its_hub_are_of_one_version() -> None:
+    hub, lab = (pins(IMAGES / name / "requirements.lock") for name in ("hub", "lab"))
+    assert hub["jupyterhub", ""] == lab["jupyterhub", ""]
 
 
 def test_nothing_of_an_image_names_a_host() -> None:
@@ -128,7 +139,10 @@ def test_a_verify_is_a_program_that_asks_what_every_image_is_asked(program: Path
     assert program.stat().st_mode & 0o100
 
 
-@pytest.mark.parametrize("script", ["base/debian-install", "base/python-install"])
+@pytest.mark.parametrize(
+    "script",
+    ["base/debian-install", "base/python-install"],
+)
 def test_what_installs_is_sound_shell(script: str) -> None:
     subprocess.run(["sh", "-n", str(IMAGES / script)], check=True)
 
