@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 images lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools images lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -36,6 +36,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.registration
 	$(bin)/python -m tests.bench.psf
 	$(bin)/python -m tests.bench.catalog
+	$(bin)/python -m tests.bench.completeness
 	$(bin)/python -m tests.bench.inject
 	$(bin)/python -m tests.bench.mosaic
 	$(bin)/python -m tests.bench.skymap
@@ -66,6 +67,10 @@ test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 
 images: ## build with buildah, podman or docker, and verify inside: NAMES="hub lab" BASE=debian:trixie-slim
 	python3 images/build.py $(NAMES)
+
+cluster-tools: ## build the control plane that tests/cluster starts, once, into the cache outside the clone
+	@./bootstrap test
+	$(bin)/python -m tests.support.cluster_tools
 
 lock: ## resolve the lock files again
 	./bootstrap lock

@@ -5,14 +5,15 @@ from pathlib import Path
 
 from nexus_allocator.clients.files.btrfs import BtrfsVolume
 from nexus_allocator.clients.files.directory import DirectoryVolume
-from nexus_allocator.clients.files.efs import EfsVolume
+from nexus_allocator.clients.files.efs import Backups, EfsVolume
 from nexus_allocator.clients.files.openzfs import Fsx, OpenZfsVolume
 from nexus_allocator.clients.files.volumes import Volume
 from nexus_allocator.clients.files.xfs import XfsVolume
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
+from nexus_allocator.clients.objects.credentials import AccountStore, Bucket
 from nexus_allocator.clients.webhooks import Caller
-from nexus_allocator.config import Driver, Settings
+from nexus_allocator.config import Driver, Settings, StorageSettings
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services.delivery import Carrier
@@ -26,7 +27,6 @@ PLAIN_VOLUMES: Mapping[Driver, type[BtrfsVolume] | type[DirectoryVolume]] = {
     "directory": DirectoryVolume,
     "btrfs": BtrfsVolume,
     "xfs": XfsVolume,
-    "efs": EfsVolume,
 }
 
 
@@ -45,11 +45,13 @@ def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]
     return carriers
 
 
-def volume_at(root: Path, driver: Driver, fsx_volume: str | None) -> Volume:
-    """Return the volume mounted at ``root``, made ready."""
+def volume_at(root: Path, driver: Driver, fsx_volume: str | None, backups: Backups | None = None) -> Volume:
+    """Return the volume mounted at ``root``, made ready; ``backups`` keep an EFS's snapshots."""
     if driver == "openzfs":
         assert fsx_volume is not None  # noqa: S101 - the settings ask for it
         volume: BtrfsVolume | DirectoryVolume = OpenZfsVolume(root, _fsx(), fsx_volume)
+    elif driver == "efs":
+        volume = EfsVolume(root, backups)
     else:
         volume = PLAIN_VOLUMES[driver](root)
     volume.prepare()
@@ -62,6 +64,29 @@ def _fsx() -> Fsx:
 
     fsx: Fsx = boto3.client("fsx")
     return fsx
+
+
+def backups_of(settings: StorageSettings) -> Backups | None:
+    """Return AWS's backups of the file system, None where there are none."""
+    vault, role, file_system = settings.backup_vault, settings.backup_role, settings.file_system
+    if vault is None or role is None or file_system is None:
+        return None
+    import boto3  # noqa: PLC0415 - an extra, for EFS alone
+
+    return Backups(boto3.client("backup"), vault, role, file_system)
+
+
+def account_store(settings: Settings) -> AccountStore | None:
+    """Return where accounts keep objects, None when there is no bucket for them."""
+    if settings.store_bucket is None or settings.store_role is None:
+        return None
+    import boto3  # noqa: PLC0415 - an extra, for an object store alone
+    from botocore.config import Config  # noqa: PLC0415 - likewise
+
+    bucket = Bucket(settings.store_bucket, settings.store_role, settings.store_mission)
+    # Who asks waits two seconds, and asks again.
+    quick = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1})
+    return AccountStore(bucket, boto3.client("sts", config=quick))
 
 
 def vault_of(settings: Settings) -> Vault:

@@ -30,9 +30,10 @@ from nexus_allocator.domain.purges import readable
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import purge_turns, purge_work, storage
 from nexus_allocator.services import purges as purges_reading
-from nexus_allocator.services.delivery import deliver
+from nexus_allocator.services.delivery import Carrier, deliver
 from nexus_allocator.services.purge_calls import PurgeCarrier
 from nexus_allocator.services.purge_work import PurgeWork
+from nexus_allocator.services.snapshot_calls import SnapshotCarrier
 from nexus_allocator.store import purges
 
 purge_app = typer.Typer(no_args_is_help=True, help="Purges: dry run, plan, notice, quarantine, deletion.")
@@ -66,12 +67,15 @@ def work_off(
         bool, typer.Option("--watch", help="Look again every few seconds until stopped.")
     ] = False,
 ) -> None:
-    """Do what people asked for in the portal: files to be put back, plans to be cancelled."""
+    """Do what people asked for in the portal: files put back, also from snapshots, and plans cancelled."""
     with _work() as work:
         while True:
-            carrier = PurgeCarrier(work, utc_now)
+            carriers: dict[Channel, Carrier] = {
+                Channel.PURGES: PurgeCarrier(work, utc_now),
+                Channel.SNAPSHOTS: SnapshotCarrier({read_storage_settings().volume: work.volume}),
+            }
             done = deliver(
-                work.scopes, {Channel.PURGES: carrier}, clock=utc_now, lease=JOB_LASTS,
+                work.scopes, carriers, clock=utc_now, lease=JOB_LASTS,
                 rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
             )  # fmt: skip
             if done.sent or done.failed or done.dead or not watch:

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator.cli_database import utc_now
+from nexus_allocator.cli_database import opened, utc_now
 from nexus_allocator.cli_storage import Where, Yes, in_gb, parts_of, volume_here
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.places import Place
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import snapshots
+from nexus_allocator.services import snapshot_asks, snapshots
 
 snapshot_app = typer.Typer(no_args_is_help=True, help="Snapshots of homes and team folders.")
 
@@ -22,11 +22,16 @@ def turn(yes: Yes = False) -> None:
         typer.echo("snapshots are not switched on: see snapshots in tiers.yaml")
         return
     root, volume = read_storage_settings().root, volume_here()
-    for done in snapshots.turn(volume, root, terms, now=utc_now(), apply=yes):
-        problems += done.problem is not None
-        dropped = f", dropped {', '.join(done.dropped)}" if done.dropped else ""
-        did = f"taken {done.taken or 'before'}{dropped}"
-        typer.echo(f"{done.place}\t{done.problem or did}")
+    with opened() as database:
+        for done in snapshots.turn(volume, root, terms, now=utc_now(), apply=yes):
+            problems += done.problem is not None
+            dropped = f", dropped {', '.join(done.dropped)}" if done.dropped else ""
+            did = f"taken {done.taken or 'before'}{dropped}"
+            typer.echo(f"{done.place}\t{done.problem or did}")
+            if yes:
+                with database.session_scope() as session:
+                    names = [each.name for each in volume.snapshots(done.place)]
+                    snapshot_asks.keep_seen(session, done.place, names, now=utc_now())
     if not yes:
         typer.echo("nothing was done (see --yes)")
     if problems:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator.carriers import volume_at
+from nexus_allocator.carriers import backups_of, volume_at
 from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.volumes import Volume, places_on
@@ -137,7 +137,7 @@ def end_exemption(exemption: uuid.UUID) -> None:
 
 def volume_here() -> Volume:
     settings = read_storage_settings()
-    return volume_at(settings.root, settings.driver, settings.fsx_volume)
+    return volume_at(settings.root, settings.driver, settings.fsx_volume, backups_of(settings))
 
 
 def parts_of(path: str) -> Parts:

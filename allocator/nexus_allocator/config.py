@@ -14,7 +14,8 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
+    f"NEXUS_STORAGE_{name}"
+    for name in ("KEY_FILE", "COLD_BUCKET", "BACKUP_VAULT", "BACKUP_ROLE", "FILE_SYSTEM")
 }
 Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -125,6 +126,21 @@ class Settings(BaseSettings):
     storage_most_places: int | None = Field(default=None, gt=0)
     """How many places the volume takes; any number when not set."""
 
+    store_bucket: str | None = None
+    """The bucket in which each account has a prefix, as boto3 finds it (AWS_…); needs the extra `aws`."""
+
+    store_role: str | None = None
+    """The role that may write there, of which servers and people get sessions for one prefix each."""
+
+    store_mission: str | None = None
+    """The prefix of the same bucket whose objects everybody may read."""
+
+    @model_validator(mode="after")
+    def store_is_whole(self) -> Self:
+        if (self.store_bucket is None) != (self.store_role is None):
+            raise ValueError("store_bucket and store_role go together")
+        return self
+
     @model_validator(mode="after")
     def storage_is_whole(self) -> Self:
         if self.storage_driver == "openzfs" and self.storage_fsx_volume is None:
@@ -219,6 +235,21 @@ class StorageSettings(BaseSettings):
 
     volume: str = "main"
     """The volume's name."""
+
+    backup_vault: str | None = None
+    """The vault of AWS Backup that keeps snapshots of `efs`; without one there are none."""
+
+    backup_role: str | None = None
+    """The role with which AWS Backup reads and writes the file system."""
+
+    file_system: str | None = None
+    """The ARN of the EFS file system that is mounted there."""
+
+    @model_validator(mode="after")
+    def backup_is_whole(self) -> Self:
+        if len({each is None for each in (self.backup_vault, self.backup_role, self.file_system)}) > 1:
+            raise ValueError("backup_vault, backup_role and file_system go together")
+        return self
 
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""

@@ -18,7 +18,7 @@ from nexus_allocator.api import metrics as metrics_routes
 from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
 from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
-from nexus_allocator.carriers import vault_of
+from nexus_allocator.carriers import account_store, vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
 from nexus_allocator.domain.errors import AllocatorError
@@ -134,4 +134,5 @@ def _context(
         metrics_token=settings.metrics_token.get_secret_value() if settings.metrics_token else None,
         tiers_file=settings.tiers_file,
         purge_records=settings.storage_records,
+        store=account_store(settings),
     )

@@ -163,14 +163,3 @@ def test_openzfs_takes_no_more_than_500_quotas_a_volume(root: Path) -> None:
         stub.add_response("describe_volumes", described(full), {"VolumeIds": [VOLUME]})
         with pytest.raises(VolumeError, match="open another volume"):
             volume.set_quota(HOME, GIB)
-
-
-def test_an_openzfs_snapshot_is_the_volumes_and_a_place_is_seen_in_it(root: Path) -> None:
-    fsx = boto3.client("fsx", region_name="us-east-1")
-    volume = OpenZfsVolume(root, fsx, VOLUME)
-    volume.prepare()
-    volume.create(HOME, me())
-    with Stubber(fsx) as stub:
-        stub.add_response("create_snapshot", {}, {"Name": "daily-1", "VolumeId": VOLUME})
-        assert volume.snapshot(HOME, "daily-1") == root / ".zfs/snapshot/daily-1/homes/anna"
-        stub.assert_no_pending_responses()

@@ -80,6 +80,8 @@ COMMANDS = {
     Action.PURGE_SEE: "storage purge plans",
     Action.PURGE_RESTORE: "storage purge restore",
     Action.PURGE_RUN: "storage purge cancel",
+    Action.SNAPSHOT_SEE: "storage snapshot list",
+    Action.SNAPSHOT_RESTORE: "storage snapshot restore",
     Action.STORAGE_SEE: "storage list",
     Action.STORAGE_OVERSEE: "storage list",
     Action.STORAGE_SIZE: "storage size",

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from nexus_allocator.clients.objects.credentials import Bucket, issue, prefix_of, session_policy
+from nexus_allocator.clients.objects.credentials import AccountStore, Bucket, issue, prefix_of, session_policy
 from nexus_allocator.domain.errors import BadName
 
 BUCKET = Bucket("nexus-store", "arn:aws:iam::123456789012:role/nexus-store", mission="mission")
@@ -70,7 +70,9 @@ def test_sts_is_asked_for_as_long_as_the_server_lasts_within_its_own_bounds() ->
                 "RoleArn": BUCKET.role_arn, "RoleSessionName": "hold-1", "Policy": policy,
                 "DurationSeconds": seconds,
             })  # fmt: skip
-            found = issue(sts, BUCKET, "star", session_name="hold-1", lasts=timedelta(hours=hours))
+            found = issue(
+                AccountStore(BUCKET, sts), "star", session_name="hold-1", lasts=timedelta(hours=hours)
+            )
             assert found.ends_at == ENDS
         stub.assert_no_pending_responses()
     assert "secret" not in repr(found)

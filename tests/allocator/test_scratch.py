@@ -96,3 +96,31 @@ def test_a_teams_scratch_is_asked_for_by_who_leads_it(world: World) -> None:
         with pytest.raises(UnknownAccount):
             takes(world, 1, 1, account="stars", by=name)
     assert row(world, OURS).ends_at == world.clock() + timedelta(days=10)
+
+
+def test_a_launch_is_given_the_scratches_that_were_made_and_are_leased(
+    world: World, volume: DirectoryVolume
+) -> None:
+    opens(world)
+    for name in ("astronomer", "teammate", "stranger"):
+        world.astronomer(name)
+    world.team("stars", "astronomer", "teammate")
+
+    def given(hub_name: str) -> list[str]:
+        admitted = world.launch(hub_name, account=hub_name)
+        world.stopped(admitted.hold_id)
+        return admitted.scratch
+
+    takes(world, 10, 1)
+    takes(world, 10, 30, account="stars")
+    # Ordered, but no folder yet: a pod would make it as root's.
+    assert given("astronomer") == []
+    delivered(world, volume)
+    assert given("astronomer") == ["astronomer", "stars"]
+    assert given("teammate") == ["stars"]
+    assert given("stranger") == []
+    # Whether or not the daily turn has come by.
+    world.clock.forward(days=1)
+    assert given("astronomer") == ["stars"]
+    takes(world, 10, 1)
+    assert given("astronomer") == ["astronomer", "stars"]

@@ -22,6 +22,7 @@ from nexus_allocator.services import snapshots
 HOME, STARS, SCRATCH = (Place(kind, "anna") for kind in PlaceKind)
 ANNA = 20_001
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+YESTERDAY = "2026-11-19"
 TERMS = Snapshots(enabled=True, keep_days=7, keep_weeks=4)
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="files without a name, as Linux has them")
@@ -43,7 +44,7 @@ def test_each_day_is_kept_a_week_and_mondays_four() -> None:
 @pytest.fixture
 def trees(tmp_path: Path) -> tuple[Path, Path]:
     """A place, and what stands for its snapshot of yesterday."""
-    place, snapshot = tmp_path / "place", tmp_path / "2026-11-19"
+    place, snapshot = tmp_path / "place", tmp_path / "snapshot"
     for top in (place, snapshot):
         (top / "notes").mkdir(parents=True)
     old = snapshot / "notes/thesis"
@@ -57,18 +58,18 @@ def trees(tmp_path: Path) -> tuple[Path, Path]:
 @needs_linux
 def test_yesterdays_file_comes_back_as_it_was(trees: tuple[Path, Path]) -> None:
     place, snapshot = trees
-    assert bring_back(place, snapshot, (b"notes", b"thesis")) == Brought(files=1)
+    assert bring_back(place, snapshot, (b"notes", b"thesis"), called=YESTERDAY) == Brought(files=1)
     status = (place / "notes/thesis").stat()
     assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o604, 1_700_000_000_123_456_789)
     assert not (place / "notes/link").is_symlink()
-    assert bring_back(place, snapshot, (b"notes", b"thesis")) == Brought(as_they_were=1)
+    assert bring_back(place, snapshot, (b"notes", b"thesis"), called=YESTERDAY) == Brought(as_they_were=1)
 
 
 @needs_linux
 def test_todays_file_is_never_written_over(trees: tuple[Path, Path]) -> None:
     place, snapshot = trees
     (place / "notes/thesis").write_bytes(b"today")
-    assert bring_back(place, snapshot, (b"notes",)) == Brought(files=2, beside=1)
+    assert bring_back(place, snapshot, (b"notes",), called=YESTERDAY) == Brought(files=2, beside=1)
     assert (place / "notes/thesis").read_bytes() == b"today"
     assert (place / "notes/thesis.of-2026-11-19").read_bytes() == b"yesterday"
 
@@ -79,7 +80,7 @@ def test_what_the_snapshot_has_not_cannot_come_back(
     trees: tuple[Path, Path], path: tuple[bytes, ...]
 ) -> None:
     with pytest.raises(NothingToRestore):
-        bring_back(*trees, path)
+        bring_back(*trees, path, called=YESTERDAY)
 
 
 @needs_linux
@@ -90,7 +91,7 @@ def test_a_link_in_the_places_stead_leads_nothing_out_of_it(trees: tuple[Path, P
     (place / "notes").rmdir()
     (place / "notes").symlink_to(outside)
     with pytest.raises(OSError, match="not a folder"):
-        bring_back(place, snapshot, (b"notes", b"thesis"))
+        bring_back(place, snapshot, (b"notes", b"thesis"), called=YESTERDAY)
     assert list(outside.iterdir()) == []
 
 

@@ -47,6 +47,7 @@ ROUND = {"label": "Autumn", "opens_at": "2026-09-01T00:00:00Z", "closes_at": "20
 SCORES = {"scores": {each.slug: 4 for each in load_policy().panel.criteria}}
 DAYS = {"starts_at": "2026-03-03T00:00:00Z", "ends_at": "2026-03-05T00:00:00Z"}
 SHARE = {"kind": "cap", "amount_micro": 1_000_000}
+YESTERDAY = {"day": "2026-03-01", "path": "notes"}
 KEEP = {**REASON, "path": "thesis", "until": "2026-06-01T00:00:00Z"}
 MEMBER = "/teams/{grism}/members/{mia}"
 ROWS = (
@@ -141,6 +142,11 @@ ROWS = (
     Row("GET", "/purges/{teams_purge}", THE_TEAMS),
     Row("POST", "/purges/{purge}/restore", "lead", {}),
     Row("POST", "/purges/{teams_purge}/restore", THE_TEAMS, {"path": "runs"}),
+    Row("GET", "/snapshots"),
+    Row("POST", "/snapshots/restore", "lead", YESTERDAY | {"place": "homes/ada"}),
+    Row("POST", "/snapshots/restore", THE_TEAMS, YESTERDAY | {"place": "teams/grism"}),
+    Row("POST", "/accounts/{ada}/credentials", "lead"),
+    Row("POST", "/accounts/{grism}/credentials", THE_TEAMS),
     Row("GET", "/exemptions"),
     Row("POST", "/exemptions", "lead", KEEP | {"place": "homes/ada"}),
     Row("POST", "/exemptions", THE_TEAMS, KEEP | {"place": "teams/grism"}),

@@ -13,8 +13,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from scipy.stats import norm
 from tests.support.romanisim_ramp import romanisim_ramp
 from tests.support.sep_run import extracted
 
@@ -120,34 +118,6 @@ def show_growth(store: ReferenceStore, size: int) -> None:
         print(f"{f'{n:7,} drawn':<44}{seconds:>8.2f}{len(found.table):>9}{peak_memory_bytes() / 1e9:>8.2f}")
 
 
-def show_completeness(psf: PsfGrid, size: int) -> None:
-    """Print which share of isolated stars is found, beside Φ(S/N - threshold), and what is found in noise."""
-    stamp, kernel = psf.stamp(0, 0, radius=12), psf.stamp(0, 0, radius=8).astype(np.float32)
-    rng = np.random.default_rng(SEED)
-    noise = rng.standard_normal((size, size), dtype=np.float32)
-    spurious = len(detections(noise, kernel))
-    nodes = np.arange(20, size - 20, 25.0)
-    x, y = (axis.ravel() for axis in np.meshgrid(nodes, nodes))
-    x, y = x + rng.uniform(-0.5, 0.5, x.size), y + rng.uniform(-0.5, 0.5, x.size)
-    ratio = rng.uniform(3.5, 8.5, x.size)
-    image = noise.copy()
-    flux = ratio / np.sqrt(np.sum(stamp**2))
-    psf.add_to(image, x, y, flux, radii=np.full(x.size, 12))
-    found = detections(image, kernel)
-    distance, _ = cKDTree(np.column_stack([found.x, found.y])).query(np.column_stack([x, y]))
-    back, _ = cKDTree(np.column_stack([x, y])).query(np.column_stack([found.x, found.y]))
-    print(f"\n{'S/N':>6}{'stars':>8}{'found':>9}{'Φ':>8}{'±':>8}   (isolated stars in noise, threshold 5)")
-    for low in np.arange(3.5, 8.5, 0.5):
-        here = (ratio >= low) & (ratio < low + 0.5)
-        share = np.mean(distance[here] < 3)
-        expected = norm.cdf(ratio[here] - detect.PEAK_SIGMA).mean()
-        error = np.sqrt(expected * (1 - expected) / here.sum())
-        print(f"{low + 0.25:>6.2f}{here.sum():>8}{share:>9.3f}{expected:>8.3f}{error:>8.3f}")
-    print(
-        f"spurious: {np.count_nonzero(back > 4)} of {len(found)} detections; in as much pure noise {spurious}"
-    )
-
-
 def main() -> None:
     memory.keep_freed()
     quick = "quick" in sys.argv[1:]
@@ -156,7 +126,6 @@ def main() -> None:
     made = sky(store, size, 4_000 * size**2 // 5000**2, 16_000 * size**2 // 5000**2)
     psf, _ = mosaic_psf_of(made.meta, store, scale_arcsec=0.055)
     show_detection(made, psf)
-    show_completeness(psf, size)
     del made
     aim = exposure.aim(store, "WFI07", "F158", ra_deg=RA, dec_deg=DEC)
     show_fits(psf_of(exposure.exposure_meta("WFI07", "F158", pointing=aim), store)[0])

@@ -1,10 +1,13 @@
 """Learns the calibration of star probabilities and prints how well it holds on other seeds.
 
-Run it as ``python -m tests.bench.star_probability``: idealised mosaics of 1600² pixels in F158, four images
-deep, with stars and galaxies in several shares, through the catalogue. A source is what the brightest true
-source within 4 pixels of it is. ``CALIBRATION`` in ``measure/star_probability.py`` is what this prints.
+Run it as ``python -m tests.bench.star_probability [MOSAICS]`` (40 of each population unless said): idealised
+mosaics of 1600² pixels in F158, four images deep, with stars and galaxies in several shares, through the
+catalogue. Stars end at 25.5 mag, as a made-up field has them, or go on beyond what can be seen. A source is
+what the brightest true source within 4 pixels of it is. ``CALIBRATION`` in ``measure/star_probability.py`` is
+what this prints.
 """
 
+import sys
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,9 +26,11 @@ from nexus_pipeline.sky.mosaic_wcs import MosaicGrid
 
 Floats = NDArray[np.float64]
 RA, DEC, SIZE, NEAR_PIXELS = 150.0, 2.0, 1600, 4.0
-LEARNT: Final = {1: (600, 1400), 2: (300, 2200), 3: (1000, 1000)}
-TRIED: Final = {11: (500, 1600), 12: (900, 1300)}
-"""Stars and galaxies drawn, by seed."""
+DRAWN: Final = ((600, 1400), (300, 2200), (1000, 1000), (150, 2000), (1000, 400))
+"""Stars and galaxies, in turn."""
+FAINTEST_STARS: Final = (25.5, 26.7)
+LEARNT_ON: Final = 5
+STAR_SLOPE, BRIGHTEST_STAR = 0.15, 16.5
 
 
 class Seen(NamedTuple):
@@ -36,11 +41,14 @@ class Seen(NamedTuple):
     extended: NDArray[np.bool_]
 
 
-def seen(store: ReferenceStore, seed: int, n_stars: int, n_galaxies: int) -> Seen:
+def seen(store: ReferenceStore, seed: int, *, faintest_star: float) -> Seen:
+    n_stars, n_galaxies = DRAWN[seed % len(DRAWN)]
     aim = exposure.aim(store, "WFI07", "F158", ra_deg=RA, dec_deg=DEC)
     meta = exposure.exposure_meta("WFI07", "F158", pointing=aim)
     rng, radius = np.random.default_rng(seed), SIZE * 0.055 / 3600 / 2**0.5
     field = make_field(RA, DEC, n_stars=n_stars, n_galaxies=n_galaxies, rng=rng, radius_deg=radius)
+    low, high = (10 ** (STAR_SLOPE * limit) for limit in (BRIGHTEST_STAR, faintest_star))
+    field["mag_F158"][:n_stars] = np.log10(rng.uniform(low, high, n_stars)) / STAR_SLOPE
     stack = mosaic.Stack(MosaicGrid(RA, DEC, SIZE), 4)
     sources = catalog.sources_from_table(field, "F158")
     made, truth = mosaic.simulate_mosaic(sources, meta, store, stack, seed=seed)
@@ -77,19 +85,33 @@ def together(parts: list[Seen]) -> Seen:
     return Seen(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def main() -> None:
-    store = open_store(str(romanisim_ramp().references))
-    shift, scale = learnt(together([seen(store, seed, *n) for seed, n in LEARNT.items()]))
-    print(f"calibration: {shift:.2f}, {scale:.2f}; in use {CALIBRATION}")
-    tried = together([seen(store, seed, *n) for seed, n in TRIED.items()])
-    ours = area(tried.told, tried.star)
-    print(f"area under the curve: {ours:.4f}, is_extended {area(-1.0 * tried.extended, tried.star):.4f}")
-    print(f"{'told':>12}{'sources':>9}{'mean':>8}{'stars':>8}{'3 σ':>8}   (must: within 0.05)")
+def show(name: str, sources: Seen) -> None:
+    """Print how many of the sources called stars with some probability are stars."""
+    ours, theirs = area(sources.told, sources.star), area(-1.0 * sources.extended, sources.star)
+    print(f"\n{name}: area under the curve {ours:.4f}, is_extended {theirs:.4f}")
+    print(f"{'told':>12}{'sources':>9}{'mean':>8}{'stars':>8}{'off':>8}{'3 σ':>8}   (must: within 0.05)")
     for low in np.arange(0, 1, 0.1):
-        here = (tried.told >= low) & (tried.told < low + 0.1 + 1e-9)
-        n, mean = np.count_nonzero(here), tried.told[here].mean()
+        here = (sources.told >= low) & (sources.told < low + 0.1 + 1e-9)
+        n, mean, share = np.count_nonzero(here), sources.told[here].mean(), sources.star[here].mean()
         error = 3 * (mean * (1 - mean) / n) ** 0.5
-        print(f"{low:>8.1f}-{low + 0.1:.1f}{n:>9}{mean:>8.3f}{tried.star[here].mean():>8.3f}{error:>8.3f}")
+        print(
+            f"{low:>8.1f}-{low + 0.1:.1f}{n:>9}{mean:>8.3f}{share:>8.3f}{share - mean:>+8.3f}{error:>8.3f}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    mosaics = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+    store = open_store(str(romanisim_ramp().references))
+    learning = [seen(store, seed, faintest_star=end) for seed in range(LEARNT_ON) for end in FAINTEST_STARS]
+    shift, scale = learnt(together(learning))
+    print(f"calibration: {shift:.2f}, {scale:.2f}; in use {CALIBRATION}", flush=True)
+    tried = {}
+    for end in FAINTEST_STARS:
+        seeds = range(100, 100 + mosaics)
+        tried[end] = together([seen(store, seed, faintest_star=end) for seed in seeds])
+        show(f"stars down to {end} mag, {mosaics} mosaics", tried[end])
+    show("all together", together(list(tried.values())))
 
 
 if __name__ == "__main__":

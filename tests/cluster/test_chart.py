@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft7Validator
-from tests.support.helm import CHART, helm, merged, rendered, run
+from tests.support.helm import CHART, EVERYTHING, NEEDED, given, merged, rendered, run
 
 from nexus_allocator.api.counted import Counted
 from nexus_allocator.api.metrics import Now
@@ -22,21 +22,6 @@ from nexus_allocator.services.monitoring import Gauges
 from nexus_allocator.store.places import PlacesNow
 
 Manifest = dict[str, Any]
-NEEDED = {"settings__publicUrl": "https://portal.example.org", "networkPolicy__databaseCidr": "10.0.0.0/16"}
-EVERYTHING = NEEDED | {
-    "postgres__embedded": "true", "ingress__enabled": "true", "ingress__host": "portal.example.org",
-    "httpRoute__enabled": "true", "monitoring__serviceMonitor__enabled": "true",
-    "service__autoscaling__enabled": "true", "settings__mail__host": "mail.example.org",
-    "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def program() -> Path:
-    found = helm()
-    if found is None:
-        pytest.skip("there is neither helm nor a Go to build it with")
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +69,7 @@ def named(schema: Manifest, above: str = "") -> set[str]:
 
 
 def test_lint_finds_nothing(program: Path) -> None:
-    given = [f"{name.replace('__', '.')}={value}" for name, value in NEEDED.items()]
-    done = run(program, "lint", "--strict", str(CHART), *[word for each in given for word in ("--set", each)])
+    done = run(program, "lint", "--strict", str(CHART), *given(NEEDED))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -104,8 +88,7 @@ def test_lint_finds_nothing(program: Path) -> None:
 def test_a_value_that_lacks_or_is_wrong_is_refused_by_name(
     program: Path, changes: dict[str, str], word: str
 ) -> None:
-    given = [f"{name.replace('__', '.')}={value}" for name, value in (NEEDED | changes).items()]
-    done = run(program, "template", str(CHART), *[word for each in given for word in ("--set", each)])
+    done = run(program, "template", str(CHART), *given(NEEDED | changes))
     assert done.returncode != 0
     assert word in done.stderr
 

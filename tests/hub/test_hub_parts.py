@@ -298,3 +298,13 @@ def test_a_node_that_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(BadSetting, match="it is broken"):
         find_node()
+
+
+def test_a_server_with_an_object_store_finds_credentials_at_its_own_address() -> None:
+    pod = {"JUPYTERHUB_SERVICE_URL": "http://0.0.0.0:8888/user/ada/", "NEXUS_LAB_TOKEN": "of-this-server"}
+    assert start_lab.store_access({**pod, "NEXUS_STORE_URL": "s3://roman"}) == {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:8888/user/ada/nexus/credentials",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "of-this-server",
+    }
+    assert start_lab.store_access({**pod, "NEXUS_STORE_URL": "file:///srv/nexus/store"}) == {}
+    assert start_lab.store_access(pod) == {}

@@ -23,10 +23,12 @@ TOKEN = "internal-token-for-tests"
 PERSONAL = Admission(
     hold_id="0c9b3f5e-6f1c-4f43-9a35-2b8f6e6d2a11", cpu=2, memory_bytes=16 * 2**30, image="nexus", uid=20_007,
     gid=20_007, supplemental_gids=(40_001, 40_002), umask=0o027, home="ada", teams=("grism", "lensing"),
-    until="2026-11-22T12:00:00+00:00", account="grism", rate_micro_per_hour=125_000,
+    until="2026-11-22T12:00:00+00:00", account="grism", rate_micro_per_hour=125_000, scratch=("ada",),
     environment={"NEXUS_SIZE": "small"},
 )  # fmt: skip
-READER = Admission(**{**vars(PERSONAL), "supplemental_gids": (), "teams": (), "read_only": True})
+READER = Admission(
+    **{**vars(PERSONAL), "supplemental_gids": (), "teams": (), "scratch": (), "read_only": True}
+)
 FULL = Admission(**{**vars(PERSONAL), "rescue": True})
 ON_GPU = Admission(**{**vars(PERSONAL), "gpu": 1, "environment": {"NEXUS_SIZE": "gpu"}})
 
@@ -114,16 +116,29 @@ def test_a_pod_has_the_identity_and_the_size_that_were_admitted() -> None:
     assert container["image"] == "lab@sha256:00"
 
 
-def test_home_and_teams_are_seen_under_their_names_and_nothing_else_of_the_volume() -> None:
+def test_home_teams_and_scratch_are_seen_under_their_names_and_nothing_else_of_the_volume() -> None:
     mounts = mounts_of(pod_of(PERSONAL))
     assert {path: each.get("subPath") for path, each in mounts.items()} == {
         "/home/ada": "homes/ada",
         "/teams/grism": "teams/grism",
         "/teams/lensing": "teams/lensing",
+        "/scratch/ada": "scratch/ada",
         "/home/spare": None,
         "/var/lib/extrausers": None,
     }
     assert not mounts["/home/ada"]["readOnly"]
+
+
+def test_a_scratch_is_mounted_while_it_is_leased_and_the_next_launch_forgets_it() -> None:
+    async def both(spawner: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        ended = Admission(**{**vars(PERSONAL), "scratch": ()})
+        return await manifest(spawner, PERSONAL), await manifest(spawner, ended)
+
+    leased, ended = with_spawner(both)
+    assert environment_of(leased)["NEXUS_SCRATCH"] == "/scratch/ada"
+    assert not mounts_of(leased)["/scratch/ada"]["readOnly"]
+    assert environment_of(ended)["NEXUS_SCRATCH"] == ""
+    assert not any(path.startswith("/scratch") for path in mounts_of(ended))
 
 
 def test_a_reader_sees_the_home_at_its_place_and_writes_elsewhere_as_somebody_else() -> None:
@@ -165,6 +180,7 @@ def test_the_pod_says_for_whom_it_is_metered() -> None:
     environment = environment_of(pod)
     assert environment["NEXUS_TEAMS"] == "/teams/grism:/teams/lensing"
     assert environment["NEXUS_STORE_URL"] == "s3://roman"
+    assert environment["NEXUS_ACCOUNT_STORE_URL"] == "s3://roman/accounts/grism"
     assert hold_of_token(TOKEN, environment["NEXUS_LAB_TOKEN"]) == UUID(PERSONAL.hold_id)
 
 

@@ -13,7 +13,7 @@ from tests.support import simulator as scene
 
 from nexus_pipeline.errors import InputError, WrongProductError
 from nexus_pipeline.measure import matches
-from nexus_pipeline.products import asdf_file, l3, l4, selection
+from nexus_pipeline.products import asdf_file, fingerprint, l3, l4, selection
 from nexus_pipeline.products.model import Mosaic
 from nexus_pipeline.products.selection import Selection
 from nexus_pipeline.recipes import injection_trial
@@ -179,6 +179,38 @@ def test_wfi_inject_writes_what_came_of_it(blank: Mosaic, references: ReferenceS
     assert found.meta["injections"]["magnitude"] == [20.0, 24.0]
     assert selection.load(str(tmp_path / "out" / "selection.asdf"))(21.0) == 1
     assert (tmp_path / "out" / f"{stem.name}.png").stat().st_size > 20_000
+
+
+def test_wfi_inject_says_how_its_products_were_made_and_makes_none_twice(
+    references: ReferenceStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEXUS_ACCOUNT", "team-7")
+    source = tmp_path / "r00001_p_v01001001001001_f158_coadd.asdf"
+    l3.write_mosaic(
+        injection.field_mosaic(references, size=300, n_stars=1, n_galaxies=0, seed=5)[0], str(source)
+    )
+    out = tmp_path / "out"
+    arguments = ("--references", references.url, "--output", out, "--magnitudes", 20, 22, "--radii", 0.1, 0.2)
+
+    def times(number: int) -> dict[str, int]:
+        told = build.wfi("inject", source, *arguments, "--number", number)
+        assert told.status == 0, told.err
+        return {path.name: path.stat().st_mtime_ns for path in out.glob("*_injected_*")}
+
+    made = times(1)
+    own = l3.read_mosaic(str(out / "r00001_p_v01001001001001_f158_injected_coadd.asdf")).meta.own["injected"]
+    told = selection.load(str(out / "r00001_p_v01001001001001_f158_injected_selection.asdf")).told
+    for each in (own, told):
+        assert (each["recipe"], each["account"], each["context"]) == ("inject", "team-7", references.context)
+        assert each["inputs"] == [{"name": source.name, "sha256": fingerprint.sha256(str(source))}]
+        assert "numpy" in each["software"]
+        assert "epsf" in each["references"]
+    assert own["fingerprint"] == told["fingerprint"]
+    assert times(1) == made
+    again = times(2)
+    assert all(again[name] > when for name, when in made.items())
+    (out / "r00001_p_v01001001001001_f158_injected_cat.parquet").unlink()
+    assert all(when > again[name] for name, when in times(2).items())
 
 
 def test_wfi_inject_says_what_it_cannot_put_in(references: ReferenceStore, tmp_path: Path) -> None:

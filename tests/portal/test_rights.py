@@ -22,6 +22,7 @@ from tests.support.portal import (
     with_an_announcement,
     with_an_event,
     with_purges,
+    with_snapshots,
 )
 from tests.support.routes import Named, routes_of
 
@@ -56,6 +57,7 @@ class Row:
 
 AWARD = {"amount": "5", "ends_on": "2027-12-01"}
 ROUND = {"label": "R", "opens_on": "2027-03-01", "closes_on": "2027-03-31", "due_on": "2027-04-15"}
+YESTERDAY = {"day": "2026-03-01", "file": "notes"}
 KEEP = {"until": "2027-12-31", "reason": "The referee asked for these"}
 REVIEW = {f"score-{each.slug}": "3" for each in load_policy().panel.criteria}
 ROWS = (
@@ -177,6 +179,9 @@ ROWS = (
     Row("POST", "/storage/purges/{teams_purge}/restore", THE_TEAMS),
     Row("POST", "/storage/purges/{purge}/exempt", "lead", KEEP),
     Row("POST", "/storage/purges/{teams_purge}/exempt", THE_TEAMS, KEEP),
+    Row("GET", "/storage/snapshots"),
+    Row("POST", "/storage/snapshots", "lead", YESTERDAY | {"place": "homes/astronomer"}),
+    Row("POST", "/storage/snapshots", THE_TEAMS, YESTERDAY | {"place": f"teams/{TEAM}"}),
     Row("GET", "/admin/purges"),
     Row("POST", "/admin/purges/{purge}/cancel", form={"reason": "A slip of the rule"}),
     Row("POST", "/admin/purges/exemptions/{exemption_id}/answer", form={"do": "grant", "reason": "Needed"}),
@@ -286,6 +291,7 @@ def filled(portal: PortalUnderTest) -> dict[str, str]:
     event, announcement = with_an_event(portal), with_an_announcement(portal)
     question = with_a_question(portal)
     plans = with_purges(portal)
+    with_snapshots(portal.database, now=now())
     return {
         "own": "astronomer", "slug": TEAM, "request_id": str(request), "hub_name": "teammate",
         "second": "second", "subgroup_id": str(group), "invitation_id": str(to_guest),

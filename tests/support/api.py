@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy.orm import Session
 from tests.support.allocator import INTERNAL_TOKEN, START, World, served
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub
-from tests.support.portal import a_plan
+from tests.support.portal import a_plan, with_snapshots
 
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.care import Level
@@ -137,6 +137,7 @@ def with_people(api: Api) -> None:
         "row_id": str(outgoing(world)),
         "endpoint_id": str(endpoint(api)),
     }
+    with_snapshots(world.database, now=world.clock())
     for name in ("ada", "max", "mia", "sam", "alex"):
         world.started(world.launch(name, account="grism" if name == "mia" else name).hold_id)
 

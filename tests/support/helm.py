@@ -14,6 +14,14 @@ KUBERNETES_MINOR = 34
 CHARTS = Path(__file__).parents[2] / "helm"
 CHART = CHARTS / "nexus"
 BUILD_TIMEOUT_S = 1800
+# What the chart cannot know, and values with which it makes everything that it can.
+NEEDED = {"settings__publicUrl": "https://portal.example.org", "networkPolicy__databaseCidr": "10.0.0.0/16"}
+EVERYTHING = NEEDED | {
+    "postgres__embedded": "true", "ingress__enabled": "true", "ingress__host": "portal.example.org",
+    "httpRoute__enabled": "true", "monitoring__serviceMonitor__enabled": "true",
+    "service__autoscaling__enabled": "true", "settings__mail__host": "mail.example.org",
+    "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
+}  # fmt: skip
 # Where the version of Kubernetes stands that charts are rendered for; a plain build has none.
 MARKS = ("pkg/chartutil", "pkg/lint/rules")
 
@@ -57,12 +65,16 @@ def run(program: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def rendered(program: Path, **values: str) -> list[dict[str, Any]]:
     """Return the manifests of the chart with these values; names of values have ``__`` for each dot."""
-    given = [
-        word for name, value in values.items() for word in ("--set", f"{name.replace('__', '.')}={value}")
-    ]
-    done = run(program, "template", "nexus", str(CHART), *given)
+    done = run(program, "template", "nexus", str(CHART), *given(values))
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def given(values: dict[str, str]) -> list[str]:
+    """Return the words that give helm these values; names have ``__`` for each dot."""
+    return [
+        word for name, value in values.items() for word in ("--set", f"{name.replace('__', '.')}={value}")
+    ]
 
 
 def merged(environment: str, chart: str) -> dict[str, Any]:

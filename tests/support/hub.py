@@ -231,6 +231,17 @@ def hub_command(settings: Settings, own: dict[str, str]) -> commands.Command:
 @contextmanager
 def running_hub(**changes: str) -> Iterator[HubUnderTest]:
     """Yield a hub ready for people; end it and every server it started."""
+    with hub_to_be(**changes) as hub:
+        hub.start(commands.provider(hub.settings, hub.secrets))
+        hub.start(commands.proxy(hub.settings, hub.secrets))
+        hub.start(stand_in(hub.settings, hub.secrets))
+        hub.start(hub_command(hub.settings, hub.environment))
+        yield hub
+
+
+@contextmanager
+def hub_to_be(**changes: str) -> Iterator[HubUnderTest]:
+    """Yield a hub of which nothing runs yet; end whatever was started."""
     # Not pytest's tmp_path: people's servers run with their own uids and must be able to enter.
     state = Path(tempfile.mkdtemp(prefix="nexus-hub-"))
     own = {
@@ -243,10 +254,6 @@ def running_hub(**changes: str) -> Iterator[HubUnderTest]:
     make_folders(settings)
     hub = HubUnderTest(settings, read_secrets(settings), own)
     try:
-        hub.start(commands.provider(settings, hub.secrets))
-        hub.start(commands.proxy(settings, hub.secrets))
-        hub.start(stand_in(settings, hub.secrets))
-        hub.start(hub_command(settings, own))
         yield hub
     finally:
         for name in reversed(hub.children):

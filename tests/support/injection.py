@@ -82,7 +82,7 @@ def whole_again(ground: Ground, picture: Picture) -> Table:
     """Return the catalogue of the whole of ``picture`` over the sky, noise and rules that ``ground`` has."""
     base, psf = ground.base, ground.psf
     before, after = (replace(sky, image=picture.rate - sky.background) for sky in base.skies)
-    found = measuring.detected(picture, before, base.stamp, base.rule)
+    found = measuring.detected(picture, before, base.stamp, rule=base.rule, inside=base.between)
     x, y, usable = found.x.astype(np.float64), found.y.astype(np.float64), ~picture.unusable
     tasks = [
         fit.Task(

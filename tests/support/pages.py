@@ -23,6 +23,7 @@ OF_A_BUSY_SITE = {
         "storage-of-types": "accounts/wide-field-demo/storage?by=types",
         "purges": "storage/purges",
         "purge": "storage/purges/{purge}",
+        "snapshots": "storage/snapshots",
         "purge-folder": "storage/purges/{purge}?under=runs",
         "not-found": "nowhere",
         "forbidden": "admin/people",
@@ -32,6 +33,7 @@ OF_A_BUSY_SITE = {
         "requests-empty": "requests",
         "teams-invited": "teams",
         "purges-empty": "storage/purges",
+        "snapshots-empty": "storage/snapshots",
     },
     "reviewer": {"panel": "panel", "panel-case": "panel/{case}"},
     "colleague": {"panel-reviewed": "panel", "panel-case-reviewed": "panel/{case}"},
@@ -45,6 +47,7 @@ OF_A_BUSY_SITE = {
         "team-long": "teams/{long_team}",
         "team-member-leave-long": "teams/{long_team}/leave",
         "storage-long": "accounts/{long_team}/storage",
+        "snapshots-long": "storage/snapshots",
     },
     "admin": {
         "no-usage": "",
@@ -96,6 +99,7 @@ OF_A_BARE_SITE = {
         "account-empty": "accounts/reviewer",
         "storage-empty": "storage",
         "storage-account-empty": "accounts/reviewer/storage",
+        "snapshots-none": "storage/snapshots",
     },
     "admin": {
         "admin-requests-empty": "admin/requests",

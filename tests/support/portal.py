@@ -48,13 +48,14 @@ from nexus_allocator.services import (
     requests,
     reviews,
     shares,
+    snapshot_asks,
     stops,
     storage,
     teams,
 )
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.services.webhooks import Vault
-from nexus_allocator.store import purges
+from nexus_allocator.store import places, purges
 from nexus_allocator.store.purge_tables import Purge, PurgeReport
 from nexus_allocator.store.schema import upgrade
 from nexus_allocator.store.session import Database
@@ -393,6 +394,13 @@ def with_a_question(portal: PortalUnderTest, *, people: int = 60) -> UUID:
         portal.database.session_scope, asked, changes, tiers_file=None, people=people, clock=portal.clock
     ).join(60)
     return asked
+
+
+def with_snapshots(database: Database, *, now: datetime) -> None:
+    """Every home and team folder was seen to have a snapshot of a Sunday and one of the Monday before."""
+    with database.session_scope() as session:
+        for row in places.every(session):
+            snapshot_asks.keep_seen(session, row.place, ("2026-02-23", "2026-03-01"), now=now)
 
 
 def with_purges(portal: PortalUnderTest) -> dict[str, str]:

@@ -26,6 +26,7 @@ from tests.support.portal import (
     with_an_announcement,
     with_an_event,
     with_purges,
+    with_snapshots,
 )
 
 from nexus_allocator.domain.care import QuestionState
@@ -106,6 +107,7 @@ def busy_site(folder: Path, browser: Browser) -> Iterator[Site]:
         words |= with_purges(portal)
         with_an_outside(portal)
         with_places(portal)
+        with_snapshots(portal.database, now=portal.clock())
         with portal.served() as address:
             yield Site(portal, browser, address + PREFIX, words)
 

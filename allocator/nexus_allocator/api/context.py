@@ -13,6 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from nexus_allocator.api.counted import Counted
 from nexus_allocator.clients.hub import HubClient
+from nexus_allocator.clients.objects.credentials import AccountStore
 from nexus_allocator.domain.errors import InvalidToken, NotAllowed, ScopeNeeded
 from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.policy import Policy
@@ -43,6 +44,7 @@ class Context:
     counted: Counted = field(default_factory=Counted)
     tiers_file: Path | None = None
     purge_records: Path | None = None
+    store: AccountStore | None = None
 
     def is_administrator(self, issuer: str, subject: str, groups: list[str]) -> bool:
         return f"{issuer}|{subject}" in self.administrators or bool(set(groups) & set(self.administrators))

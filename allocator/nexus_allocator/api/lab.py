@@ -8,17 +8,19 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
 from nexus_allocator.api.context import Bearer, Here
-from nexus_allocator.api.models import AnnouncementModel, RefusalModel
+from nexus_allocator.api.models import AnnouncementModel, CredentialsModel, RefusalModel
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.errors import InvalidToken
 from nexus_allocator.domain.lab_tokens import hold_of_token
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.wording import spend_sentence
-from nexus_allocator.services import lab_reading
+from nexus_allocator.services import lab_reading, object_access
 from nexus_allocator.services.hub_calls import ask_at_once
 
 ACCEPTED = 202
-REFUSALS: dict[int | str, dict[str, object]] = {status: {"model": RefusalModel} for status in (401, 404, 503)}
+REFUSALS: dict[int | str, dict[str, object]] = {
+    status: {"model": RefusalModel} for status in (401, 404, 409, 503)
+}
 
 router = APIRouter(prefix="/api/lab", tags=["lab"], responses=REFUSALS)
 
@@ -109,3 +111,12 @@ def stop(here: Here, hold_id: OwnHold) -> Response:
         server = lab_reading.stop(session, hold_id, now=here.clock())
     ask_at_once(here.database, here.hub, [server], now=here.clock())
     return Response(status_code=ACCEPTED)
+
+
+@router.get("/credentials")
+@does(Action.STORE_OPEN, over=Reach.OWN)
+def credentials(here: Here, hold_id: OwnHold) -> CredentialsModel:
+    """Short-lived credentials for the prefix of the account that this server runs on."""
+    with here.database.reading_scope() as session:
+        access = object_access.of_server(session, hold_id)
+    return CredentialsModel.of(object_access.credentials(here.store, access))

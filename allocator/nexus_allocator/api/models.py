@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
+from nexus_allocator.clients.objects.credentials import Credentials
 from nexus_allocator.domain.care import Level
 from nexus_allocator.domain.leases import Offer
 from nexus_allocator.domain.quotas import BLOCKED, Overfull
@@ -48,6 +49,19 @@ class PersonModel(BaseModel):
     suspension_reason: str | None = None
 
 
+class CredentialsModel(BaseModel):
+    """What AWS's clients sign with, until ``ends_at``."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    ends_at: datetime
+
+    @classmethod
+    def of(cls, given: Credentials) -> "CredentialsModel":
+        return cls(**vars(given))
+
+
 class GroupsModel(BaseModel):
     groups: list[str]
 
@@ -79,6 +93,7 @@ class AdmissionModel(BaseModel):
     umask: str
     home: str
     teams: list[str]
+    scratch: list[str] = []
     until: datetime
     account: str
     rate_micro_per_hour: int
@@ -100,6 +115,7 @@ class AdmissionModel(BaseModel):
             umask=admission.umask,
             home=admission.home,
             teams=admission.teams,
+            scratch=admission.scratch,
             until=admission.until,
             account=admission.account,
             rate_micro_per_hour=admission.rate_micro_per_hour,

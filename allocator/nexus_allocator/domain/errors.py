@@ -374,6 +374,10 @@ class PurgeRuleOff(AllocatorError):
     slug, status = "purge_rule_off", 409
 
 
+class PlaceNotEnded(AllocatorError):
+    slug, status = "place_not_ended", 409
+
+
 class UnknownExemption(AllocatorError):
     slug, status = "unknown_exemption", 404
 
@@ -398,8 +402,26 @@ class NoObjectStore(AllocatorError):
     slug, status = "no_object_store", 409
 
 
+class NoAccountStore(AllocatorError):
+    """Accounts have no prefixes in an object store here."""
+
+    slug, status = "no_account_store", 409
+
+
+class ObjectStoreUnavailable(AllocatorError):
+    """Whoever gives credentials for it did not answer, or refused us."""
+
+    slug, status = "object_store_unavailable", 503
+
+
 class NothingToRestore(AllocatorError):
     slug, status = "nothing_to_restore", 409
+
+
+class SnapshotUnderWay(AllocatorError):
+    """What was asked of a snapshot is being made or brought by somebody slow; it is to be asked again."""
+
+    slug, status = "snapshot_under_way", 409
 
 
 class UnknownVolume(AllocatorError):

@@ -140,8 +140,10 @@ HEADINGS: dict[str, Callable[[Facts], str]] = {
     NoticeKind.SCRATCH_ENDS: lambda f: f"The lease of {f['place']} ends on {f['ends_on']}",
     NoticeKind.SCRATCH_ENDED: lambda f: f"The lease of {f['place']} has ended",
     NoticeKind.PURGE_PLANNED: lambda f: f"Files in {f['place']} will be purged",
+    NoticeKind.PURGE_CALLED_OFF: lambda f: f"Files in {f['place']} stay",
     NoticeKind.FILES_IN_QUARANTINE: lambda f: f"Files of {f['place']} are in quarantine",
     NoticeKind.FILES_RESTORED: lambda f: f"Files of {f['place']} are back",
+    NoticeKind.FILES_BROUGHT_BACK: lambda f: f"Files of {f['place']} as of {f['day']}",
     NoticeKind.EXEMPTION_ANSWERED: lambda f: f"Your exemption in {f['place']}",
     NoticeKind.EVENT_ENDED: lambda f: f"{f['event']} is over",
     NoticeKind.SERVER_ENTERED: lambda _: "An administrator may enter your server",
@@ -161,6 +163,7 @@ PLACES: dict[str, tuple[str, str]] = {
     NoticeKind.PLACE_LOCKED: ("storage", "See what takes most"),
     NoticeKind.SCRATCH_ENDS: ("storage", "Renew it"),
     NoticeKind.SCRATCH_ENDED: ("storage", "Renew it"),
+    NoticeKind.FILES_BROUGHT_BACK: ("storage/snapshots", "See the snapshots"),
     NoticeKind.ALLOCATION_ENDS: ("requests", "Ask for its renewal"),
     NoticeKind.ALLOCATION_ENDED: ("requests", "Ask for its renewal"),
     NoticeKind.REVIEWER_APPOINTED: ("panel", "Open the panel"),
@@ -168,7 +171,12 @@ PLACES: dict[str, tuple[str, str]] = {
     NoticeKind.OFFER_MADE: ("requests", "See the offer"),
 }
 
-OF_PURGES = (NoticeKind.PURGE_PLANNED, NoticeKind.FILES_IN_QUARANTINE, NoticeKind.FILES_RESTORED)
+OF_PURGES = (
+    NoticeKind.PURGE_PLANNED,
+    NoticeKind.PURGE_CALLED_OFF,
+    NoticeKind.FILES_IN_QUARANTINE,
+    NoticeKind.FILES_RESTORED,
+)
 
 
 def passage(kind: str, facts: Facts) -> Passage:

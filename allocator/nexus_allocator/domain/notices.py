@@ -36,6 +36,16 @@ def _files(facts: Facts) -> str:
     return f"{count:,} file{'' if count == 1 else 's'} ({facts['gb']:.1f} GB)"
 
 
+def _brought(facts: Facts) -> str:
+    """Say what came of a file or folder that was asked back from a snapshot."""
+    if not facts["files"] + facts["as_they_were"]:
+        return f"it has nothing at {facts['path']}, so nothing came back."
+    come = f"{facts['files']:,} {'file is' if facts['files'] == 1 else 'files are'} back at {facts['path']}"
+    beside = f", {facts['beside']:,} of them as NAME.of-{facts['day']} beside what has their name"
+    there = f"; {facts['as_they_were']:,} were as they were"
+    return f"{come}{beside if facts['beside'] else ''}{there if facts['as_they_were'] else ''}."
+
+
 def _stuck(facts: Facts) -> str:
     count = facts["stuck"]
     return f"; {count:,} more could not be put back, because something stands in their way" if count else ""
@@ -146,11 +156,16 @@ NOTICES: dict[str, Callable[[Facts], str]] = {
         f"the earliest, and deleted {f['window_days']} days later. A file that you change until then stays. "
         "The plan's page lists them all; to keep others, ask there for an exemption."
     ),
+    NoticeKind.PURGE_CALLED_OFF: lambda f: (
+        f"{_files(f)} in {f['place']} stay where they are: the place is in use again, and their purge was "
+        "called off."
+    ),
     NoticeKind.FILES_IN_QUARANTINE: lambda f: (
         f"{_files(f)} of {f['place']} wait in quarantine. For {f['window_days']} days they come back with a "
         "click on the plan's page; then they are deleted."
     ),
     NoticeKind.FILES_RESTORED: lambda f: f"{_files(f)} of {f['place']} are back where they were{_stuck(f)}.",
+    NoticeKind.FILES_BROUGHT_BACK: lambda f: f"Of {f['place']} as of {f['day']}: {_brought(f)}",
     NoticeKind.EXEMPTION_ANSWERED: lambda f: (
         f"{f['path']} in {f['place']} {'is' if f['is_granted'] else 'is not'} kept from purges until "
         f"{f['until']}, as you asked. Reason given: {f['reason']}"

@@ -19,6 +19,7 @@ class Channel(StrEnum):
     HUB = "hub"
     FILES = "files"
     PURGES = "purges"
+    SNAPSHOTS = "snapshots"
 
 
 class OutgoingState(StrEnum):
@@ -47,6 +48,12 @@ class PurgeCall(StrEnum):
 
     RESTORE = "restore"
     CANCEL_PURGE = "cancel-purge"
+
+
+class SnapshotCall(StrEnum):
+    """What is done with a snapshot, by a process that has the volume and may read it."""
+
+    BRING_BACK = "bring-back"
 
 
 class FileCall(StrEnum):

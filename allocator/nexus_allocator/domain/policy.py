@@ -131,6 +131,14 @@ class OfflineLeases:
     offered_for: timedelta
 
 
+END_OF = {
+    PlaceKind.HOME: "its person's access and days of grace ended",
+    PlaceKind.TEAM: "the team's allocation and days of grace ended",
+    PlaceKind.SCRATCH: "its lease ended",
+}
+"""What ends the right to keep a place, as people read it."""
+
+
 @dataclass(frozen=True)
 class PurgeRule:
     """Which files of a kind of place may be purged; nothing is planned by a rule that is not ``enabled``."""
@@ -146,11 +154,16 @@ class PurgeRule:
     cold: bool = False
     """What was taken goes to the object store at once, from where it can be had back, and is not deleted."""
 
+    ended: timedelta | None = None
+    """None asks for no end; else only of a place whose right to be kept ended so long ago."""
+
     def __str__(self) -> str:
-        unused = f"unused for {self.unused_days} days"
-        if self.above_percent is None:
-            return unused
-        return f"{unused}, until the place is {self.above_percent} % full"
+        words = f"unused for {self.unused_days} days"
+        if self.ended is not None:
+            words += f", {self.ended.days} days after {END_OF[self.kind]}"
+        if self.above_percent is not None:
+            words += f", until the place is {self.above_percent} % full"
+        return words
 
 
 @dataclass(frozen=True)

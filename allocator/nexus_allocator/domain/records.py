@@ -100,6 +100,7 @@ class Act(StrEnum):
     PURGE_MOVED = "purge_moved"
     PURGE_CANCELLED = "purge_cancelled"
     FILES_RESTORE_ASKED = "files_restore_asked"
+    SNAPSHOT_ASKED = "snapshot_asked"
     GRANTS_IMPORTED = "grants_imported"
     LAUNCHES_HELD = "launches_held"
     LAUNCHES_LET_THROUGH = "launches_let_through"

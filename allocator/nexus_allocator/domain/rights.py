@@ -98,6 +98,8 @@ class Action(StrEnum):
     PURGE_RESTORE = "purge.restore"
     PURGE_RUN = "purge.run"
     EXEMPTION_ASK = "exemption.ask"
+    SNAPSHOT_SEE = "snapshot.see"
+    SNAPSHOT_RESTORE = "snapshot.restore"
     IDENTITY_RECORD = "identity.record"
     GROUPS_SEE = "groups.see"
     LAUNCH_SEE = "launch.see"
@@ -113,6 +115,7 @@ class Action(StrEnum):
     STORAGE_OVERSEE = "storage.oversee"
     STORAGE_SIZE = "storage.size"
     SCRATCH_TAKE = "scratch.take"
+    STORE_OPEN = "store.open"
 
 
 Cells = Mapping[Capacity, Reach]
@@ -192,6 +195,8 @@ TABLE: Mapping[Action, Cells] = {
     Action.PURGE_RESTORE: {**OWNER, **LEADING, **OVERSEEN},
     Action.PURGE_RUN: OVERSEEN,
     Action.EXEMPTION_ASK: {**OWNER, **LEADING},
+    Action.SNAPSHOT_SEE: {**OWNER, **SEATED, **OVERSEEN},
+    Action.SNAPSHOT_RESTORE: {**OWNER, **LEADING, **OVERSEEN},
     Action.IDENTITY_RECORD: HUB,
     Action.GROUPS_SEE: HUB,
     Action.LAUNCH_SEE: HUB,
@@ -207,6 +212,7 @@ TABLE: Mapping[Action, Cells] = {
     Action.STORAGE_OVERSEE: OVERSEEN,
     Action.STORAGE_SIZE: OVERSEEN,
     Action.SCRATCH_TAKE: {**OWNER, **LEADING},
+    Action.STORE_OPEN: {**OWNER, **SEATED, **ITSELF},
 }
 TEAM_ACTIONS = frozenset(action for action in Action if action.startswith("team."))
 

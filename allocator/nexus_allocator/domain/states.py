@@ -95,9 +95,11 @@ class NoticeKind(StrEnum):
     SCRATCH_ENDS = "scratch-ends"
     SCRATCH_ENDED = "scratch-ended"
     PURGE_PLANNED = "purge-planned"
+    PURGE_CALLED_OFF = "purge-called-off"
     FILES_IN_QUARANTINE = "files-in-quarantine"
     FILES_RESTORED = "files-restored"
     EXEMPTION_ANSWERED = "exemption-answered"
+    FILES_BROUGHT_BACK = "files-brought-back"
 
 
 class EntryKind(StrEnum):

@@ -252,6 +252,9 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"There is no purge rule {f['rule']}; there are: {', '.join(f['known']) or 'none'}."
     ),
     "purge_rule_off": lambda f: f"The purge rule {f['rule']} is not switched on: see purges in tiers.yaml.",
+    "place_not_ended": lambda f: (
+        f"{f['place']} is in use: the rule {f['rule']} takes files only {f['days']} days after {f['end']}."
+    ),
     "unknown_exemption": lambda f: f"There is no exemption {f['exemption']} in force.",
     "purge_too_soon": lambda f: (
         f"It is too soon: {_days(f['passed'])} of {_days(f['needed'])} days were seen to pass."
@@ -267,7 +270,12 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
         f"{shown(f['available_micro'])} are left; ask for a smaller one, or for fewer days."
     ),
     "no_object_store": lambda f: "There is no object store for cold files: set NEXUS_STORAGE_COLD_BUCKET.",
+    "no_account_store": lambda f: "Accounts keep no objects here: this Nexus has no bucket for them.",
+    "object_store_unavailable": lambda f: "The object store gives no credentials just now. Try again soon.",
     "nothing_to_restore": lambda f: "Nothing of this waits in quarantine any more.",
+    "snapshot_under_way": lambda f: (
+        f"The snapshot {f['snapshot']} of {f['place']} is on its way. Ask again in some minutes."
+    ),
     "too_many_teams": lambda f: (
         f"{f['person']} is in {f['most']} teams, and files shared over the network (NFS) know no more groups "
         "of one person. Leave a team first."

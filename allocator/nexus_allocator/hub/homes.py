@@ -36,10 +36,8 @@ class Folders:
         return self.homes.parent / SPARE / admission.hold_id
 
     def scratch(self, admission: Admission) -> list[Path]:
-        """Return the scratch folders that are there of the person and of their teams."""
-        if admission.read_only:
-            return []
-        folders = [self.homes.parent / "scratch" / name for name in (admission.home, *admission.teams)]
+        """Return the folders of the scratches that were admitted: those whose lease lasts."""
+        folders = [self.homes.parent / "scratch" / name for name in admission.scratch]
         return [folder for folder in folders if folder.is_dir()]
 
     def uid(self, admission: Admission) -> int:

@@ -33,11 +33,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
 
     volumes: dict[str, Any]
     volume_mounts: dict[str, Any]
+    node_selector: dict[str, str]
+    tolerations: list[dict[str, Any]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # As the chart's values have them: reference data, say. Each launch adds its own.
+        # As the chart's values have them: reference data, or nodes of their own. Each launch adds its own.
         self.given_volumes, self.given_mounts = dict(self.volumes), dict(self.volume_mounts)
+        self.given_selector, self.given_tolerations = dict(self.node_selector), list(self.tolerations)
 
     @default("extra_pod_config")
     def _default_extra_pod_config(self) -> dict[str, Any]:
@@ -68,8 +71,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             {GPU: str(admission.gpu)} if admission.gpu else {}
         )
         placement = self.placements.get(size_of(admission), {})
-        self.node_selector = placement.get("node_selector", {})
-        self.tolerations = placement.get("tolerations", [])
+        self.node_selector = self.given_selector | placement.get("node_selector", {})
+        self.tolerations = [*self.given_tolerations, *placement.get("tolerations", [])]
         volumes, mounts = self.places_of(admission)
         self.volumes, self.volume_mounts = self.given_volumes | volumes, self.given_mounts | mounts
         self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
@@ -98,6 +101,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             mounts |= {
                 f"team-{team}": mount(f"teams/{team}", at=f"/teams/{team}") for team in admission.teams
             }
+            # Only what was made: a pod would make the folder of a scratch that is not there, as root's.
+            mounts |= {
+                f"scratch-{name}": mount(f"scratch/{name}", at=f"/scratch/{name}")
+                for name in admission.scratch
+            }
         return volumes, mounts
 
     def get_env(self) -> dict[str, str]:
@@ -114,11 +122,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "HOME": working_of(admission),
             "NEXUS_READ_ONLY_HOME": home if admission.read_only else "",
             "NEXUS_SPARE_HOME": SPARE_HOME,
-            # A pod would make a folder of scratch that is not there: scratch is not mounted yet.
-            "NEXUS_SCRATCH": "",
+            "NEXUS_SCRATCH": ":".join(f"/scratch/{name}" for name in admission.scratch),
             "NEXUS_RESCUE_HOME": home if admission.rescue else "",
             "SHELL": "/bin/bash",
             "NEXUS_ACCOUNT": admission.account,
+            "NEXUS_ACCOUNT_STORE_URL": self.store_of(admission),
             "NEXUS_HOLD_ID": admission.hold_id,
             "NEXUS_IMAGE": admission.image,
             "NEXUS_LAB_TOKEN": self.service.lab_token(admission.hold_id),
@@ -129,6 +137,11 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),
             "NUMBA_NUM_THREADS": str(max(1, int(admission.cpu))),
         }
+
+    def store_of(self, admission: Admission) -> str:
+        """Return where the account keeps objects; nothing without an object store."""
+        store = self.server_environment.get("NEXUS_STORE_URL")
+        return f"{store}/accounts/{admission.account}" if store else ""
 
     async def _start(self) -> Any:
         """Start the pod; what is charged begins with the server's process, not with pulling its image."""

@@ -3,18 +3,28 @@
 JupyterLab's page never learns the server's token, and needs no way to the service of its own.
 """
 
+import hmac
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 
 DEADLINE_S = 5.0
+OK = 200
+# What a container's credentials are called, for AWS's clients in any language.
+AWS_NAMES = {
+    "AccessKeyId": "access_key_id",
+    "SecretAccessKey": "secret_access_key",
+    "Token": "session_token",
+    "Expiration": "ends_at",
+}
 UNAVAILABLE = "The allocation service does not answer; your server goes on."
 
 
@@ -61,14 +71,47 @@ class CardHandler(APIHandler):
         await self.pass_on("GET", "/card")
 
 
+class CredentialsHandler(web.RequestHandler):
+    """Hands out credentials for the object store as AWS's clients ask for a container's.
+
+    They know no sign-in: what they show is this server's token, which all programs started in it have.
+    """
+
+    def initialize(self, server: OwnServer) -> None:
+        self.server = server
+
+    @allow_unauthenticated
+    async def get(self) -> None:
+        shown = self.request.headers.get("Authorization", "")
+        if not hmac.compare_digest(shown.encode(), self.server.token.encode()):
+            raise web.HTTPError(403)
+        status, answer = await self.server.ask("GET", "/credentials")
+        self.set_status(status)
+        if status != OK:
+            # As they show it to people.
+            answer = {"code": answer.get("error", "unavailable"), "message": answer.get("message", "")}
+        else:
+            answer = {theirs: answer[ours] for theirs, ours in AWS_NAMES.items()}
+        await self.finish(answer)
+
+
 class StopHandler(CardHandler):
     @web.authenticated
     async def post(self) -> None:
         await self.pass_on("POST", "/stop")
 
 
-def routes(base_url: str, server: OwnServer) -> Iterator[tuple[str, type[CardHandler], dict[str, Any]]]:
-    for path, handler in (("card", CardHandler), ("stop", StopHandler)):
+HANDLERS: dict[str, type[web.RequestHandler]] = {
+    "card": CardHandler,
+    "stop": StopHandler,
+    "credentials": CredentialsHandler,
+}
+
+
+def routes(
+    base_url: str, server: OwnServer
+) -> Iterator[tuple[str, type[web.RequestHandler], dict[str, Any]]]:
+    for path, handler in HANDLERS.items():
         yield url_path_join(base_url, "nexus", path), handler, {"server": server}
 
 
@@ -77,7 +120,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server_app: Any) -> None:
-    """Add the card's two routes; without the Nexus's environment there is nothing to show."""
+    """Add our routes; without the Nexus's environment there is nothing to show."""
     url, token = os.environ.get("NEXUS_LAB_URL"), os.environ.get("NEXUS_LAB_TOKEN")
     if url and token:
         own = routes(server_app.web_app.settings["base_url"], OwnServer(url, token))

@@ -55,6 +55,7 @@ class Admission:
     account: str
     rate_micro_per_hour: int
     gpu: int = 0
+    scratch: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     read_only: bool = False
     rescue: bool = False
@@ -64,6 +65,7 @@ class Admission:
         known = {name: answer[name] for name in cls.__dataclass_fields__ if name in answer}
         known["supplemental_gids"] = tuple(answer["supplemental_gids"])
         known["teams"] = tuple(answer["teams"])
+        known["scratch"] = tuple(answer.get("scratch", ()))
         known["umask"] = int(answer["umask"], 8)
         return cls(**known)
 

@@ -9,8 +9,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 # Caches that libraries would otherwise put beside themselves, where nobody may write.
 CACHES = {
@@ -120,6 +122,20 @@ def begin_rescue(spare: Path, home: Path) -> None:
     os.environ["JUPYTERHUB_DEFAULT_URL"] = f"/lab/tree/{RESCUE_PAGE}"
 
 
+def store_access(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return where AWS's clients find this server's credentials for the object store, nothing without one.
+
+    They ask the notebook server on its own address (`lab_card`), again and again before what they have ends.
+    """
+    lab, token = environment.get("JUPYTERHUB_SERVICE_URL"), environment.get("NEXUS_LAB_TOKEN")
+    if not (lab and token and environment.get("NEXUS_STORE_URL", "").startswith("s3://")):
+        return {}
+    # It listens on every address of a pod; they ask none but this one without TLS.
+    own = urlsplit(lab)
+    url = f"http://127.0.0.1:{own.port}{own.path.rstrip('/')}/nexus/credentials"
+    return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url, "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}
+
+
 def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
     if umask := os.environ.get("NEXUS_UMASK"):
@@ -144,6 +160,7 @@ def main(command: list[str]) -> None:
     except OSError as error:
         # A full disk must not keep people from the server with which they would clear it.
         print(f"the home could not be laid out fully: {error}", file=sys.stderr)  # noqa: T201
+    os.environ.update(store_access(os.environ))
     os.chdir(home)
     os.execvp(command[0], command)  # noqa: S606
 

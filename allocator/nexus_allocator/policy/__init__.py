@@ -34,6 +34,8 @@ from nexus_allocator.domain.quotas import StorageTerms
 from nexus_allocator.domain.states import AccountKind, Approval, TierSlug
 
 Amount = Decimal
+# Who is away for a term of teaching or illness is not gone.
+LEAST_ENDED_DAYS = 30
 
 
 class Document(BaseModel):
@@ -166,6 +168,14 @@ class PurgeDocument(Document):
     enabled: bool = False
     above_percent: int | None = Field(default=None, ge=1, le=100)
     cold: bool = False
+    ended_days: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def leave_people_time_to_come_back(self) -> Self:
+        is_kept = self.places is not PlaceKind.SCRATCH
+        if is_kept and self.ended_days is not None and self.ended_days < LEAST_ENDED_DAYS:
+            raise ValueError(f"ended_days of {self.places} are at least {LEAST_ENDED_DAYS}")
+        return self
 
 
 class SnapshotsDocument(Document):
@@ -340,8 +350,9 @@ def _storage(document: StorageDocument) -> StorageTerms:
 def _purge(rule: PurgeDocument) -> PurgeRule:
     terms = Terms(timedelta(days=rule.grace_days), timedelta(days=rule.window_days))
     return PurgeRule(
-        rule.slug, rule.places, rule.unused_days, terms, rule.enabled, rule.above_percent, rule.cold
-    )
+        rule.slug, rule.places, rule.unused_days, terms, rule.enabled, rule.above_percent, rule.cold,
+        None if rule.ended_days is None else timedelta(days=rule.ended_days),
+    )  # fmt: skip
 
 
 def _pool(pool: PoolDocument) -> Pool:

@@ -16,7 +16,7 @@ from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import endings, maintenance, pool, shares
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
-from nexus_allocator.store import accounts, holds, people
+from nexus_allocator.store import accounts, holds, people, places
 from nexus_allocator.store import room as rooms
 from nexus_allocator.store.session import announce
 from nexus_allocator.store.tables import Account, Allocation, Hold, Person
@@ -51,6 +51,7 @@ class Admission:
     gid: int
     supplemental_gids: list[int]
     teams: list[str]
+    scratch: list[str]
     umask: str = UMASK
     read_only: bool = False
 
@@ -85,7 +86,7 @@ def admit(
     wanted = shares.Wanted(order.account, order.person.id, order.size, order.price)
     subgroup_id = shares.require_part(session, wanted, allocation, policy=policy, now=now)
     hold = _place(session, policy, order, allocation, subgroup_id=subgroup_id, now=now)
-    return _admission(session, order, hold)
+    return _admission(session, order, hold, now=now)
 
 
 def _checked(session: Session, launch: Launch, *, policy: Policy, grace_minutes: int) -> _Order:
@@ -133,7 +134,8 @@ def _admit_to_read(
     free = replace(order, price=replace(order.price, rate_micro_per_hour=0))
     hold = _place(session, policy, free, allocation, subgroup_id=None, now=now)
     hold.read_only = True
-    return replace(_admission(session, free, hold), read_only=True, supplemental_gids=[], teams=[])
+    whole = _admission(session, free, hold, now=now)
+    return replace(whole, read_only=True, supplemental_gids=[], teams=[], scratch=[])
 
 
 def _require_room(
@@ -181,7 +183,7 @@ def _place(
     return hold
 
 
-def _admission(session: Session, order: _Order, hold: Hold) -> Admission:
+def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) -> Admission:
     teams = accounts.teams_of(session, order.person.id)
     return Admission(
         hold_id=hold.id,
@@ -195,4 +197,5 @@ def _admission(session: Session, order: _Order, hold: Hold) -> Admission:
         gid=order.person.uid,
         supplemental_gids=[team.gid for team in teams],
         teams=[team.slug for team in teams],
+        scratch=[*places.leased(session, order.person.id, [team.id for team in teams], now=now)],
     )

@@ -39,7 +39,7 @@ def card(
     session: Session, hold_id: UUID, *, terms: Enforcement, storage: StorageTerms, now: datetime
 ) -> LabCard:
     """Return the card of the server that runs on ``hold_id``. Raises UnknownHold once it has ended."""
-    hold = _live(session, hold_id)
+    hold = live_hold(session, hold_id)
     intent = holds.latest_intent(session, hold.id, since=now - lifecycle.INTENT_LASTS)
     notice = spend_notices.highest(session, [hold.allocation_id]).get(hold.allocation_id)
     return LabCard(
@@ -59,12 +59,13 @@ def card(
 
 def stop(session: Session, hold_id: UUID, *, now: datetime) -> ToStop:
     """Have the server stopped by its person from inside it. Raises UnknownHold once it has ended."""
-    hold = _live(session, hold_id)
+    hold = live_hold(session, hold_id)
     name = hold.person.hub_name
     return stops.stop_own(session, hub_name=name, owner=name, server_name=hold.server_name, now=now)
 
 
-def _live(session: Session, hold_id: UUID) -> Hold:
+def live_hold(session: Session, hold_id: UUID) -> Hold:
+    """Return the hold of a server that has not ended. Raises UnknownHold."""
     hold = holds.with_owners(session, hold_id)
     if hold is None or hold.state not in LIVE:
         raise UnknownHold(hold_id=str(hold_id))

@@ -13,7 +13,7 @@ from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.purges import nanoseconds
 from nexus_allocator.domain.quotas import Filling, StorageTerms
 from nexus_allocator.services import storage_quotas
-from nexus_allocator.store import places
+from nexus_allocator.store import places, snapshots
 from nexus_allocator.store.session import Database
 
 
@@ -51,6 +51,8 @@ def look_at_all(
             continue
         with database.session_scope() as session:
             filling = storage_quotas.found(session, place_id, usage, parts, terms=terms, now=now)
+            if volume.holds.snapshots:
+                snapshots.keep(session, place_id, [each.name for each in volume.snapshots(place)], now=now)
         done.places += 1
         done.overfull += filling is not Filling.FINE
     return done

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from nexus_allocator.clients.files.purge_run import Outcome
 from nexus_allocator.clients.files.signed_log import LogBroken
 from nexus_allocator.clients.files.volumes import places_on
 from nexus_allocator.domain.errors import AllocatorError, UnknownPlace
@@ -22,7 +23,7 @@ from nexus_allocator.store.purge_tables import Purge, PurgeReport
 REPORTED_EVERY = timedelta(days=7)
 REPORTED_BEFORE = timedelta(days=1)
 
-ACTS = {"quarantine": purge_work.take, "keep cold": purge_work.chill, "delete": purge_work.delete}
+CALL_OFF, PUT_BACK = "call off", "put back"
 
 
 @dataclass(frozen=True)
@@ -40,19 +41,29 @@ class Turned:
 def owed(work: PurgeWork, *, now: datetime) -> Iterator[Turned]:
     """Yield what `turn` would do by what is known now; nothing is done, and no time is seen to pass."""
     for rule, place in _pairs(work):
-        with work.scopes.reading_scope() as session:
-            if purges.open_of_rule(session, place, rule.slug) is not None:
-                continue
-            report = purges.report(session, rule.slug, place)
-        if _is_stale(work, report, rule, place, now=now):
-            yield Turned("dry run", place)
-        elif report is not None and _may_plan(rule, report, now=now):
-            yield Turned("plan and announce", place, report.files, report.size_bytes)
+        yield from _guarded(place, None, _would_begin(work, rule, place, now=now))
     for row in _open(work):
-        step = _next_step(work, row, now=now)
-        if step is not None:
-            waiting = row.files if step != "delete" else row.waiting
-            yield Turned(step, _place(row), waiting, plan_id=row.id.hex)
+        yield from _guarded(_place(row), row.id.hex, _would_go_on(work, row, now=now))
+
+
+def _would_begin(work: PurgeWork, rule: PurgeRule, place: Place, *, now: datetime) -> Iterator[Turned]:
+    with work.scopes.reading_scope() as session:
+        if purges.open_of_rule(session, place, rule.slug) is not None:
+            return
+        report = purges.report(session, rule.slug, place)
+    if not purge_work.has_ended(work, rule, place, now=now):
+        return
+    if _is_stale(work, report, rule, place, now=now):
+        yield Turned("dry run", place)
+    elif report is not None and _may_plan(rule, report, now=now):
+        yield Turned("plan and announce", place, report.files, report.size_bytes)
+
+
+def _would_go_on(work: PurgeWork, row: Purge, *, now: datetime) -> Iterator[Turned]:
+    step = _next_step(work, row, now=now)
+    if step is not None:
+        waiting = row.waiting if step in ("delete", PUT_BACK) else row.files
+        yield Turned(step, _place(row), waiting, plan_id=row.id.hex)
 
 
 def turn(work: PurgeWork, *, now: datetime) -> Iterator[Turned]:
@@ -87,6 +98,11 @@ def _begin(work: PurgeWork, rule: PurgeRule, place: Place, *, now: datetime) -> 
         if purges.open_of_rule(session, place, rule.slug) is not None:
             return
         before = purges.report(session, rule.slug, place)
+    if not purge_work.has_ended(work, rule, place, now=now):
+        if before is not None:
+            with work.scopes.session_scope() as session:
+                purges.forget_report(session, rule.slug, place)
+        return
     if _is_stale(work, before, rule, place, now=now):
         yield report(work, rule, place, now=now)
         with work.scopes.reading_scope() as session:
@@ -109,6 +125,9 @@ def _go_on(work: PurgeWork, before: Purge, *, now: datetime) -> Iterator[Turned]
     if step == "announce":
         purge_work.announce(work, plan_id, now=now)
         yield Turned(step, place, row.files, row.size_bytes, plan_id)
+    elif step == CALL_OFF:
+        purge_work.call_off(work, row, now=now)
+        yield Turned(step, place, row.files, row.size_bytes, plan_id)
     elif step is not None:
         done = ACTS[step](work, plan_id, now=now)
         yield Turned(step, place, done.done, done.done_bytes, plan_id)
@@ -117,11 +136,30 @@ def _go_on(work: PurgeWork, before: Purge, *, now: datetime) -> Iterator[Turned]
             yield from _go_on(work, row, now=now)
 
 
+def _put_back(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
+    return purge_work.restore(work, plan_id, under=(), by="the Nexus", now=now)
+
+
+ACTS = {
+    "quarantine": purge_work.take,
+    "keep cold": purge_work.chill,
+    "delete": purge_work.delete,
+    PUT_BACK: _put_back,
+}
+
+
 def _next_step(work: PurgeWork, row: Purge, *, now: datetime) -> str | None:
-    """Return what is due of a plan now; None while it waits, or its rule is off."""
+    """Return what is due of a plan now; None while it waits, or its rule is off.
+
+    A place that is in use again has back what was taken, whether its rule is on or off.
+    """
+    if not purge_work.has_ended(work, purge_work.rule_of(work, row.id.hex), _place(row), now=now):
+        return PUT_BACK if row.waiting else CALL_OFF
     rule = _rule(work, row)
-    if rule is None:
-        return None
+    return None if rule is None else _step_of_rule(rule, row, now=now)
+
+
+def _step_of_rule(rule: PurgeRule, row: Purge, *, now: datetime) -> str | None:
     if row.state is PurgeState.PLANNED:
         return "announce"
     if rule.cold and row.quarantined_at is not None:

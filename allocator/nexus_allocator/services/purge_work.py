@@ -26,9 +26,9 @@ from nexus_allocator.clients.files.purge_state import Standing, State
 from nexus_allocator.clients.files.signed_log import SignedLog
 from nexus_allocator.clients.files.volumes import Volume, with_room
 from nexus_allocator.clients.objects.bucket import Objects
-from nexus_allocator.domain.errors import NoObjectStore, PurgeRuleOff, UnknownPlan
+from nexus_allocator.domain.errors import NoObjectStore, PlaceNotEnded, PurgeRuleOff, UnknownPlan
 from nexus_allocator.domain.places import Place
-from nexus_allocator.domain.policy import Policy, PurgeRule
+from nexus_allocator.domain.policy import END_OF, Policy, PurgeRule
 from nexus_allocator.domain.purges import (
     PURGES_CLOSED,
     Identity,
@@ -43,7 +43,7 @@ from nexus_allocator.domain.purges import (
 from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.remaking import keep_micro_a_year, recipe, remake_micro
 from nexus_allocator.domain.states import NoticeKind
-from nexus_allocator.services import storage
+from nexus_allocator.services import place_ends, storage
 from nexus_allocator.services.delivery import Scopes
 from nexus_allocator.services.records import By, record
 from nexus_allocator.store import purges
@@ -103,15 +103,21 @@ class Found:
 def rehearse(work: PurgeWork, rule: PurgeRule, place: Place, *, now: datetime) -> Found:
     """Return what the rule would take of the place; nothing is written."""
     found, exempt = Found(), _exempt(work, place, now)
+    if not has_ended(work, rule, place, now=now):
+        return found
     choose = _choosing(work, rule, place, found, exempt=exempt, now=now)
     purging.rehearse(work.ground(place), choose=choose, owners=None, exempt=exempt, now=now)
     return found
 
 
 def plan(work: PurgeWork, rule: PurgeRule, place: Place, *, now: datetime) -> tuple[str, Found]:
-    """Keep what the rule takes of the place as a plan, and return its id. Raises PurgeRuleOff."""
+    """Keep what the rule takes of the place as a plan, and return its id.
+
+    Raises PurgeRuleOff, and PlaceNotEnded where the rule waits for an end that has not come.
+    """
     if not rule.enabled:
         raise PurgeRuleOff(rule=rule.slug)
+    _require_ended(work, rule, place, now=now)
     found, plan_id, exempt = Found(), uuid.uuid4().hex, _exempt(work, place, now)
     choose = _choosing(work, rule, place, found, exempt=exempt, now=now)
     head = plans.Head(plan_id, str(place), str(rule), rule.terms)
@@ -156,12 +162,17 @@ def look(work: PurgeWork, plan_id: str, *, now: datetime) -> Purge:
 
 
 def take(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
-    """Move the plan's files into quarantine; pauses while somebody who may write there has a live server."""
-    place = place_of(work, plan_id)
+    """Move the plan's files into quarantine; pauses while somebody who may write there has a live server.
+
+    Raises PlaceNotEnded where the plan's rule waits for an end that has been taken away.
+    """
+    place, rule = place_of(work, plan_id), rule_of(work, plan_id)
+    _require_ended(work, rule, place, now=now)
 
     def is_busy() -> bool:
         with work.scopes.reading_scope() as session:
-            return storage.is_busy(session, place)
+            busy = storage.is_busy(session, place)
+        return busy or not has_ended(work, rule, place, now=now)
 
     exempt = _exempt(work, place, now)
     with _followed(work, plan_id, now=now) as ground:
@@ -187,8 +198,10 @@ def restore(work: PurgeWork, plan_id: str, *, under: Parts, by: By, now: datetim
 
 
 def delete(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
-    """Delete for good what still waits, once its window has passed."""
-    exempt = _exempt(work, place_of(work, plan_id), now)
+    """Delete for good what still waits, once its window has passed. Raises PlaceNotEnded as `take` does."""
+    place = place_of(work, plan_id)
+    _require_ended(work, rule_of(work, plan_id), place, now=now)
+    exempt = _exempt(work, place, now)
     with _followed(work, plan_id, now=now) as ground:
         return purging.delete(ground, plan_id, exempt=exempt, now=now)
 
@@ -196,9 +209,10 @@ def delete(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
 def chill(work: PurgeWork, plan_id: str, *, now: datetime) -> Outcome:
     """Move what waits in quarantine to the object store, from where `restore` brings it back.
 
-    Raises NoObjectStore.
+    Raises NoObjectStore, and PlaceNotEnded as `take` does.
     """
     place = place_of(work, plan_id)
+    _require_ended(work, rule_of(work, plan_id), place, now=now)
     cold, exempt = work.cold(plan_id, place), _exempt(work, place, now)
     if cold is None:
         raise NoObjectStore()
@@ -210,6 +224,35 @@ def cancel(work: PurgeWork, plan_id: str, *, reason: str, now: datetime) -> None
     """End a plan of which nothing was taken yet."""
     purging.cancel(work.ground(place_of(work, plan_id)), plan_id, reason=reason, now=now)
     follow(work, plan_id, now=now)
+
+
+def call_off(work: PurgeWork, row: Purge, *, now: datetime) -> None:
+    """End the plan of a place that is in use again, and tell who was warned."""
+    cancel(work, row.id.hex, reason="the place is in use again", now=now)
+    if row.state is PurgeState.ANNOUNCED:
+        kind = NoticeKind.PURGE_CALLED_OFF
+        _tell(work, head_of(work, row.id.hex), kind, (row.files, row.size_bytes), now=now)
+
+
+def has_ended(work: PurgeWork, rule: PurgeRule | None, place: Place, *, now: datetime) -> bool:
+    """Say whether the place's right ended as long ago as the rule asks, if it does."""
+    if rule is None or rule.ended is None:
+        return True
+    with work.scopes.reading_scope() as session:
+        return place_ends.has_ended(session, place, rule, policy=work.policy, now=now)
+
+
+def rule_of(work: PurgeWork, plan_id: str) -> PurgeRule | None:
+    """Return the rule that a plan is of, on or off; None when the policy has it no longer."""
+    with work.scopes.reading_scope() as session:
+        row = purges.by_id(session, UUID(plan_id))
+    return next((rule for rule in work.policy.purges if row is not None and rule.slug == row.rule), None)
+
+
+def _require_ended(work: PurgeWork, rule: PurgeRule | None, place: Place, *, now: datetime) -> None:
+    if rule is not None and rule.ended is not None and not has_ended(work, rule, place, now=now):
+        end = END_OF[rule.kind]
+        raise PlaceNotEnded(place=str(place), rule=rule.slug, days=rule.ended.days, end=end)
 
 
 def follow(work: PurgeWork, plan_id: str, *, now: datetime, rule: str = "") -> Purge:
@@ -326,10 +369,11 @@ def _tell(
     named = [f"{size / GB:.3f} GB: {readable(path)}" for size, path in found.largest] if found else []
     largest = ["The largest of them:", *named] if named else []
     facts = {"files": files, "gb": size_bytes / GB, "rule": head.policy, "stuck": stuck, "largest": largest}
+    rule = rule_of(work, head.plan_id)
     with work.scopes.session_scope() as session:
         return storage.notify(
             session, Place.named(head.place), kind, plan=head.plan_id, once=once or head.plan_id,
-            facts={**facts, **days}, now=now,
+            facts={**facts, **days}, now=now, everybody=rule is not None and rule.ended is not None,
         )  # fmt: skip
 
 

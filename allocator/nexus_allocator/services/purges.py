@@ -16,7 +16,6 @@ from nexus_allocator.clients.files import plans
 from nexus_allocator.clients.files.purge_run import PLAN
 from nexus_allocator.clients.files.purge_state import State
 from nexus_allocator.domain.errors import (
-    AllocatorError,
     NothingToRestore,
     PurgePhase,
     UnknownPlace,
@@ -29,12 +28,12 @@ from nexus_allocator.domain.purges import EPOCH, PURGES_IN_QUARANTINE, Parts, Pu
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.remaking import keep_micro_a_year
 from nexus_allocator.domain.rights import Action
-from nexus_allocator.services import rights, storage
+from nexus_allocator.services import place_rights, storage
 from nexus_allocator.services.outbox import enqueue
 from nexus_allocator.services.purge_work import RECIPE, origin_costs
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called, themselves
-from nexus_allocator.store import accounts, outbox, people, purges
+from nexus_allocator.store import outbox, people, purges
 from nexus_allocator.store import storage as exemption_rows
 from nexus_allocator.store.purge_tables import Purge, PurgeFolder, PurgeReport
 from nexus_allocator.store.storage_tables import StorageExemption
@@ -191,8 +190,8 @@ def plan_page(
         waiting_here=sum(_count(each.fates, State.WAITING) for _, each in inside),
         lists_files=_list_of(records, row.id) is not None,
         is_restoring=_is_asked(session, row.id),
-        may_restore=_may(session, place, person, Action.PURGE_RESTORE),
-        may_ask=_may(session, place, person, Action.EXEMPTION_ASK),
+        may_restore=place_rights.may(session, place, person, Action.PURGE_RESTORE),
+        may_ask=place_rights.may(session, place, person, Action.EXEMPTION_ASK),
         told=_told(session, row.id),
     )  # fmt: skip
 
@@ -239,10 +238,7 @@ def ask_exemption(
     Raises UnknownPlace, TeamRoleNeeded, BadDate, BadReason.
     """
     person = person_called(session, hub_name)
-    try:
-        _require(session, place, person, Action.EXEMPTION_ASK)
-    except UnknownPlan as error:
-        raise UnknownPlace(place=str(place)) from error
+    place_rights.require(session, place, person, Action.EXEMPTION_ASK)
     return storage.exempt(
         session, place, path, until=until, reason=reason, by=person.id, asked_by=person.id, now=now
     )
@@ -304,20 +300,10 @@ def _allowed(session: Session, purge_id: UUID, hub_name: str, action: Action) ->
 
 def _require(session: Session, place: Place, person: Person, action: Action) -> None:
     """Raise UnknownPlan to who may not even see the place, as for none; else what says who may."""
-    owner_id, team_id = storage.owner(session, place)
-    team = accounts.team_by_slug(session, place.name) if team_id is not None else None
-    if team is not None:
-        rights.require_in_team(session, team, person, action)
-    elif owner_id is None or not rights.may_with(session, person, owner_id, action):
-        raise UnknownPlan(plan=str(place))
-
-
-def _may(session: Session, place: Place, person: Person, action: Action) -> bool:
     try:
-        _require(session, place, person, action)
-    except AllocatorError:
-        return False
-    return True
+        place_rights.require(session, place, person, action)
+    except UnknownPlace as error:
+        raise UnknownPlan(plan=str(place)) from error
 
 
 def _is_asked(session: Session, purge_id: UUID) -> bool:

@@ -7,14 +7,11 @@ from pathlib import Path
 
 from nexus_allocator.clients.files.bringing_back import Brought, bring_back
 from nexus_allocator.clients.files.volumes import Volume, VolumeError, places_on, with_room
-from nexus_allocator.domain.errors import AllocatorError, NothingToRestore
-from nexus_allocator.domain.places import Place, PlaceKind, require_snapshot_name
+from nexus_allocator.domain.errors import AllocatorError
+from nexus_allocator.domain.places import Place, require_snapshot_name
 from nexus_allocator.domain.policy import Snapshots
 from nexus_allocator.domain.purges import Parts
-from nexus_allocator.domain.snapshots import name_of, to_drop
-
-# A scratch can be made again by definition; nobody pays for keeping it twice.
-KEPT = (PlaceKind.HOME, PlaceKind.TEAM)
+from nexus_allocator.domain.snapshots import KEPT, name_of, to_drop
 
 
 @dataclass(frozen=True)
@@ -56,10 +53,11 @@ def _turn_one(volume: Volume, place: Place, terms: Snapshots, *, now: datetime, 
 
 
 def restore(volume: Volume, place: Place, name: str, path: Parts) -> Brought:
-    """Bring back what a snapshot has at a path. Raises NothingToRestore, UnknownPlace, BadName."""
+    """Bring back what a snapshot has at a path.
+
+    Raises NothingToRestore, SnapshotUnderWay, UnknownPlace, BadName.
+    """
     wanted = require_snapshot_name(name)
-    snapshot = next((each for each in volume.snapshots(place) if each.name == wanted), None)
-    if snapshot is None:
-        raise NothingToRestore()
+    snapshot = volume.fetch(place, wanted, path)
     with with_room(volume, place):
-        return bring_back(volume.path(place), snapshot, path)
+        return bring_back(volume.path(place), snapshot, path, called=wanted)

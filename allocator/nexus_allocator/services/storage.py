@@ -32,13 +32,17 @@ def answerable(session: Session, place: Place) -> Sequence[UUID]:
     return [person_id] if person_id else teams.leading(session, team_id) if team_id else []
 
 
+def writers(session: Session, place: Place) -> Sequence[UUID]:
+    """Return everybody who may write in a place: its person, or its team. Raises UnknownPlace."""
+    person_id, team_id = owner(session, place)
+    if team_id is None:
+        return [person_id] if person_id else []
+    return [person.id for person, _ in teams.members(session, team_id)]
+
+
 def is_busy(session: Session, place: Place) -> bool:
     """Say whether anybody who may write there has a live server: what it holds open nobody sees."""
-    person_id, team_id = owner(session, place)
-    writers = [person_id] if person_id else []
-    if team_id:
-        writers = [person.id for person, _ in teams.members(session, team_id)]
-    return any(holds.open_of_person(session, writer) for writer in writers)
+    return any(holds.open_of_person(session, writer) for writer in writers(session, place))
 
 
 def exempt(
@@ -150,11 +154,12 @@ def notify(
     once: str,
     facts: dict[str, Any],
     now: datetime,
+    everybody: bool = False,
 ) -> list[str]:
     """Tell the place's people of a plan, in the portal and by mail, each once for ``once``; return their hub
-    names.
+    names. ``everybody`` are all of a team, not only who leads it.
     """
-    told = answerable(session, place)
+    told = writers(session, place) if everybody else answerable(session, place)
     for person_id in told:
         tell(
             session, person_id, kind, key=f"{kind}/{once}", now=now,

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from nexus_allocator.store.tables import Acceptance, AgreementText, Counter, Home, Person, TakenName
+from nexus_allocator.store.tables import Acceptance, AgreementText, Counter, Hold, Home, Person, TakenName
 
 
 def by_identity(session: Session, issuer: str, subject: str) -> Person | None:
@@ -45,6 +45,16 @@ def lock_called(session: Session, hub_name: str) -> Person | None:
     """Return the person of that name, locked as `lock` does."""
     found = select(Person).where(Person.hub_name == hub_name).with_for_update()
     return session.scalar(found.execution_options(populate_existing=True))
+
+
+def last_seen(session: Session, person: Person) -> datetime:
+    """Return when a person last signed in, accepted an agreement or launched anything."""
+    launched = session.scalar(select(func.max(Hold.placed_at)).where(Hold.person_id == person.id))
+    accepted = session.scalar(
+        select(func.max(Acceptance.accepted_at)).where(Acceptance.person_id == person.id)
+    )
+    moments = (person.created_at, person.signed_in_at, launched, accepted)
+    return max(moment for moment in moments if moment is not None)
 
 
 def page(session: Session, *, limit: int, offset: int) -> Sequence[Person]:

@@ -50,6 +50,14 @@ def reached_by(session: Session, person_id: UUID) -> Sequence[PlaceRow]:
     return session.scalars(found.order_by(Account.kind, PlaceRow.kind, PlaceRow.name)).all()
 
 
+def leased(session: Session, person_id: UUID, team_ids: Collection[UUID], *, now: datetime) -> Sequence[str]:
+    """Return the names of scratches of a person and of teams that were made and whose lease lasts."""
+    theirs = or_(Account.person_id == person_id, Account.team_id.in_(team_ids))
+    found = select(PlaceRow.name).join(Account, Account.id == PlaceRow.account_id).where(theirs)
+    lasting = found.where(PlaceRow.made_at.is_not(None), PlaceRow.ends_at > now)
+    return session.scalars(lasting.order_by(PlaceRow.name)).all()
+
+
 def every(session: Session) -> Sequence[PlaceRow]:
     return session.scalars(_with_account().order_by(PlaceRow.kind, PlaceRow.name)).all()
 

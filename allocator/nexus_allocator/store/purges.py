@@ -114,6 +114,12 @@ def reports(session: Session) -> Sequence[PurgeReport]:
     return session.scalars(found.limit(MOST_LISTED)).all()
 
 
+def forget_report(session: Session, rule: str, place: Place) -> None:
+    found = session.get(PurgeReport, (rule, place.kind, place.name))
+    if found is not None:
+        session.delete(found)
+
+
 def forget_reports(session: Session, rules: Collection[str]) -> None:
     """Remove the reports of rules that are no longer among these."""
     gone = delete(PurgeReport).where(PurgeReport.rule.not_in(rules))

@@ -1,5 +1,7 @@
 """Bringing a database to the current schema, and comparing it with the tables."""
 
+import pkgutil
+from importlib import import_module
 from importlib.resources import files
 from typing import Any
 
@@ -37,6 +39,10 @@ def current(database: Database) -> str | None:
 
 def differences(database: Database) -> list[Any]:
     """Return what the migrated database and the tables in code disagree about."""
+    # A table is known once its module was imported, by whoever.
+    for module in pkgutil.iter_modules([str(files("nexus_allocator.store"))]):
+        if module.name.endswith("_tables"):
+            import_module(f"nexus_allocator.store.{module.name}")
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, Base.metadata))

@@ -40,6 +40,7 @@ from nexus_allocator.web.routes import (
     requests,
     servers,
     sign_in,
+    snapshots,
     storage,
     teams,
     webhooks,
@@ -79,7 +80,7 @@ def portal_app(portal: Portal) -> ASGIApp:
         exports,
     ):
         app.include_router(module.router)
-    for router in (purges.router, purges.administration):
+    for router in (purges.router, purges.administration, snapshots.router):
         app.include_router(router)
     for module in (offers, panel, panel_decisions, panel_rounds, request_queue):
         app.include_router(module.router)

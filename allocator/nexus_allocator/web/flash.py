@@ -81,6 +81,9 @@ NOTICES: dict[str, Notice] = {
     "restoring": Notice(
         "good", "It is being put back. You are told when it is done, here and by mail; this page shows it."
     ),
+    "bringing-back": Notice(
+        "good", "It is being brought back. You are told when it is done, here and by mail."
+    ),
     "exemption-asked": Notice("good", "Asked. Until an administrator answers, no purge takes it."),
     "exemption-answered": Notice("good", "Answered, and the person was told."),
     "purge-cancelled": Notice("good", "The plan is being cancelled."),

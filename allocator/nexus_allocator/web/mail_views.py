@@ -44,6 +44,7 @@ CHANNELS: dict[Channel, str] = {
     Channel.HUB: "Hub",
     Channel.FILES: "Files",
     Channel.PURGES: "Purges",
+    Channel.SNAPSHOTS: "Snapshots",
 }
 
 # What each state reads as, and the tag's colour.

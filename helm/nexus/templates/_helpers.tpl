@@ -105,3 +105,26 @@ volumeMounts:
 {{- define "nexus.waitForSchema" -}}
 - {{- include "nexus.container" (dict "root" . "name" "wait-for-schema" "args" (list "nexus-allocator" "migrate" "--wait")) | nindent 2 }}
 {{- end }}
+
+{{- define "nexus.migrationPod" -}}
+metadata:
+  labels:
+    {{- include "nexus.selector" . | nindent 4 }}
+    app.kubernetes.io/component: migrate
+spec:
+  restartPolicy: OnFailure
+  automountServiceAccountToken: false
+  serviceAccountName: {{ include "nexus.name" . }}
+  imagePullSecrets: {{- toYaml .Values.imagePullSecrets | nindent 4 }}
+  securityContext: {{- include "nexus.podSecurity" . | nindent 4 }}
+  containers:
+    - {{- include "nexus.container" (dict "root" . "name" "migrate" "args" (list "nexus-allocator" "migrate")) | nindent 6 }}
+      resources: {requests: {cpu: 100m, memory: 256Mi}, limits: {memory: 512Mi}}
+  volumes:
+    {{- include "nexus.volumes" . | nindent 4 }}
+{{- end }}
+
+{{/* Named by all that it runs: Kubernetes lets no job be changed, so the same makes no second one, and anything else another. */}}
+{{- define "nexus.migration" -}}
+{{ include "nexus.name" . }}-migrate-{{ include "nexus.migrationPod" . | sha256sum | trunc 8 }}
+{{- end }}

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from nexus_pipeline.measure.between_pixels import Between
 from nexus_pipeline.measure.deblend import Rule, flood
 from nexus_pipeline.measure.islands import Islands, islands, list_pixels, paint, rename
 
@@ -20,8 +21,8 @@ PEAK_SIGMA: Final = 5.0
 """A source's significance; about one false one in 4088² pixels of white noise."""
 FLOOR_SIGMA: Final = 3.0
 """How far down a source's pixels reach."""
-_BETWEEN_PIXELS: Final = 0.75
-"""A peak's highest pixel shows at least this share of it, wherever in the pixel it is."""
+_BETWEEN_PIXELS: Final = 0.65
+"""A peak's highest pixel shows at least this share of it, wherever in the pixel it is, but for noise."""
 DEBLENDING: Final = Rule()
 
 
@@ -39,9 +40,17 @@ class Detections:
 
 
 def detect(
-    filtered: Plane, *, peak: float = PEAK_SIGMA, floor: float = FLOOR_SIGMA, rule: Rule = DEBLENDING
+    filtered: Plane,
+    *,
+    peak: float = PEAK_SIGMA,
+    floor: float = FLOOR_SIGMA,
+    rule: Rule = DEBLENDING,
+    between: Between | None = None,
 ) -> Detections:
-    """Return the sources of a map of significance: peaks of ``peak`` σ and the pixels down to ``floor``."""
+    """Return the sources of a map of significance: peaks of ``peak`` σ and the pixels down to ``floor``.
+
+    ``between`` tells what stars show between pixels; without it parabolas do.
+    """
     found = islands(filtered, floor)
     high = found.height > _BETWEEN_PIXELS * peak
     labels = np.zeros(filtered.shape, np.int32)
@@ -51,7 +60,7 @@ def detect(
     numbers[single] = len(peaks) + 1 + np.arange(single.size)
     paint(labels, found.row, found.first, found.last, numbers[found.island])
     every = np.concatenate([peaks, found.peak[single]])
-    return _numbered(filtered, labels, found, peaks=every, least=peak)
+    return _numbered(filtered, labels, found, peaks=every, least=peak, between=between)
 
 
 def _blended(
@@ -71,12 +80,19 @@ def _blended(
 
 
 def _numbered(
-    filtered: Plane, labels: NDArray[np.int32], found: Islands, *, peaks: NDArray[np.int64], least: float
+    filtered: Plane,
+    labels: NDArray[np.int32],
+    found: Islands,
+    *,
+    peaks: NDArray[np.int64],
+    least: float,
+    between: Between | None,
 ) -> Detections:
     """Keep basins whose peak is high enough; they are numbered in the order of their peaks' pixels."""
     significance = np.full(peaks.size, -np.inf)
     there = peaks >= 0
-    significance[there] = between_pixels(filtered, *np.divmod(peaks[there], filtered.shape[1]))
+    y, x = np.divmod(peaks[there], filtered.shape[1])
+    significance[there] = between_pixels(filtered, y, x, between)
     kept = np.flatnonzero(significance >= least)
     kept = kept[np.argsort(peaks[kept])]
     names = np.zeros(peaks.size + 1, np.int32)
@@ -86,12 +102,20 @@ def _numbered(
     return Detections(labels, x, y, significance[kept])
 
 
-def between_pixels(filtered: Plane, y: NDArray[np.int64], x: NDArray[np.int64]) -> Floats:
-    """Return the significance of sources whose peak pixels are ``y``, ``x``.
+def between_pixels(
+    filtered: Plane, y: NDArray[np.int64], x: NDArray[np.int64], between: Between | None = None
+) -> Floats:
+    """Return the significance of sources whose peak pixels are ``y``, ``x``, as in ``detect``.
 
-    Parabolas find the top between pixels. A position that is free to follow the noise gains 1/s on the
-    average, which is taken off, so that half the sources of a significance are found above it.
+    A position that is free to follow the noise gains 1/s on the average, which is taken off, so that half
+    the sources of a significance are found above it.
     """
+    top = _parabolas(filtered, y, x) if between is None else between.tops(filtered, y, x)
+    return np.where(top > 0, top - 1 / np.maximum(top, 1e-3), top)
+
+
+def _parabolas(filtered: Plane, y: NDArray[np.int64], x: NDArray[np.int64]) -> Floats:
+    """Return the tops of parabolas through peak pixels and those beside them."""
     ny, nx = filtered.shape
     here = filtered[y, x].astype(np.float64)
     top = here.copy()
@@ -101,4 +125,4 @@ def between_pixels(filtered: Plane, y: NDArray[np.int64], x: NDArray[np.int64]) 
     ):
         bend = 2 * here - one - other
         top += np.where(bend > 0, (other - one) ** 2 / (8 * np.maximum(bend, 1e-30)), 0)
-    return np.where(top > 0, top - 1 / np.maximum(top, 1e-3), top)
+    return top

@@ -12,33 +12,52 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
-_GALAXIES: Final = np.geomspace(0.3, 30, 22)
+_GALAXIES: Final = np.geomspace(0.15, 30, 24)
 """Extents of galaxies, in the variance of the PSF's core; smaller ones are taken for stars."""
-_BLENDED, _BLENDED_SIGMA = 0.03, 4.0
-"""Which share of the stars has neighbours' light in its window, and how many times its error that makes."""
-_STEPS: Final = 200
-_SOFTEST: Final = 0.01
-"""What no PSF is known better than: its variance, to a hundredth."""
-_PER_BIN: Final = 1000
-_FEWEST_PER_BIN, _FEW_BINS = 150, 8
-"""Of a small catalogue bins hold fewer sources: faint ones are galaxies much more often than bright ones."""
-_SUREST: Final = 1e-6
-CALIBRATION: Final = (-2.67, 0.73)
-"""Shift and scale of log odds: ``tests/bench/star_probability.py``, 21 November 2026, seeds 1 to 3.
+_STARS_PULL, _STARS_WIDTH = -0.35, 1.25
+"""Fitted extents of isolated stars in their errors, middle and width.
 
-Learnt on simulated mosaics in F158 of stars and galaxies in shares from 1:7 to 1:1.
+Positions settle where noise makes a star look narrow, and errors are those of a linear fit. Of 3,000 stars of
+S/N 10 to 100 in idealised mosaics (``tests/bench/star_probability.py``'s): -0.2 to -0.6 and 1.1 to 1.4.
 """
-_BLUR: Final = 0.15
+_BLENDED, _BLENDED_SIGMA = 0.1, 4.0
+"""Which share of the stars has neighbours' light in its window, and how many times its error that makes."""
+_STEPS: Final = 120
+_SOFTEST: Final = 0.008
+"""What no PSF is known better than: its variance, to less than a hundredth."""
+_PER_NODE, _MOST_NODES = 90, 40
+"""Sources between places at which shares are learnt: faint ones are galaxies much more often."""
+_AS_ELSEWHERE: Final = 8.0
+"""How many sources at each place the sizes of galaxies at all brightnesses count for."""
+_SUREST: Final = 1e-6
+CALIBRATION: Final = (-0.76, 1.0)
+"""Shift and scale of log odds: ``tests/bench/star_probability.py``, November 2026.
+
+Shares of stars that fall within a few places' width are smoothed to fainter sources, which have none.
+"""
+_BLUR: Final = 0.12
 """A galaxy's extent is not read better than this, relative: profiles differ."""
+
+
+def of_fits(extent: Floats, error: Floats, flux: Floats, *, core: float) -> Floats:
+    """Return the probabilities of sources with the extents, errors and fluxes of PSF fits.
+
+    As ``probabilities``, with what fits do to extents taken off, and a logistic calibration (Platt 1999) by
+    what told probabilities turned out to mean in simulated mosaics.
+    """
+    chance = probabilities(extent - _STARS_PULL * error, _STARS_WIDTH * error, flux, core=core)
+    odds = logit(np.clip(chance, _SUREST, 1 - _SUREST))
+    return np.asarray(expit(CALIBRATION[0] + CALIBRATION[1] * odds), dtype=np.float64)
 
 
 def probabilities(extent: Floats, error: Floats, flux: Floats, *, core: float) -> Floats:
     """Return for each source the probability of being a star, NaN without an extent.
 
-    ``extent`` and its ``error`` are pixels², ``core`` the variance of the PSF's core in pixels². Sources are
-    taken together in bins of like ``flux``, 1,000 or more in each if there are many; between their middles
-    shares are linear.
+    ``extent`` and its ``error`` are pixels², ``core`` the variance of the PSF's core in pixels². Shares are
+    learnt at places in the order of ``flux``, 90 sources or more from one to the next, and linear between.
+    Extents of stars are taken to scatter about zero by their errors.
     """
     out = np.full(extent.shape, np.nan)
     good = np.flatnonzero(np.isfinite(extent) & np.isfinite(error) & (error > 0) & (flux > 0))
@@ -46,44 +65,64 @@ def probabilities(extent: Floats, error: Floats, flux: Floats, *, core: float) -
         return out
     good = good[np.argsort(flux[good])]
     likelihoods = _likelihoods(extent[good] / core, error[good] / core)
-    n_bins = max(1, good.size // _PER_BIN, min(good.size // _FEWEST_PER_BIN, _FEW_BINS))
-    bins = np.array_split(np.arange(good.size), n_bins)
-    shares = np.stack([_shares(likelihoods[part]) for part in bins])
-    middles = np.array([part.mean() for part in bins])
-    mine = np.stack([np.interp(np.arange(good.size), middles, column) for column in shares.T], axis=1)
-    weighed = mine * likelihoods
-    out[good] = weighed[:, 0] / np.maximum(weighed.sum(axis=1), 1e-300)
+    weighed = likelihoods * _shares(likelihoods)
+    out[good] = weighed[:, 0] / weighed.sum(axis=1)
     return out
-
-
-def calibrated(probability: Floats) -> Floats:
-    """Return probabilities that mean what they say where there are blends and very small galaxies.
-
-    A logistic calibration (Platt 1999) of the log odds by ``CALIBRATION``.
-    """
-    odds = logit(np.clip(probability, _SUREST, 1 - _SUREST))
-    return np.asarray(expit(CALIBRATION[0] + CALIBRATION[1] * odds), dtype=np.float64)
 
 
 def _likelihoods(extent: Floats, error: Floats) -> Floats:
     """Return how probable each extent is for a star and for galaxies of each size, (n, 1 + sizes)."""
-    sizes = np.concatenate([[0.0], _GALAXIES])
-    width = np.sqrt(error[:, None] ** 2 + np.where(sizes > 0, (_BLUR * sizes) ** 2, _SOFTEST**2))
-    pull = np.clip((extent[:, None] - sizes) / width, -30, 30)
+    star = np.hypot(error, _SOFTEST)
+    alone, blended = _normal(extent, star), _normal(extent, _BLENDED_SIGMA * star)
+    width = np.hypot(error[:, None], _BLUR * _GALAXIES)
+    beyond = extent[:, None] - _GALAXIES
     # Beyond the largest size a galaxy is as likely as one of it.
-    pull[:, -1] = np.minimum(pull[:, -1], 0)
-    found = np.exp(-0.5 * pull**2) / width + 1e-300
-    wide = _BLENDED_SIGMA * width[:, 0]
-    blended = np.exp(-0.5 * np.clip(extent / wide, -30, 30) ** 2) / wide
-    found[:, 0] = (1 - _BLENDED) * found[:, 0] + _BLENDED * blended
-    return np.asarray(found, dtype=np.float64)
+    beyond[:, -1] = np.minimum(beyond[:, -1], 0)
+    stars = (1 - _BLENDED) * alone + _BLENDED * blended
+    return np.column_stack([stars, _normal(beyond, width)]) + 1e-300
+
+
+def _normal(away: Floats, width: Floats) -> Floats:
+    return np.asarray(np.exp(-0.5 * np.clip(away / width, -30, 30) ** 2) / width, dtype=np.float64)
 
 
 def _shares(likelihoods: Floats) -> Floats:
-    """Return the shares (1 + sizes) that make what was seen most probable."""
-    shares = np.full(likelihoods.shape[1], 0.5 / (likelihoods.shape[1] - 1))
-    shares[0] = 0.5
+    """Return the shares (n, 1 + sizes) that make what was seen most probable, of sources in order."""
+    n, kinds = likelihoods.shape
+    everywhere = np.full(kinds, 0.5 / (kinds - 1))
+    everywhere[0] = 0.5
     for _ in range(_STEPS):
-        weighed = likelihoods * shares
-        shares = (weighed / weighed.sum(axis=1, keepdims=True)).mean(axis=0)
+        everywhere = _posterior(likelihoods, everywhere).mean(axis=0)
+    galaxies = everywhere[1:] / max(everywhere[1:].sum(), 1e-9)
+    places = np.linspace(0, n - 1, int(np.clip(n // _PER_NODE, 1, _MOST_NODES)) + 1)
+    upper = np.clip(np.searchsorted(places, np.arange(n)), 1, places.size - 1)
+    after = (np.arange(n) - places[upper - 1]) / max(places[1] - places[0], 1.0)
+    firsts = np.searchsorted(upper, np.arange(1, places.size))
+    shares = np.tile(everywhere, (n, 1))
+    for _ in range(_STEPS):
+        there = _at_places(_posterior(likelihoods, shares), after, firsts)
+        # Half a star and half a galaxy, so that no share is none for good.
+        star = (there[:, 0] + 0.5) / (there.sum(axis=1) + 1)
+        sizes = there[:, 1:] + _AS_ELSEWHERE * galaxies
+        sizes *= ((1 - star) / np.maximum(sizes.sum(axis=1), 1e-9))[:, None]
+        nodes = np.column_stack([star, sizes])
+        shares = (1 - after)[:, None] * nodes[upper - 1] + after[:, None] * nodes[upper]
     return shares
+
+
+def _posterior(likelihoods: Floats, shares: Floats) -> Floats:
+    weighed = likelihoods * shares
+    return np.asarray(weighed / weighed.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _at_places(counts: Floats, after: Floats, firsts: Indices) -> Floats:
+    """Return ``counts`` (n, kinds) shared out to the places on either side, (places, kinds).
+
+    ``after`` says how far beyond the place before it each is, ``firsts`` the first one between two places.
+    """
+    later = np.add.reduceat(after[:, None] * counts, firsts, axis=0)
+    all_between = np.add.reduceat(counts, firsts, axis=0)
+    out = np.zeros((firsts.size + 1, counts.shape[1]))
+    out[:-1] += all_between - later
+    out[1:] += later
+    return out

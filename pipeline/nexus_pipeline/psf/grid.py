@@ -89,7 +89,7 @@ class PsfGrid:
     ) -> None:
         """Add stars of total ``flux`` to ``image`` in place, each out to its radius (pixels)."""
         within = np.minimum(radii, self.radius + 1)
-        kernels.add_sources(image, x, y, flux, self.phases, self.xs, self.ys, within)
+        kernels.add_sources(image, x, y, flux, self.coefficients, self.oversample, self.xs, self.ys, within)
 
 
 class Stamps(Protocol):

@@ -194,91 +194,115 @@ def sample_window(block: Plane, x: float, y: float, value: Plane, dx: Plane, dy:
 
 
 @compiled
+def sample_values(block: Plane, x: float, y: float, value: Plane) -> None:
+    """Write what ``sample_window`` does into ``value`` alone."""
+    oversample = block.shape[1]
+    wx, wy, slopes = np.empty(4), np.empty(4), np.empty(4)
+    u, v = (MARGIN - x) * oversample, (MARGIN - y) * oversample
+    column, row = floor(u), floor(v)
+    basis(u - column, wx, slopes)
+    basis(v - row, wy, slopes)
+    w0, w1, w2, w3 = np.float32(wx[0]), np.float32(wx[1]), np.float32(wx[2]), np.float32(wx[3])
+    p0, p1 = (column - 1) % oversample, column % oversample
+    p2, p3 = (column + 1) % oversample, (column + 2) % oversample
+    c0, c1 = (column - 1) // oversample, column // oversample
+    c2, c3 = (column + 1) // oversample, (column + 2) // oversample
+    for j in range(value.shape[0]):
+        to = value[j]
+        for i in range(LANES):
+            to[i] = 0.0
+        for a in range(4):
+            line, w = block[row + j * oversample + a - 1], np.float32(wy[a])
+            t0, t1, t2, t3 = line[p0, c0:], line[p1, c1:], line[p2, c2:], line[p3, c3:]
+            for i in range(LANES):
+                to[i] += w * ((w0 * t0[i] + w1 * t1[i]) + (w2 * t2[i] + w3 * t3[i]))
+
+
+@compiled
 def add_sources(
     image: Plane,
     x: Floats,
     y: Floats,
     flux: Floats,
-    phases: Plane,
+    coefficients: Plane,
+    oversample: int,
     xs: Floats,
     ys: Floats,
     radii: NDArray[np.int64],
 ) -> None:
-    """Add point sources (total ``flux``, ``radii`` pixels about each) to ``image`` in place."""
+    """Add point sources (total ``flux``, ``radii`` pixels about each) to ``image`` in place.
+
+    ``coefficients`` are stamps (n, size, size) at the grid lines ``xs``, ``ys``; beyond a stamp all is zero.
+    """
     corners, weights = np.empty(4, np.int64), np.empty(4)
-    most = 2 * int(np.max(radii)) + 1 if radii.size else 1
-    oversample = phases.shape[2]
-    nodes, line = np.empty((oversample, most + 2 * MARGIN), np.float32), np.empty(most, np.float32)
-    block = np.empty(((LANES + 2 * MARGIN) * oversample, oversample, LANES + 2 * MARGIN), np.float32)
-    value, dx, dy = (
-        np.empty((LANES, LANES), np.float32),
-        np.empty((LANES, LANES), np.float32),
-        np.empty((LANES, LANES), np.float32),
-    )
+    wx, wy, slopes = np.empty(4), np.empty(4), np.empty(4)
+    most = 2 * int(np.max(radii)) if radii.size else 0
+    room = np.empty(most * oversample + 4, np.float32)
+    middle = (coefficients.shape[1] - 1) // 2
     for k in range(x.size):
         column, row, half = floor(x[k] + 0.5), floor(y[k] + 0.5), radii[k]
+        first, last = max(-half, -column), min(half, image.shape[1] - 1 - column) + 1
+        if last <= first:
+            continue
         corners_at(x[k], y[k], xs, ys, corners, weights)
-        size, fits = 2 * half + 1, 2 * half < LANES
-        if fits:
-            cut(phases, corners, weights, half, block[: (size + 2 * MARGIN) * oversample])
-            sample_window(block, x[k] - column, y[k] - row, value[:size], dx, dy)
+        u, v = (column - x[k]) * oversample, (row - y[k]) * oversample
+        left, top = middle + floor(u) - 1, middle + floor(v) - 1
+        basis(u - floor(u), wx, slopes)
+        basis(v - floor(v), wy, slopes)
+        nodes = room[: (last - first - 1) * oversample + 4]
         for j in range(max(-half, -row), min(half, image.shape[0] - 1 - row) + 1):
-            if not fits:
-                _row(phases, corners, weights, half, x[k] - column, y[k] - row, j, nodes, line)
-            first, last = max(-half, -column), min(half, image.shape[1] - 1 - column) + 1
-            if last > first:
-                light = value[j + half] if fits else line
-                _add(
-                    image[row + j, column + first : column + last], light[first + half :], np.float32(flux[k])
-                )
+            _nodes(
+                coefficients, corners, weights, wy, top + j * oversample, left + first * oversample, nodes
+            )  # fmt: skip
+            _add(image[row + j, column + first : column + last], nodes, oversample, flux[k], wx)
 
 
 @compiled
-def _add(to: Plane, light: Plane, flux: np.float32) -> None:
-    for i in range(to.size):
-        to[i] += flux * light[i]
-
-
-@compiled
-def _row(
-    phases: Plane,
+def _nodes(
+    coefficients: Plane,
     corners: NDArray[np.int64],
     weights: Floats,
-    half: int,
-    x: float,
-    y: float,
-    j: int,
+    across: Floats,
+    top: int,
+    left: int,
     nodes: Plane,
-    line: Plane,
 ) -> None:
-    """Write row ``j`` of a source's window of 2·half + 1 pixels into ``line``."""
-    oversample, n = phases.shape[2], 2 * half + 1
-    wx, sx, wy, sy = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
-    u, v = (MARGIN - x) * oversample, (j - y) * oversample
-    column, row = floor(u), floor(v)
-    basis(u - column, wx, sx)
-    basis(v - row, wy, sy)
-    left = phases.shape[3] // 2 - half - MARGIN
-    nodes[:, : n + 2 * MARGIN] = 0.0
+    """Write the mean of four stamps' rows from ``top`` on, weighed ``across``, from column ``left`` on."""
+    size = coefficients.shape[1]
+    first, last = max(left, 0), min(left + nodes.size, size)
+    nodes[:] = 0.0
+    if last <= first:
+        return
+    to = nodes[first - left : last - left]
     alone = weights[1] == 0.0 and weights[2] == 0.0 and weights[3] == 0.0
-    for a in range(4):
-        r = phases.shape[1] // 2 + row + a - 1
-        for p in range(oversample):
-            to = nodes[p, : n + 2 * MARGIN]
-            first = phases[corners[0], r, p, left : left + to.size]
-            if alone:
-                _add(to, first, np.float32(wy[a]))
-                continue
-            second = phases[corners[1], r, p, left : left + to.size]
-            third = phases[corners[2], r, p, left : left + to.size]
-            fourth = phases[corners[3], r, p, left : left + to.size]
-            w0, w1 = np.float32(wy[a] * weights[0]), np.float32(wy[a] * weights[1])
-            w2, w3 = np.float32(wy[a] * weights[2]), np.float32(wy[a] * weights[3])
+    for a in range(max(-top, 0), min(4, size - top)):
+        w0, w1 = np.float32(across[a] * weights[0]), np.float32(across[a] * weights[1])
+        w2, w3 = np.float32(across[a] * weights[2]), np.float32(across[a] * weights[3])
+        # Slices, because an index that might be negative keeps a loop from being vectorised.
+        one = coefficients[corners[0], top + a, first:last]
+        if alone:
             for i in range(to.size):
-                to[i] += (w0 * first[i] + w1 * second[i]) + (w2 * third[i] + w3 * fourth[i])
-    line[:n] = 0.0
-    for b in range(4):
-        node = column + b - 1
-        taps, w = nodes[node % oversample, node // oversample :], np.float32(wx[b])
-        for i in range(n):
-            line[i] += w * taps[i]
+                to[i] += w0 * one[i]
+            continue
+        two = coefficients[corners[1], top + a, first:last]
+        three = coefficients[corners[2], top + a, first:last]
+        four = coefficients[corners[3], top + a, first:last]
+        for i in range(to.size):
+            to[i] += (w0 * one[i] + w1 * two[i]) + (w2 * three[i] + w3 * four[i])
+
+
+@compiled
+def _add(to: Plane, nodes: Plane, oversample: int, flux: float, along: Floats) -> None:
+    """Add to each pixel the four of its ``nodes``, weighed ``along`` the row."""
+    w0, w1 = np.float32(flux * along[0]), np.float32(flux * along[1])
+    w2, w3 = np.float32(flux * along[2]), np.float32(flux * along[3])
+    if oversample == 4:
+        # The usual one, as a constant: then the loop is vectorised.
+        for i in range(to.size):
+            to[i] += (w0 * nodes[4 * i] + w1 * nodes[4 * i + 1]) + (
+                w2 * nodes[4 * i + 2] + w3 * nodes[4 * i + 3]
+            )
+        return
+    for i in range(to.size):
+        k = i * oversample
+        to[i] += (w0 * nodes[k] + w1 * nodes[k + 1]) + (w2 * nodes[k + 2] + w3 * nodes[k + 3])

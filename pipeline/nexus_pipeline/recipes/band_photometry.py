@@ -189,9 +189,8 @@ def _of_all(
     )
     measured = _measured(bands[-1], seen.field, shape, whole, threads=threads)
     brightest = reduce(np.fmax, [one.flux for one in stars])
-    probable = star_probability.probabilities(extent, error, brightest, core=measuring.core(seen.psf))
+    probable = star_probability.of_fits(extent, error, brightest, core=measuring.core(seen.psf))
     flags = [columns.flags_near(band.picture.dq, whole.x, whole.y) for band in bands]
-    probable = star_probability.calibrated(probable)
     together = replace(measured, star_probability=probable, image_flags=reduce(np.bitwise_or, flags))
     return columns.values(together, star_ratio=1.0)
 

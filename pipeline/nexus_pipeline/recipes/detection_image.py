@@ -48,7 +48,7 @@ def detection_of(bands: Sequence[Band]) -> tuple[Seen, detect.Detections]:
     filtered /= np.float32(np.sqrt(shared.over_weights(stamp.astype(np.float64))))
     behind = float(np.median(mean.behind[::16, ::16][usable[::16, ::16]]))
     rule = measuring.rule_for(_photons(bands, weights), behind, stamp)
-    found = detect.detect(filtered, rule=rule)
+    found = detect.detect(filtered, rule=rule, between=measuring.stars_between(psf, stamp))
     field = sources.Field(mean.image, mean.variance, unusable, found.labels, shared)
     return Seen(field, psf, stamp), found
 

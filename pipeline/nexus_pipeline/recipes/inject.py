@@ -9,7 +9,7 @@ noise: independent noise would be too little in an aperture, or too much in a pi
 aperture collects (Fruchter & Hook 2002, equations 9 and 10) and spread as drops spread light.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Final, Protocol
@@ -136,8 +136,7 @@ def into_mosaic(mosaic: Mosaic, added: Sequence[Light], *, told: dict[str, Any])
     total = poisson + mosaic.var_rnoise
     if mosaic.var_flat is not None:
         total += mosaic.var_flat
-    own = {key: value for key, value in mosaic.meta.own.items() if key != "fingerprint"}
-    own[OWN_KEY] = _own(added, told)
+    own = {**_of_another(mosaic.meta.own), OWN_KEY: _own(added, told)}
     return replace(
         mosaic, meta=replace(mosaic.meta, own=own), data=data, var_poisson=poisson, err=np.sqrt(total)
     )
@@ -155,8 +154,11 @@ def into_image(image: RateImage, added: Sequence[Light], *, told: dict[str, Any]
 
 def telling(image: RateImage, added: Sequence[Light], *, told: dict[str, Any]) -> RateImage:
     """Return ``image`` whose provenance says that ``added`` is in it."""
+    before = image.provenance
     record = StepRecord(RECIPE, "COMPLETE", parameters=_own(added, told))
-    return replace(image, provenance=replace(image.provenance, steps=(*image.provenance.steps, record)))
+    return replace(
+        image, provenance=replace(before, steps=(*before.steps, record), own=_of_another(before.own))
+    )
 
 
 def difference(before: RateImage, after: RateImage, light: Light) -> Light:
@@ -170,6 +172,11 @@ def difference(before: RateImage, after: RateImage, light: Light) -> Light:
     height, width = light.light.shape
     expected[inside][:height, :width] = light.light
     return Light(rows, columns, expected, rate - expected, variance - before.var_poisson[rows, columns])
+
+
+def _of_another(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a product says of its making, for one that is made of it: without the fingerprint."""
+    return {key: value for key, value in own.items() if key != "fingerprint"}
 
 
 def _own(added: Sequence[Light], told: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ SNR: Final = np.array([0.0, 2, 3, 4, 5, 6, 7, 8, 10, 14, 20, 40, 100, 1e6])
 
 @dataclass(frozen=True)
 class Ground:
-    """An image to put sources into, its PSF, and its catalogue as it is."""
+    """An image to put sources into, its PSF and the reference files of it, and its catalogue as it is."""
 
     picture: Picture
     psf: PsfGrid
@@ -49,6 +49,7 @@ class Ground:
     filter_name: str
     drops: Drops = field(default_factory=Drops)
     evened: Evened | None = None
+    references: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,10 @@ def ground_of_mosaic(
     seen = catalog.mosaic_picture(mosaic)
     if seen.unusable.all():
         raise InputError("the mosaic has no pixel with light in it")
-    psf, evened, _ = catalog.psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
+    psf, evened, files = catalog.psf_of_mosaic(mosaic, store, detector=detector, threads=threads)
     base = measuring.measure(seen, psf, _untold, threads=threads, evened=evened)
     drops = inject.drops_of(mosaic, seen.scale_arcsec)
-    return Ground(seen, psf, base, mosaic.meta.filter_name, drops, evened)
+    return Ground(seen, psf, base, mosaic.meta.filter_name, drops, evened, files)
 
 
 def ground_of_image(
@@ -99,9 +100,9 @@ def ground_of_image(
     """Return what sources are put into; the PSF as ``catalog.catalog`` has it."""
     catalog.require_calibrated(image)
     seen = catalog.picture(image)
-    psf, _ = psf_of(image.meta, store, ipc=ipc)
+    psf, files = psf_of(image.meta, store, ipc=ipc)
     base = measuring.measure(seen, psf, _untold, threads=threads)
-    return Ground(seen, psf, base, image.meta.filter_name)
+    return Ground(seen, psf, base, image.meta.filter_name, references=files)
 
 
 def trial(
@@ -113,13 +114,15 @@ def trial(
     ranges: Ranges | None = None,
     bodies: Bodies | None = None,
     noisy: bool = True,
+    own: Mapping[str, Any] | None = None,
 ) -> Trial:
-    """Put sources into ``ground`` and return what became of them.
+    """Put sources into ``ground`` and return what became of them; ``own`` is told of it beside the plan.
 
     They are the ``bodies`` of a catalogue, or ``number`` drawn from ``ranges`` (less than 1 % of the image's
     own sources, if not said). Raises what ``injections`` and ``inject.lights`` raise.
     """
     planned, told = _plan(ground, seed=seed, number=number, ranges=ranges, bodies=bodies)
+    told |= own or {}
     added = inject.lights(
         ground.picture, planned, ground.psf, renderer, seed=seed, noisy=noisy, drops=ground.drops,
         evened=ground.evened,
@@ -136,13 +139,14 @@ def ramp_trial(
     number: int | None = None,
     ranges: Ranges | None = None,
     bodies: Bodies | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> tuple[Trial, RateImage]:
     """As ``trial``, with photons put into the ramp: return what became of them, and the image refitted.
 
     Raises what ``exposure.recalibrate`` raises, too.
     """
     planned, told = _plan(ground, seed=seed, number=number, ranges=ranges, bodies=bodies)
-    told["ramp"] = True
+    told |= {"ramp": True, **(own or {})}
     light = inject.lights(ground.picture, planned, ground.psf, renderer, seed=seed, noisy=False)
     ramp, touched = into_ramp(exposed.ramp, light, exposed.store, seed=seed)
     image = recalibrate(ramp, exposed.image, touched, exposed.store)
@@ -189,7 +193,7 @@ def expected_snr(ground: Ground, added: Light) -> float:
     filtered = significance(light, variance, usable, stamp)
     filtered /= np.float32(np.sqrt(sky.correlation.over_weights(stamp.astype(np.float64))))
     y, x = np.divmod(np.array([np.argmax(filtered)]), filtered.shape[1])
-    top = float(detect.between_pixels(filtered, y, x)[0])
+    top = float(detect.between_pixels(filtered, y, x, ground.base.between)[0])
     # That is less by 1/top what a free place gains by noise, of which there is none here.
     return (top + float(np.hypot(top, 2.0))) / 2
 

@@ -27,6 +27,7 @@ from nexus_pipeline.measure import (
     sources,
     star_probability,
 )
+from nexus_pipeline.measure.between_pixels import Between, between
 from nexus_pipeline.measure.deblend import Rule
 from nexus_pipeline.measure.matched_filter import significance
 from nexus_pipeline.psf import fit
@@ -124,8 +125,8 @@ class Sky:
 class Measurement:
     """A catalogue's table and all that it was made of; ``labels`` (ny, nx) are the table's, 0 for none.
 
-    ``skies`` are those that sources were found in and measured over; ``stamp``, ``rule`` and ``kron`` are
-    what detection, deblending and Kron's correction took from the image as a whole.
+    ``skies`` are those that sources were found in and measured over; ``stamp``, ``between``, ``rule`` and
+    ``kron`` are what detection, deblending and Kron's correction took from the image as a whole.
     """
 
     table: Table
@@ -134,6 +135,7 @@ class Measurement:
     fits: fit.PsfFits
     measured: columns.Measured
     stamp: Plane
+    between: Between
     rule: Rule
     kron: kron_total.KronTotal
 
@@ -148,6 +150,12 @@ def matched_filter(picture: Picture, psf: PsfGrid) -> Plane:
     return psf.stamp(middle, middle, radius=round(_FILTER_ARCSEC / picture.scale_arcsec)).astype(np.float32)
 
 
+def stars_between(psf: PsfGrid, stamp: Plane) -> Between:
+    """Return what stars show between pixels of a map made with ``stamp``."""
+    x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
+    return between(lambda dx, dy, radius: psf.stamp(x + dx, y + dy, radius=radius), stamp)
+
+
 def measure(
     picture: Picture, psf: PsfGrid, told: Told, *, threads: int, evened: Evened | None = None
 ) -> Measurement:
@@ -159,8 +167,8 @@ def measure(
     with told("background"):
         sky = sky_behind(picture, unusable, stamp)
     with told("detection"):
-        rule = _rule(sky, stamp)
-        found = detected(picture, sky, stamp, rule)
+        rule, inside = _rule(sky, stamp), stars_between(psf, stamp)
+        found = detected(picture, sky, stamp, rule=rule, inside=inside)
     with told("psf_photometry"):
         x, y = found.x.astype(np.float64), found.y.astype(np.float64)
         better, fits = fitted(picture, sky, unusable, psf, x=x, y=y, evened=evened, threads=threads)
@@ -170,15 +178,15 @@ def measure(
             measured(picture, better, found, fits, psf=psf, kron=kron, threads=threads), psf
         )
         table = table_of(every, psf)
-    return Measurement(table, found, (sky, better), fits, every, stamp, rule, kron)
+    return Measurement(table, found, (sky, better), fits, every, stamp, inside, rule, kron)
 
 
-def detected(picture: Picture, sky: Sky, stamp: Plane, rule: Rule) -> detect.Detections:
+def detected(picture: Picture, sky: Sky, stamp: Plane, *, rule: Rule, inside: Between) -> detect.Detections:
     """Return what stands out of ``sky``."""
     usable = ~(picture.unusable | picture.beside_jumps)
     filtered = significance(sky.image, sky.variance, usable, stamp)
     filtered /= np.float32(np.sqrt(sky.correlation.over_weights(stamp.astype(np.float64))))
-    return detect.detect(filtered, rule=rule)
+    return detect.detect(filtered, rule=rule, between=inside)
 
 
 def _rule(sky: Sky, stamp: Plane) -> Rule:
@@ -335,8 +343,8 @@ def measured(
 def with_probabilities(every: columns.Measured, psf: PsfGrid) -> columns.Measured:
     """Return the sources of an image with their probabilities of being stars."""
     stars = every.stars
-    chance = star_probability.probabilities(stars.extent, stars.extent_err, stars.flux, core=core(psf))
-    return replace(every, star_probability=star_probability.calibrated(chance))
+    chance = star_probability.of_fits(stars.extent, stars.extent_err, stars.flux, core=core(psf))
+    return replace(every, star_probability=chance)
 
 
 def table_of(every: columns.Measured, psf: PsfGrid) -> Table:

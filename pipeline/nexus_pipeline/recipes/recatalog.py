@@ -133,7 +133,9 @@ def _part(work: _Work, core: Box, whole: Box) -> columns.Measured:
     """Return the sources with their peak in ``core``, as measured on the pixels of ``whole``."""
     base, cut = work.base, _cut(work.picture, work.added, whole)
     skies = tuple(_sky_of(sky, cut, whole) for sky in base.skies)
-    found, n = _first_in(measuring.detected(cut, skies[0], base.stamp, base.rule), core, whole)
+    found, n = _first_in(
+        measuring.detected(cut, skies[0], base.stamp, rule=base.rule, inside=base.between), core, whole
+    )
     here = work.psf.moved(whole.x0, whole.y0)
     fits = _fitted(work, _Piece(core, whole, cut, skies, here), found, n)
     made = measuring.measured(cut, skies[1], found, fits, psf=here, kron=base.kron, threads=1)

@@ -1,6 +1,6 @@
 """selection_product: from a mosaic to the selection function of its catalogue, not made again where it is."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from nexus_pipeline.errors import UnreadableProductError, WrongProductError
@@ -52,7 +52,6 @@ def make(
 ) -> Selection:
     """Return the selection function of the mosaic at ``url``; ``account`` is who pays."""
     ground = injection_trial.ground_of_mosaic(l3.read_mosaic(url), references)
-    trial = injection_trial.trial(ground, renderer, seed=wanted.seed, number=wanted.number)
     digest = fingerprint.sha256(url)
     own = fingerprint.provenance(
         RECIPE,
@@ -60,4 +59,6 @@ def make(
         inputs={store.file_name(url): digest},
         account=account,
     )
-    return replace(trial.selection, told={**trial.selection.told, **own})
+    own |= {"context": references.context, "references": dict(ground.references)}
+    trial = injection_trial.trial(ground, renderer, seed=wanted.seed, number=wanted.number, own=own)
+    return trial.selection

@@ -5,7 +5,7 @@ Takes the map of an image's pixels onto the mosaic; leaves the way back, good to
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.polynomial import polynomial
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nexus_pipeline.sky.pixel_map import STEP, PixelMap
 
 Floats = NDArray[np.float64]
+T = TypeVar("T", float, Floats)
 
 _DEGREE: Final = 5
 _NODES: Final = 24
@@ -45,11 +46,10 @@ class SmoothMap:
 
     def slopes(self, x: float, y: float) -> Floats:
         """Return how far a pixel of the image reaches on the mosaic at (x, y) of it: (x, y) by (x, y)."""
-        u, v = self._scaled(np.array([x]), np.array([y]))
-        back = [
-            [polynomial.polyval2d(u, v, polynomial.polyder(each, axis=axis))[0] for axis in (0, 1)]
-            for each in (self.x, self.y)
-        ]
+        power = np.arange(len(self.x))
+        # By hand: numpy's polynomials take longer to set out than these few products take.
+        (u, du), (v, dv) = ((at**power, power * at ** np.maximum(power - 1, 0)) for at in self._scaled(x, y))
+        back = [[du @ each @ v, u @ each @ dv] for each in (self.x, self.y)]
         return np.asarray(np.linalg.inv(np.array(back) / self.half))
 
     def on_mosaic(self, x: Floats, y: Floats, *, near: tuple[float, float]) -> tuple[Floats, Floats]:
@@ -61,7 +61,7 @@ class SmoothMap:
             there = there + slopes @ np.array([x - found_x, y - found_y])
         return there[0], there[1]
 
-    def _scaled(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    def _scaled(self, x: T, y: T) -> tuple[T, T]:
         return (x - self.middle[0]) / self.half, (y - self.middle[1]) / self.half
 
 

@@ -12,6 +12,7 @@ from nexus_allocator.api.v1 import (
     panel,
     purges,
     questions,
+    snapshots,
     storage,
     teams,
 )
@@ -19,6 +20,7 @@ from nexus_allocator.api.v1 import (
 router = APIRouter(prefix="/api/v1")
 MODULES = (
     own, accounts, teams, panel, administration, outgoing, care, identities, questions, storage, purges,
+    snapshots,
 )  # fmt: skip
 for module in MODULES:
     router.include_router(module.router)
@@ -32,7 +34,7 @@ TAGS = [
     {"name": "teams", "description": "Members, invitations, roles, and how a team divides its credits."},
     {"name": "panel", "description": "For reviewers of the panel: cases, reviews, conflicts of interest."},
     {"name": "storage", "description": "Homes, team folders and scratch: what they hold, may hold, cost."},
-    {"name": "files", "description": "Purges of files, what waits in quarantine, and exemptions."},
+    {"name": "files", "description": "Purges of files, exemptions from them, and snapshots."},
     {"name": "admin", "description": "For administrators, with a token that has an `admin` scope."},
     {"name": "hub", "description": "For JupyterHub itself."},
     {"name": "gateway", "description": "For dask-gateway itself."},

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Security
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from nexus_allocator.api.models import Body
+from nexus_allocator.api.models import Body, CredentialsModel, Word
 from nexus_allocator.api.v1.asking import HUB_TOKEN, REFUSALS, Asking, Changing
 from nexus_allocator.api.v1.models import DoneModel, Shown, Words
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.quotas import Filling
 from nexus_allocator.domain.rights import Action, Reach, does
-from nexus_allocator.services import places, scratch, storage_reading
+from nexus_allocator.services import object_access, places, scratch, storage_reading
 from nexus_allocator.services.rights import overseer
 from nexus_allocator.services.storage_reading import PlaceReading
 
@@ -101,6 +101,15 @@ def of_account(slug: str, asked: Asking) -> list[PlaceModel]:
             session, slug, hub_name=asked.hub_name, policy=asked.policy, now=asked.now
         )
     return [PlaceModel.of(each) for each in found.places]
+
+
+@router.post("/accounts/{slug}/credentials", tags=["storage"])
+@does(Action.STORE_OPEN)
+def credentials(slug: Word, asked: Asking) -> CredentialsModel:
+    """Half an hour's credentials for the account's prefix of the object store; to read alone in its grace."""
+    with asked.reading() as session:
+        access = object_access.of_person(session, slug, hub_name=asked.hub_name, now=asked.now)
+    return CredentialsModel.of(object_access.credentials(asked.here.store, access))
 
 
 @router.post("/storage/scratch/cost", tags=["storage"])

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nexus_allocator.clients.files import handles, volumes
 from nexus_allocator.clients.files.volumes import SNAPSHOTS, VolumeError
+from nexus_allocator.domain.errors import NothingToRestore
 from nexus_allocator.domain.places import (
     Holds,
     Owner,
@@ -123,6 +124,13 @@ class BtrfsVolume:
     def snapshots(self, place: Place) -> list[Path]:
         shelf = self._shelf(place)
         return sorted(shelf.iterdir()) if shelf.is_dir() else []
+
+    def fetch(self, place: Place, name: str, path: handles.Parts) -> Path:
+        """A snapshot is a folder that is there, all of it."""
+        kept = self._shelf(place) / require_snapshot_name(name)
+        if not kept.is_dir():
+            raise NothingToRestore()
+        return kept
 
     def drop_snapshot(self, place: Place, name: str) -> None:
         kept = self._shelf(place) / require_snapshot_name(name)

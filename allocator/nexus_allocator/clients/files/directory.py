@@ -11,9 +11,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 from nexus_allocator.clients.files import handles, volumes
-from nexus_allocator.domain.errors import NotHeldHere
+from nexus_allocator.clients.files.handles import Parts
+from nexus_allocator.domain.errors import NotHeldHere, NothingToRestore
 from nexus_allocator.domain.places import Holds, Owner, Place, Usage
 
 KEPT = ".nexus-volume"
@@ -79,6 +81,10 @@ class DirectoryVolume:
         self.path(place)
         return []
 
+    def fetch(self, place: Place, name: str, path: Parts) -> Path:
+        self.path(place)
+        raise NothingToRestore()
+
     def drop_snapshot(self, place: Place, name: str) -> None:
         self._refuse(place, "drop snapshots")
         raise AssertionError(name)
@@ -102,15 +108,15 @@ class DirectoryVolume:
         return self._kept("limits.json")
 
     @contextmanager
-    def _kept(self, name: str) -> Iterator[dict[str, int]]:
-        """Yield a number for each place, and write all of them if one was changed; one process at a time."""
+    def _kept(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield what is kept under this name, and write it if it was changed; one process at a time."""
         file = self.root / KEPT / name
         with (self.root / KEPT / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            numbers: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
-            before = dict(numbers)
-            yield numbers
-            if numbers != before:
+            kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+            before = dict(kept)
+            yield kept
+            if kept != before:
                 part = file.with_suffix(".part")
-                part.write_text(json.dumps(numbers, indent=1))
+                part.write_text(json.dumps(kept, indent=1))
                 os.replace(part, file)

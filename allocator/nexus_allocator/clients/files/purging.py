@@ -24,6 +24,7 @@ from nexus_allocator.clients.files.plans import Head, Listing, PlannedFile, iden
 from nexus_allocator.clients.files.purge_run import LOG, PLAN, Exemptions, Ground, Outcome, covered, opened
 from nexus_allocator.clients.files.purge_state import Standing, State, fold
 from nexus_allocator.clients.files.signed_log import SignedLog, sync_folder
+from nexus_allocator.domain.errors import PurgePhase
 from nexus_allocator.domain.purges import Identity, Phase, is_kept_apart
 
 Choice = Callable[[Parts, Identity], bool]
@@ -114,9 +115,11 @@ def look(ground: Ground, plan_id: str, *, now: datetime) -> Standing:
 
 
 def cancel(ground: Ground, plan_id: str, *, reason: str, now: datetime) -> None:
-    """End a plan of which nothing was taken yet."""
+    """End a plan of which nothing was taken yet, or all is back. Raises PurgePhase while anything waits."""
     with opened(ground, plan_id) as run:
-        run.standing.require(Phase.PLANNED, Phase.NOTICED)
+        run.standing.require(Phase.PLANNED, Phase.NOTICED, Phase.QUARANTINING, Phase.CHILLING)
+        if any(run.standing.count(state) for state in (*deleting.WAITING, State.STORED)):
+            raise PurgePhase(phase=str(run.standing.phase), must_be="planned or noticed")
         run.note("cancelled", now, reason=reason)
 
 

@@ -62,7 +62,14 @@ class Volume(Protocol):
         ...
 
     def snapshots(self, place: Place) -> list[Path]:
-        """Return where the place's snapshots are, by name."""
+        """Return the place's snapshots, in order: the last part of each path is its name."""
+        ...
+
+    def fetch(self, place: Place, name: str, path: handles.Parts) -> Path:
+        """Return where the place is seen as a snapshot has it, with what it has at ``path`` at least.
+
+        Raises NothingToRestore, and SnapshotUnderWay while that takes time: it is to be asked again.
+        """
         ...
 
     def drop_snapshot(self, place: Place, name: str) -> None:

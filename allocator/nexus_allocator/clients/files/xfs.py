@@ -62,7 +62,8 @@ class XfsVolume(DirectoryVolume):
     def _project(self, place: Place) -> int:
         """Return the place's project id, given once and never to another."""
         with self._kept("projects.json") as projects:
-            return projects.setdefault(str(place), FIRST_PROJECT + len(projects))
+            number: int = projects.setdefault(str(place), FIRST_PROJECT + len(projects))
+        return number
 
     def _quota(self, command: str) -> str:
         done = subprocess.run(  # noqa: S603 - a fixed program, and places' names hold letters, digits, hyphens

@@ -4,15 +4,19 @@ The role may write below `accounts/` and read the mission's data; a session poli
 """
 
 import json
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from nexus_allocator.domain.errors import BadName
+from nexus_allocator.domain.errors import BadName, ObjectStoreUnavailable
 from nexus_allocator.domain.names import MUST_BE, NAME
 
+LOG = logging.getLogger(__name__)
 # What STS allows a role's session, however short a server's planned hours are.
 SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=12)
+READING = ["s3:GetObject"]
+WRITING = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
 
 
 class Sts(Protocol):
@@ -38,6 +42,14 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class AccountStore:
+    """The accounts' bucket, and who gives credentials for it."""
+
+    bucket: Bucket
+    sts: Sts = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Credentials:
     access_key_id: str
     secret_access_key: str = field(repr=False)
@@ -52,14 +64,13 @@ def prefix_of(account: str) -> str:
     return f"accounts/{account}/"
 
 
-def session_policy(bucket: Bucket, account: str) -> dict[str, Any]:
+def session_policy(bucket: Bucket, account: str, *, read_only: bool = False) -> dict[str, Any]:
     """Return what a session may: objects below its account's prefix, and reading of the mission's.
 
     The slash is part of the prefix: `accounts/star` must not reach `accounts/stars`.
     """
     arn, prefix = f"arn:aws:s3:::{bucket.name}", prefix_of(account)
-    own = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload",
-           "s3:ListMultipartUploadParts"]  # fmt: skip
+    own = READING if read_only else READING + WRITING
     listed = [f"{prefix}*"]
     statements: list[dict[str, Any]] = [
         {"Sid": "Own", "Effect": "Allow", "Action": own, "Resource": f"{arn}/{prefix}*"}
@@ -68,7 +79,7 @@ def session_policy(bucket: Bucket, account: str) -> dict[str, Any]:
         mission = bucket.mission.strip("/") + "/"
         listed.append(f"{mission}*")
         statements.append(
-            {"Sid": "Mission", "Effect": "Allow", "Action": ["s3:GetObject"], "Resource": f"{arn}/{mission}*"}
+            {"Sid": "Mission", "Effect": "Allow", "Action": READING, "Resource": f"{arn}/{mission}*"}
         )
     below = {"StringLike": {"s3:prefix": listed}}
     statements.append(
@@ -77,13 +88,25 @@ def session_policy(bucket: Bucket, account: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def issue(sts: Sts, bucket: Bucket, account: str, *, session_name: str, lasts: timedelta) -> Credentials:
-    """Return credentials for the account's prefix; ``session_name``, a hold's id, stands in AWS's trail."""
+def issue(
+    store: AccountStore, account: str, *, session_name: str, lasts: timedelta, read_only: bool = False
+) -> Credentials:
+    """Return credentials for the account's prefix; ``session_name``, whose they are, stands in AWS's trail.
+
+    Raises ObjectStoreUnavailable.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - of the extra `aws`
+
     seconds = int(min(max(lasts, SHORTEST), LONGEST).total_seconds())
-    policy = json.dumps(session_policy(bucket, account), separators=(",", ":"))
-    answer = sts.assume_role(
-        RoleArn=bucket.role_arn, RoleSessionName=session_name, Policy=policy, DurationSeconds=seconds
-    )
+    policy = json.dumps(session_policy(store.bucket, account, read_only=read_only), separators=(",", ":"))
+    try:
+        answer = store.sts.assume_role(
+            RoleArn=store.bucket.role_arn, RoleSessionName=session_name, Policy=policy,
+            DurationSeconds=seconds,
+        )  # fmt: skip
+    except (BotoCoreError, ClientError) as error:
+        LOG.warning("credentials for %s were not given: %s", prefix_of(account), error)
+        raise ObjectStoreUnavailable() from error
     given = answer["Credentials"]
     return Credentials(
         given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], given["Expiration"]
