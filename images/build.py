@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 VERSION = "0.1.0"
 # What every build reads beside its own folder: how things are installed, and what builds our packages.
 SHARED = ("images/base", "requirements.lock")
+LAB = ("allocator", "notebooks")
+IMPORTS = ("images/lab/imports.txt",)
 # They say what an image is, and make it no other.
 NO_INPUT = ("README.md", "verify")
 MIB = 1 << 20
@@ -53,6 +55,9 @@ IMAGES = {
         Image("allocator", ("allocator",)),
         Image("hub", ("allocator",), shown=("helm/jupyterhub/values.yaml",)),
         Image("dask", ("pipeline", "images/lab/data.md")),
+        Image("lab", LAB, base="dask", shown=IMPORTS, keeps_home=True),
+        Image("lab-gpu", ("images/lab", *LAB), base="dask", shown=IMPORTS, keeps_home=True),
+        Image("proxy", ("requirements-node.lock",)),
     )
 }
 

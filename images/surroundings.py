@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 DEBIAN = Path("/etc/apt/sources.list.d/debian.sources")
 RELEASE = Path("/etc/os-release")
 PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
+CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 ADDRESS = re.compile(r"https?://[^\s\"';]+")
 
 
@@ -29,7 +30,10 @@ class Surroundings:
 @contextmanager
 def of_this_machine() -> Iterator[Surroundings]:
     """Yield what there is, each as a file that goes afterwards."""
-    texts = {"debian": debian_sources(), "pip": pip_settings(), "npm": npm_settings(), "ca": authority()}
+    pip = told_to_pip()
+    texts = {
+        "debian": debian_sources(), "pip": pip_settings(pip), "npm": npm_settings(), "ca": authority(pip)
+    }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="nexus-images-") as name:
         secrets = {}
         for secret, text in texts.items():
@@ -45,28 +49,26 @@ def of_this_machine() -> Iterator[Surroundings]:
 
 def debian_sources() -> str:
     """Return this machine's sources of Debian for any release of it; empty when this is another system."""
-    release = dict(line.split("=", 1) for line in RELEASE.read_text().splitlines() if "=" in line)
-    if release.get("ID") != "debian" or not DEBIAN.exists():
+    if not DEBIAN.exists():
         return ""
+    release = dict(line.split("=", 1) for line in RELEASE.read_text().splitlines() if "=" in line)
     lines = [line for line in DEBIAN.read_text().splitlines() if not line.startswith("#")]
     return "\n".join(lines).replace(release["VERSION_CODENAME"], "@CODENAME@") + "\n"
 
 
-def pip_settings() -> str:
-    """Return a pip.conf with where pip looks; its files of this machine are no use inside."""
-    listed = subprocess.run(
-        ["python3", "-m", "pip", "config", "list", "--disable-pip-version-check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def told_to_pip() -> dict[str, str]:
+    command = ["python3", "-m", "pip", "config", "list", "--disable-pip-version-check"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
     found: dict[str, str] = {}
     for line in listed.stdout.splitlines():
         key, _, value = line.partition("=")
-        # Variables come last, and go before files.
         found[key.rpartition(".")[2]] = value.strip("'\"")
-    kept = [f"{key} = {found[key]}" for key in PIP_KEYS if found.get(key)]
-    return "\n".join(["[global]", *kept]) + "\n"
+    return found
+
+
+def pip_settings(found: dict[str, str]) -> str:
+    """Return a pip.conf with where pip looks; this machine's folders are no use inside."""
+    return "\n".join(["[global]", *(f"{key} = {found[key]}" for key in PIP_KEYS if found.get(key))]) + "\n"
 
 
 def npm_settings() -> str:
@@ -76,13 +78,10 @@ def npm_settings() -> str:
     return f"registry={told.stdout.strip()}\n" if told.returncode == 0 else ""
 
 
-def authority() -> str:
+def authority(found: dict[str, str]) -> str:
     """Return the certificates this machine trusts, where it is told to trust others than the base does."""
-    for variable in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"):
-        path = Path(os.environ.get(variable, ""))
-        if path.is_file():
-            return path.read_text()
-    return ""
+    named = [found.get("cert", ""), *(os.environ.get(variable, "") for variable in CERTIFICATES)]
+    return next((Path(name).read_text() for name in named if Path(name).is_file()), "")
 
 
 def named_in(text: str) -> set[str]:

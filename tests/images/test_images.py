@@ -97,10 +97,20 @@ def test_a_person_s_server_and_its_hub_are_of_one_version() -> None:
     assert hub["jupyterhub", ""] == lab["jupyterhub", ""]
 
 
+def test_the_proxy_is_the_one_of_the_embedded_nexus() -> None:
+    embedded = ROOT / "allocator/nexus_allocator/embedded/node/package-lock.json"
+    here, there = (
+        json.loads(path.read_text())["packages"] for path in (IMAGES / "proxy/package-lock.json", embedded)
+    )
+    assert all(each["version"] == there[path]["version"] for path, each in here.items() if path)
+
+
 def test_nothing_of_an_image_names_a_host() -> None:
     for path in IMAGES.rglob("*"):
         if path.is_file() and path.suffix not in {".md", ".pyc", ".json"}:
             assert not ADDRESS.search(path.read_text()), path
+    packages = json.loads((IMAGES / "proxy" / "package-lock.json").read_text())["packages"]
+    assert not [path for path, each in packages.items() if "resolved" in each]
 
 
 def test_the_tag_changes_with_what_is_built_and_not_with_what_describes_it(
@@ -141,7 +151,7 @@ def test_a_verify_is_a_program_that_asks_what_every_image_is_asked(program: Path
 
 @pytest.mark.parametrize(
     "script",
-    ["base/debian-install", "base/python-install"],
+    ["base/debian-install", "base/python-install", "lab/python-add", "lab/settle", "proxy/node-install"],
 )
 def test_what_installs_is_sound_shell(script: str) -> None:
     subprocess.run(["sh", "-n", str(IMAGES / script)], check=True)
