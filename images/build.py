@@ -62,22 +62,22 @@ IMAGES = {
 }
 
 
-def inputs_of(image: Image) -> list[Path]:
+def inputs_of(image: Image, root: Path = ROOT) -> list[Path]:
     """Return the files that the build reads, in the project's order; what git ignores is no input."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", f"images/{image.name}", *SHARED, *image.inputs],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=root, capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = {Path(line) for line in listed.stdout.splitlines()}
-    return sorted(path for path in found if path.name not in NO_INPUT and (ROOT / path).is_file())
+    return sorted(path for path in found if path.name not in NO_INPUT and (root / path).is_file())
 
 
-def tag_of(image: Image, base: str) -> str:
+def tag_of(image: Image, base: str, root: Path = ROOT) -> str:
     """Return the tag that the same files on the same base always have."""
     seen = hashlib.sha256(base.encode())
-    for path in inputs_of(image):
-        content = (ROOT / path).read_bytes()
-        seen.update(f"\0{path}\0{os.access(ROOT / path, os.X_OK)}\0{len(content)}\0".encode())
+    for path in inputs_of(image, root):
+        content = (root / path).read_bytes()
+        seen.update(f"\0{path}\0{os.access(root / path, os.X_OK)}\0{len(content)}\0".encode())
         seen.update(content)
     return f"{VERSION}-{seen.hexdigest()[:12]}"
 

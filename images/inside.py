@@ -21,6 +21,7 @@ SETTINGS = (
     "/opt/nexus/etc",
     "/opt/nexus/pyvenv.cfg",
 )
+EVERYWHERE = ("/opt", "/usr/local", "/etc", "/root", "/home", "/tmp", "/var/tmp")  # noqa: S108
 GIVEN_AWAY = (
     ".npmrc",
     ".netrc",
@@ -60,10 +61,12 @@ def files_below(*folders: str) -> Iterator[Path]:
                     yield path
 
 
-def require_nothing_of_the_builder(names: list[str]) -> None:
-    for path in files_below("/opt", "/usr/local", "/etc", "/root", "/home", "/tmp", "/var/tmp"):  # noqa: S108
+def require_nothing_of_the_builder(
+    names: list[str], *, everywhere: tuple[str, ...] = EVERYWHERE, settings: tuple[str, ...] = SETTINGS
+) -> None:
+    for path in files_below(*everywhere):
         require(path.name not in GIVEN_AWAY or not path.stat().st_size, f"{path} was left")
-    for path in files_below(*SETTINGS):
+    for path in files_below(*settings):
         # Sources of Debian there are the base's own: those of the machine went with their file.
         if path.is_relative_to("/etc/apt") or not os.access(path, os.R_OK):
             continue

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -19,15 +20,18 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;\s*([^\\\n]+?))?\s*\\?$
 ADDRESS = re.compile(r"https?://(?!127\.0\.0\.1|[\w.]*example\.org)")
 
 
+def script(name: str, folder: Path = IMAGES) -> ModuleType:
+    """Import a program of the images with its neighbours beside it, as when it is run."""
+    sys.path.insert(0, str(folder))
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(str(folder))
+
+
 @pytest.fixture(scope="session")
 def build() -> ModuleType:
-    """The program behind `make images`; its neighbours are scripts beside it, as when it is run."""
-    sys.path.insert(0, str(IMAGES))
-    try:
-        import build  # noqa: PLC0415
-    finally:
-        sys.path.remove(str(IMAGES))
-    return build
+    return script("build")
 
 
 def names() -> list[str]:
@@ -114,10 +118,10 @@ def test_nothing_of_an_image_names_a_host() -> None:
 
 
 def test_the_tag_changes_with_what_is_built_and_not_with_what_describes_it(
-    build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: ModuleType, tmp_path: Path
 ) -> None:
     def tag() -> str:
-        return build.tag_of(build.Image("small", ("code",)), base="debian:trixie-slim")
+        return build.tag_of(build.Image("small", ("code",)), "debian:trixie-slim", tmp_path)
 
     files = {
         "images/small/Dockerfile": "FROM x",
@@ -129,7 +133,6 @@ def test_the_tag_changes_with_what_is_built_and_not_with_what_describes_it(
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    monkeypatch.setattr(build, "ROOT", tmp_path)
     first = tag()
     assert re.fullmatch(rf"{re.escape(build.VERSION)}-[0-9a-f]{{12}}", first)
     for path in ("images/small/README.md", "else/b.py"):
@@ -167,21 +170,13 @@ def test_the_chart_and_the_images_agree_on_names_and_version(build: ModuleType) 
 
 
 def test_hosts_and_passwords_of_the_machine_are_what_verify_looks_for() -> None:
-    sys.path.insert(0, str(IMAGES))
-    try:
-        from surroundings import named_in  # noqa: PLC0415
-    finally:
-        sys.path.remove(str(IMAGES))
+    named_in = script("surroundings").named_in
     text = "[global]\nindex-url = https://reader:hunter2@pypi.example.org/simple\nURIs: http://debian.example.org/debian\n"
     assert named_in(text) == {"reader", "hunter2", "pypi.example.org", "debian.example.org"}
 
 
 def test_the_bill_lists_what_this_python_gets_and_nothing_for_others() -> None:
-    sys.path.insert(0, str(IMAGES / "base"))
-    try:
-        import bill  # noqa: PLC0415
-    finally:
-        sys.path.remove(str(IMAGES / "base"))
+    bill = script("bill", IMAGES / "base")
     lock = (
         "a==1.0 \\\n    --hash=sha256:00\nb==2 ; python_full_version < '3.12' \\\n"
         "b==3 ; python_full_version >= '3.12' \\\n"
@@ -191,3 +186,21 @@ def test_the_bill_lists_what_this_python_gets_and_nothing_for_others() -> None:
     assert bill.pins_of(lock) == [("a", "1.0"), ("b", here), ("d", "5")]
     told = json.dumps(bill.bill("nexus-x", [bill.component("pypi", "a", "1.0")]))
     assert '"purl": "pkg:pypi/a@1.0"' in told
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("app.conf", "mirror = mirror.example.org"),
+        ("pip.conf", "[global]"),
+        ("key.pem", "-----BEGIN PRIVATE KEY-----\n" + "A" * 64),
+    ],
+)
+def test_what_the_builder_left_in_an_image_is_found(path: str, text: str, tmp_path: Path) -> None:
+    inside = script("inside")
+    where = {"everywhere": (str(tmp_path),), "settings": (str(tmp_path),)}
+    (tmp_path / "harmless.conf").write_text("mirror = other.example.org")
+    inside.require_nothing_of_the_builder(["mirror.example.org"], **where)
+    (tmp_path / path).write_text(text)
+    with pytest.raises(SystemExit, match=path):
+        inside.require_nothing_of_the_builder(["mirror.example.org"], **where)
