@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy images lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -69,6 +69,9 @@ test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 	echo 'jupyterhub>=6.1,<6.2' >> $(hub6)/requirements.txt
 	$(bin)/uv pip install -q --python $(hub6)/bin/python -r $(hub6)/requirements.txt
 	PYTHONPATH=$(CURDIR)/allocator:$(CURDIR)/pipeline $(CURDIR)/$(hub6)/bin/python -m pytest tests/hub -p no:cacheprovider
+
+images: ## build with buildah, podman or docker, and verify inside: NAMES="hub lab" BASE=debian:trixie-slim
+	python3 images/build.py $(NAMES)
 
 cluster-tools: ## build the control plane that tests/cluster starts, once, into the cache outside the clone
 	@./bootstrap test

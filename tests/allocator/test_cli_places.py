@@ -85,6 +85,8 @@ def test_scratch_and_growth_are_printed(nexus: Nexus, run: Run) -> None:
     assert first == "homes/astronomer\t+2.000 GB\t3.000 GB\t0.24 credits a month"
     assert last == "all 2\t+2.000 GB\t3.000 GB\t0.24 credits a month"
     assert len(run("growth", "--most", "1").splitlines()) == 2
+
+
 def test_what_accounts_keep_in_the_object_store_is_told_the_largest_first(
     nexus: Nexus, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
