@@ -128,8 +128,14 @@ def exemptions(place: Where) -> None:
 
 
 @storage_app.command("end-exemption")
-def end_exemption(exemption: uuid.UUID) -> None:
-    """End an exemption before its date."""
+def end_exemption(exemption: uuid.UUID, yes: Yes = False) -> None:
+    """End an exemption before its date: from then on a purge may take what it kept."""
+    with reading() as session:
+        place, kept = storage.exemption(session, exemption)
+    typer.echo(f"{readable(kept.path)} in {place}, kept until {kept.until:%Y-%m-%d}: {kept.reason}")
+    if not yes:
+        typer.echo("nothing was done (see --yes)")
+        return
     with writing() as session:
         storage.end_exemption(session, exemption, by=operator(), now=utc_now())
     typer.echo("ended")

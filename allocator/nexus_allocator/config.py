@@ -276,6 +276,9 @@ class StorageSettings(BaseSettings):
     volume: str = "main"
     """The volume's name."""
 
+    most_places: int | None = Field(default=None, gt=0)
+    """How many places it takes; None for any number."""
+
     backup_vault: str | None = None
     """The vault of AWS Backup that keeps snapshots of `efs`; without one there are none."""
 

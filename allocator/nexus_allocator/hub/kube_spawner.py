@@ -160,6 +160,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         self.end_overdue_lease()
         await self._start_watching_pods()
         await self.note_end(self.pod)
+        if (given_up := pods.given_up_at(self.pod, datetime.now(UTC))) and not self.pending:
+            return await self.clear_lost(given_up)
         status: int | None = await super().poll()
         return status
 
@@ -176,6 +178,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         elif evicted is not None:
             self.log.warning("The node put %s out: %s", self._log_name, evicted)
 
+    async def clear_lost(self, given_up: datetime) -> int:
+        """End a server whose node is silent; else it would be alive until somebody removes the node."""
+        if self.alive_at_stop is None:
+            self.alive_at_stop, self.ended_at = False, given_up
+            await self.announce_stop("node-lost", "kubernetes")
+        await self.stop(now=True)
+        return 1
+
     async def stop(self, now: bool = False) -> None:
         """Stop the pod. KubeSpawner stops pods that have ended, too, to clear them away."""
         if self.alive_at_stop is None:
@@ -183,6 +193,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             if self._waiting_for_response:
                 await self.announce_stop("start-failed", "hub")
         await super().stop(now=now)
+        # The pod is gone: until then it was charged.
+        self.ended_at = self.ended_at or datetime.now(UTC)
 
 
 def size_of(admission: Admission) -> str:
