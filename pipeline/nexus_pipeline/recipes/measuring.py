@@ -288,8 +288,10 @@ def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
 def field_of(picture: Picture, sky: Sky, labels: NDArray[np.int32]) -> sources.Field:
     """Return the image in nJy, its variance pixel by pixel, and how its noise goes together."""
     unusable = picture.unusable
+    image = sky.image * picture.to_njy
+    image[unusable] = 0
     return sources.Field(
-        np.where(unusable, np.float32(0), sky.image) * picture.to_njy,
+        image,
         variance_of(picture, sky),
         unusable,
         labels,
@@ -301,7 +303,9 @@ def variance_of(picture: Picture, sky: Sky) -> Plane:
     """Return the variance of each pixel, its own light's and all (nJy²)."""
     variance = sky.noise.of_plane(picture.rate)
     variance += sky.extra_variance
-    variance *= picture.to_njy**2
+    # Twice by it, and not by its square: that would be one more plane to make.
+    variance *= picture.to_njy
+    variance *= picture.to_njy
     return variance
 
 
