@@ -111,6 +111,26 @@ def test_a_drizzled_mosaic_of_blank_sky_and_one_star_shows_one_source(references
     assert 1 <= len(made) <= 2
 
 
+def test_noise_where_fewer_images_reach_is_not_taken_for_sources(references: ReferenceStore) -> None:
+    even, _ = injection.field_mosaic(references, size=500, n_stars=1, n_galaxies=0, seed=40)
+    fewer = np.zeros(even.data.shape, np.bool_)
+    fewer[:, :100] = True
+    more = np.random.default_rng(44).standard_normal(even.data.shape) * np.where(fewer, 3**0.5 * even.err, 0)
+    share = np.where(fewer, 4, 1).astype(np.float32)
+    uneven = replace(
+        even,
+        data=(even.data + more).astype(np.float32),
+        err=even.err * np.sqrt(share),
+        weight=even.weight / share,
+        context=np.where(fewer, np.uint32(1), np.uint32(0b1111))[None],
+        var_rnoise=even.var_rnoise * share,
+        var_poisson=even.var_poisson * share,
+    )
+    before, made = (mosaic_catalog(each, references).table for each in (even, uneven))
+    print(f"{len(before)} sources, {len(made)} where a fifth has a quarter of the images")
+    assert len(made) <= len(before) + 1
+
+
 def test_wfi_catalog_takes_a_mosaic_and_writes_the_mission_s_products(
     field: tuple[Mosaic, Table], references: ReferenceStore, tmp_path: Path
 ) -> None:

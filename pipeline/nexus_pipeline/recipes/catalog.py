@@ -145,7 +145,21 @@ def mosaic_picture(mosaic: Mosaic) -> Picture:
         wcs=mosaic.wcs,
         scale_arcsec=scale,
         shares_noise=True,
+        depth=_depth(mosaic.context, seen),
     )
+
+
+def _depth(context: NDArray[np.uint32], seen: NDArray[np.bool_]) -> Plane:
+    """Return how many times the typical variance pixels have for how many images they are of.
+
+    Counted, not weighed: weights may know how bright a pixel is.
+    """
+    images = np.bitwise_count(context).sum(axis=0, dtype=np.int32)
+    known = seen & (images > 0)
+    depth = np.ones(seen.shape, np.float32)
+    if known.any():
+        np.divide(np.float32(np.median(images[known])), images, out=depth, where=known)
+    return depth
 
 
 @contextmanager

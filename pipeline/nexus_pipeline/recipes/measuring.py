@@ -68,8 +68,10 @@ class Evened(Protocol):
 class Picture:
     """Planes (ny, nx) of an image: light (U), variances (U²), flags, nJy per U, and its coordinates.
 
-    ``ray_light`` is what a cosmic ray leaves in the pixels beside its own. ``shares_noise``: pixels were made
-    of the same ones, as a mosaic's are; those of a detector know nothing of each other but for IPC.
+    ``depth`` is how many times the typical variance pixels have for how many images they are of, None where
+    all are of as many. ``ray_light`` is what a cosmic ray leaves in the pixels beside its own.
+    ``shares_noise``: pixels were made of the same ones, as a mosaic's are; those of a detector know nothing
+    of each other but for IPC.
     """
 
     rate: Plane
@@ -81,12 +83,13 @@ class Picture:
     scale_arcsec: float
     ray_light: float = 0.0
     shares_noise: bool = False
+    depth: Plane | None = None
 
     def cut(self, index: tuple[slice, slice]) -> "Picture":
         """Return the pixels that ``index`` picks (rows, columns); the coordinates stay the whole image's."""
         names = ("rate", "var_poisson", "var_rnoise", "dq", "to_njy")
         planes: dict[str, Any] = {name: getattr(self, name)[index] for name in names}
-        return replace(self, **planes)
+        return replace(self, **planes, depth=None if self.depth is None else self.depth[index])
 
     @cached_property
     def unusable(self) -> NDArray[np.bool_]:
@@ -209,15 +212,17 @@ def photon_slope(noise: fit.NoiseCurve) -> float:
 def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> Sky:
     """Estimate the background twice: the second time without the sources seen in the first."""
     rate = picture.rate
-    level, variance = background.noise_curve(rate, picture.var_poisson + picture.var_rnoise, unusable)
-    curve = fit.NoiseCurve(level, variance)
+    depth = np.float32(1) if picture.depth is None else picture.depth
+    own = (picture.var_poisson + picture.var_rnoise) / depth
+    curve = fit.NoiseCurve(*background.noise_curve(rate, own, unusable))
     first = background.estimate(rate, unusable)
-    filtered = significance(rate - first, curve.of_plane(first), ~unusable, stamp)
+    filtered = significance(rate - first, curve.of_plane(first) * depth, ~unusable, stamp)
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
     hidden = covered(filtered, ~unusable, SOURCE_SIGMA)
     second = background.estimate(rate, unusable, sources=hidden)
-    extra = _extra_variance(picture, curve)
-    image, behind = rate - second, curve.of_plane(second) + extra
+    typical = curve.of_plane(second)
+    extra = _extra_variance(picture, curve) + typical * (depth - 1)
+    image, behind = rate - second, typical + extra
     shared = correlation.independent()
     if picture.shares_noise:
         shared = correlation_of(image, behind, ~(unusable | hidden))
