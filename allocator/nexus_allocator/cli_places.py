@@ -1,4 +1,4 @@
-"""`nexus-allocator storage list|scratch|growth|size|settle|measure|charge|close-volume`: places and costs."""
+"""`storage list|scratch|growth|size|settle|measure|charge|objects|close-volume`: places and their cost."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,6 +8,8 @@ import typer
 from nexus_allocator import cli_storage
 from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.cli_storage import MOST_SHOWN, Where, Yes
+from nexus_allocator.clients.objects.bucket import Bucket
+from nexus_allocator.clients.objects.credentials import ACCOUNTS
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.places import Place
@@ -16,6 +18,7 @@ from nexus_allocator.domain.quotas import GB, MONTH_DAYS
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import place_looks, places, scratch, storage_charges, storage_reading
 from nexus_allocator.services.storage_reading import PlaceReading
+from nexus_allocator.store import accounts
 from nexus_allocator.store import places as rows
 from nexus_allocator.store.places_tables import PlaceUsage
 
@@ -119,6 +122,19 @@ def charge() -> None:
     with opened() as found:
         total = storage_charges.charge_all(found, card=_policy().rate_card, now=utc_now())
     typer.echo(f"{shown(total)} credits charged")
+
+
+@places_app.command("objects")
+def objects(
+    bucket: Annotated[str, typer.Option(envvar="NEXUS_STORE_BUCKET", help="The bucket of accounts.")],
+) -> None:
+    """Print what each account's prefix of the object store holds, the largest first; lists every object."""
+    found = Bucket(bucket).held_below(ACCOUNTS)
+    with reading() as session:
+        known = {account.slug for account in accounts.by_slugs(session, list(found))}
+    for name, held in sorted(found.items(), key=lambda each: each[1].size_bytes, reverse=True):
+        whose = "" if name in known else "\tno account of this name"
+        typer.echo(f"{name}\t{held.size_bytes / GB:.3f} GB\t{held.objects:,} objects{whose}")
 
 
 @places_app.command("close-volume")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator.carriers import backups_of, volume_at
+from nexus_allocator.carriers import volume_at
 from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.volumes import Volume, places_on
@@ -142,8 +142,7 @@ def end_exemption(exemption: uuid.UUID, yes: Yes = False) -> None:
 
 
 def volume_here() -> Volume:
-    settings = read_storage_settings()
-    return volume_at(settings.root, settings.driver, settings.fsx_volume, backups_of(settings))
+    return volume_at(read_storage_settings().mount)
 
 
 def parts_of(path: str) -> Parts:

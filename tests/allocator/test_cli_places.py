@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
+import boto3
+import pytest
 from tests.allocator.test_places import delivered, opens
 from tests.allocator.test_scratch import takes
 from tests.allocator.test_storage import Nexus, Run, nexus, run
 from tests.allocator.test_storage_quotas import finds
+from tests.support.s3 import s3_server
 
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.places import Place, PlaceKind
@@ -82,3 +85,25 @@ def test_scratch_and_growth_are_printed(nexus: Nexus, run: Run) -> None:
     assert first == "homes/astronomer\t+2.000 GB\t3.000 GB\t0.24 credits a month"
     assert last == "all 2\t+2.000 GB\t3.000 GB\t0.24 credits a month"
     assert len(run("growth", "--most", "1").splitlines()) == 2
+
+
+def test_what_accounts_keep_in_the_object_store_is_told_the_largest_first(
+    nexus: Nexus, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server("nexus") as environment:
+        for name, value in {**environment, "NEXUS_STORE_BUCKET": "nexus"}.items():
+            monkeypatch.setenv(name, value)
+        client = boto3.client("s3")
+        for key, size in (
+            ("accounts/astronomer/a", 1_000_000),
+            ("accounts/astronomer/deep/b", 2_000_000),
+            ("accounts/gone/c", 4_000_000),
+            ("accounts/stray", 9_000_000),
+            ("mission/d", 9_000_000),
+        ):
+            client.put_object(Bucket="nexus", Key=key, Body=bytes(size))
+        # The server of the test has its say before.
+        assert run("objects").splitlines()[-2:] == [
+            "gone\t0.004 GB\t1 objects\tno account of this name",
+            "astronomer\t0.003 GB\t2 objects",
+        ]

@@ -95,6 +95,7 @@ def test_lint_finds_nothing(program: Path) -> None:
         (STORAGE | {"storage__existingClaim": ""}, "the claim with homes, teams and scratch"),
         (STORAGE | {"storage__recordsClaim": ""}, "plans of purges and their logs"),
         (STORAGE | {"storage__driver": "nfs"}, "driver"),
+        ({"settings__store__bucket": "nexus"}, "who may write in the bucket"),
     ],
 )
 def test_a_value_that_lacks_or_is_wrong_is_refused_by_name(
@@ -240,6 +241,17 @@ def test_nothing_comes_in_or_goes_out_that_no_policy_names(everything: list[Mani
     # The cloud's metadata server is in 169.254.0.0/16.
     assert all("169.254.0.0/16" in block["except"] for block in outside)
     assert set(policies) >= {"nexus-allocator-postgres"}
+    callers = [each for rule in policies["nexus-allocator"]["ingress"] for each in rule["from"]]
+    parts = {each["podSelector"]["matchLabels"].get("component", "gateway") for each in callers}
+    # Servers too: their card, and their credentials for the object store.
+    assert parts == {"hub", "proxy", "singleuser-server", "gateway"}
+
+
+def test_the_service_acts_in_the_cloud_as_its_account_says(program: Path) -> None:
+    arn = "arn:aws:iam::123456789012:role/nexus-service"
+    made = rendered(program, **NEEDED, **{r"serviceAccount__annotations__eks\.amazonaws\.com/role-arn": arn})
+    (account,) = (each for each in made if each["kind"] == "ServiceAccount")
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": arn}
 
 
 def test_alerts_and_dashboards_ask_for_metrics_that_the_service_has() -> None:

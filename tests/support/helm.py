@@ -22,6 +22,8 @@ EVERYTHING = NEEDED | {
     "httpRoute__enabled": "true", "monitoring__serviceMonitor__enabled": "true",
     "service__autoscaling__enabled": "true", "settings__mail__host": "mail.example.org",
     "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
+    "settings__store__bucket": "nexus", "settings__store__role": "arn:aws:iam::123456789012:role/nexus",
+    "settings__store__mission": "mission", "settings__store__region": "us-east-1",
 }  # fmt: skip
 # With a volume to look after.
 STORAGE = {
@@ -91,7 +93,8 @@ def merged(environment: str, chart: str) -> dict[str, Any]:
     """Return the chart's values with an environment's on top, as helm merges them."""
     below = CHARTS / chart / "values.yaml"
     above = CHARTS / "environments" / environment / f"{chart}.yaml"
-    return over(yaml.safe_load(below.read_text()), yaml.safe_load(above.read_text()))
+    differs = yaml.safe_load(above.read_text()) if above.exists() else {}
+    return over(yaml.safe_load(below.read_text()), differs)
 
 
 def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

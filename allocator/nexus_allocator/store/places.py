@@ -50,12 +50,21 @@ def reached_by(session: Session, person_id: UUID) -> Sequence[PlaceRow]:
     return session.scalars(found.order_by(Account.kind, PlaceRow.kind, PlaceRow.name)).all()
 
 
-def leased(session: Session, person_id: UUID, team_ids: Collection[UUID], *, now: datetime) -> Sequence[str]:
-    """Return the names of scratches of a person and of teams that were made and whose lease lasts."""
+class Laid(NamedTuple):
+    """A place that was made: on which volume, and until when it is leased (None: it is no scratch)."""
+
+    place: Place
+    volume: str | None
+    ends_at: datetime | None
+
+
+def laid(session: Session, person_id: UUID, team_ids: Collection[UUID]) -> list[Laid]:
+    """Return the places of a person and of teams that were made, by kind and name."""
     theirs = or_(Account.person_id == person_id, Account.team_id.in_(team_ids))
-    found = select(PlaceRow.name).join(Account, Account.id == PlaceRow.account_id).where(theirs)
-    lasting = found.where(PlaceRow.made_at.is_not(None), PlaceRow.ends_at > now)
-    return session.scalars(lasting.order_by(PlaceRow.name)).all()
+    found = select(PlaceRow.kind, PlaceRow.name, PlaceRow.volume, PlaceRow.ends_at)
+    made = found.join(Account, Account.id == PlaceRow.account_id).where(theirs, PlaceRow.made_at.is_not(None))
+    rows = session.execute(made.order_by(PlaceRow.kind, PlaceRow.name))
+    return [Laid(Place(kind, name), volume, ends_at) for kind, name, volume, ends_at in rows]
 
 
 def every(session: Session) -> Sequence[PlaceRow]:

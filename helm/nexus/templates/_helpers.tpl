@@ -45,6 +45,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: mail-password}}
 {{- end }}
 {{- end }}
+{{- if .store.bucket }}
+- {name: NEXUS_STORE_BUCKET, value: {{ .store.bucket | quote }}}
+- {name: NEXUS_STORE_ROLE, value: {{ required "settings.store.role: who may write in the bucket" .store.role | quote }}}
+{{- with .store.mission }}
+- {name: NEXUS_STORE_MISSION, value: {{ . | quote }}}
+{{- end }}
+{{- with .store.region }}
+- {name: NEXUS_STORE_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
 {{- end }}
 - {name: NEXUS_ROUNDS, value: elsewhere}
 {{- if .Values.tiersFile }}
