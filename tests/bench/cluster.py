@@ -14,6 +14,7 @@ import resource
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ LONGEST_S = 300.0
 # Small servers of two cores each.
 NODE_CPU, EACH_NODE = 64, 32
 METRICS_TOKEN = "metrics-token-of-the-bench"
+TITLE = re.compile("<title>([^<]+)</title>")
 BUCKET = re.compile(r'nexus_admission_seconds_bucket\{le="([^"]+)"\} ([\d.e+]+)')
 
 
@@ -81,7 +83,8 @@ def come(hub: HubUnderTest, sockets: Sockets, number: int, seen: Seen) -> None:
         sockets.hold(f"{hub.url.replace('http', 'ws')}/user/{name}/echo", read=number % 3 != 0)
     except Exception as error:
         # A person's edge: the crowd goes on without them.
-        seen.failed.append(f"{name}: {error!r}"[:300])
+        page = TITLE.search(str(error))
+        seen.failed.append(page[1] if page else repr(error)[:120])
 
 
 def launch(person: Visitor, name: str, form: httpx.Response, seen: Seen) -> None:
@@ -167,8 +170,8 @@ def show(size: int, seen: Seen, whole_s: float, admitted: tuple[float, float]) -
     for what, seconds in (("sign-in", seen.sign_in_s), ("launch", seen.launch_s)):
         p50, p99 = np.quantile(seconds, [0.5, 0.99])
         print(f"  {what:8} p50 {p50:6.2f} s   p99 {p99:6.2f} s   longest {max(seconds):6.2f} s")
-    for line in seen.failed[:5]:
-        print("  failed:", line)
+    for how, number in Counter(seen.failed).most_common(5):
+        print(f"  failed: {number} with {how}")
 
 
 def show_processes(
