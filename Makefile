@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy images lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -36,7 +36,11 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.registration
 	$(bin)/python -m tests.bench.psf
 	$(bin)/python -m tests.bench.catalog
+	$(bin)/python -m tests.bench.blends
 	$(bin)/python -m tests.bench.completeness
+	$(bin)/python -m tests.bench.fluxes
+	$(bin)/python -m tests.bench.star_probability
+	$(bin)/python -m tests.bench.shapes
 	$(bin)/python -m tests.bench.inject
 	$(bin)/python -m tests.bench.mosaic
 	$(bin)/python -m tests.bench.skymap
@@ -65,6 +69,9 @@ test-hub6: ## the hub's tests on JupyterHub 6, in an environment of their own
 	echo 'jupyterhub>=6.1,<6.2' >> $(hub6)/requirements.txt
 	$(bin)/uv pip install -q --python $(hub6)/bin/python -r $(hub6)/requirements.txt
 	PYTHONPATH=$(CURDIR)/allocator:$(CURDIR)/pipeline $(CURDIR)/$(hub6)/bin/python -m pytest tests/hub -p no:cacheprovider
+
+images: ## build with buildah, podman or docker, and verify inside: NAMES="hub lab" BASE=debian:trixie-slim
+	python3 images/build.py $(NAMES)
 
 cluster-tools: ## build the control plane that tests/cluster starts, once, into the cache outside the clone
 	@./bootstrap test

@@ -141,6 +141,36 @@ def test_a_scratch_is_mounted_while_it_is_leased_and_the_next_launch_forgets_it(
     assert not any(path.startswith("/scratch") for path in mounts_of(ended))
 
 
+def test_each_place_is_mounted_from_the_claim_of_its_volume() -> None:
+    spread = Admission(
+        **{
+            **vars(PERSONAL),
+            "volumes": {"homes/ada": "second", "teams/grism": "second", "teams/lensing": "main"},
+        }
+    )
+
+    async def make(spawner: Any) -> dict[str, Any]:
+        spawner.claims = {"second": "places-second"}
+        return await manifest(spawner, spread)
+
+    pod = with_spawner(make)
+    claims = {
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in pod["spec"]["volumes"]
+        if "persistentVolumeClaim" in each
+    }
+    lies = {path: claims.get(each["name"]) for path, each in mounts_of(pod).items()}
+    assert lies == {
+        "/home/ada": "places-second",
+        "/teams/grism": "places-second",
+        # On a volume without a claim of its own, and not known to be anywhere.
+        "/teams/lensing": "nexus-shared",
+        "/scratch/ada": "nexus-shared",
+        "/home/spare": None,
+        "/var/lib/extrausers": None,
+    }
+
+
 def test_a_reader_sees_the_home_at_its_place_and_writes_elsewhere_as_somebody_else() -> None:
     pod = pod_of(READER)
     mounts, environment = mounts_of(pod), environment_of(pod)

@@ -79,6 +79,7 @@ def _configure_servers(c: Any, values: Mapping[str, Any]) -> None:
     c.KubernetesSpawner.server_environment = dict(values.get("serverEnvironment") or {})
     if values.get("sharedClaim"):
         c.KubernetesSpawner.shared_claim = values["sharedClaim"]
+    c.KubernetesSpawner.claims = dict(values.get("claims") or {})
     # A node has to come up and pull the image first.
     c.Spawner.start_timeout = int(values.get("startTimeoutS", 600))
 
