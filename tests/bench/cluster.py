@@ -14,10 +14,12 @@ import resource
 import tempfile
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 from tests.support import cluster_tools
@@ -33,6 +35,7 @@ LONGEST_S = 300.0
 # Small servers of two cores each.
 NODE_CPU, EACH_NODE = 64, 32
 METRICS_TOKEN = "metrics-token-of-the-bench"
+TITLE = re.compile("<title>([^<]+)</title>")
 BUCKET = re.compile(r'nexus_admission_seconds_bucket\{le="([^"]+)"\} ([\d.e+]+)')
 
 
@@ -71,20 +74,22 @@ def come(hub: HubUnderTest, sockets: Sockets, number: int, seen: Seen) -> None:
     name = f"person-{number:04}"
     try:
         began = time.monotonic()
-        person = hub.sign_in(name)
+        person = Visitor(hub.url)
+        page = person.accept_agreement(person.sign_in(name))
         seen.sign_in_s.append(time.monotonic() - began)
         began = time.monotonic()
-        launch(person, name, seen)
+        launch(person, name, page, seen)
         seen.launch_s.append(time.monotonic() - began)
         sockets.hold(f"{hub.url.replace('http', 'ws')}/user/{name}/echo", read=number % 3 != 0)
     except Exception as error:
         # A person's edge: the crowd goes on without them.
-        seen.failed.append(f"{name}: {error!r}"[:300])
+        page = TITLE.search(str(error))
+        seen.failed.append(page[1] if page else repr(error)[:120])
 
 
-def launch(person: Visitor, name: str, seen: Seen) -> None:
+def launch(person: Visitor, name: str, form: httpx.Response, seen: Seen) -> None:
     """Press the button until the hub takes it, and follow the progress until the server is ready."""
-    while (page := person.launch_by_form({**SMALL, "account": name})).status_code == 429:
+    while (page := person.launch_by_form({**SMALL, "account": name}, form)).status_code == 429:
         seen.retries += 1
         time.sleep(float(page.headers.get("Retry-After", 2)))
     page.raise_for_status()
@@ -165,8 +170,8 @@ def show(size: int, seen: Seen, whole_s: float, admitted: tuple[float, float]) -
     for what, seconds in (("sign-in", seen.sign_in_s), ("launch", seen.launch_s)):
         p50, p99 = np.quantile(seconds, [0.5, 0.99])
         print(f"  {what:8} p50 {p50:6.2f} s   p99 {p99:6.2f} s   longest {max(seconds):6.2f} s")
-    for line in seen.failed[:5]:
-        print("  failed:", line)
+    for how, number in Counter(seen.failed).most_common(5):
+        print(f"  failed: {number} with {how}")
 
 
 def show_processes(

@@ -107,6 +107,21 @@ def test_a_pod_that_ran_out_of_memory_says_so_to_its_person(
     assert "It used more memory than the server has." in ada.get("/hub/spawn").text
 
 
+def test_a_server_outlives_the_api_server_and_is_charged_all_along(
+    hub: HubUnderTest, plane: ControlPlane, ada: Visitor
+) -> None:
+    pod = launched(hub, plane, ada)
+    plane.restart("kube-apiserver")
+    assert ada.get("/user/astronomer/api").json()["version"]
+    assert hub.server("astronomer") is not None
+    ada.stop()
+    hold = settled(hub, plane, pod)
+    assert hold.process_started_at is not None
+    assert hold.stopped_at is not None
+    charged_s = 3600 * hold.usage_micro / hold.rate_micro_per_hour
+    assert charged_s == pytest.approx((hold.stopped_at - hold.process_started_at).total_seconds(), abs=1.5)
+
+
 def test_a_server_on_a_lost_node_is_ended_and_charged_no_longer(
     hub: HubUnderTest, plane: ControlPlane, ada: Visitor
 ) -> None:

@@ -33,7 +33,7 @@ DEFINITIONS = {
     ),
 }
 BUILD_TIMEOUT_S = 7200
-LACKING = "the control plane is not built: `make cluster-tools` does (half an hour of CPU, once per cache)"
+LACKING = "the control plane is not built: `make cluster-tools` does (15 minutes of CPU or more, once)"
 
 
 def folder() -> Path:

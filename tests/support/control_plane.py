@@ -115,6 +115,15 @@ class ControlPlane:
         assert child.exit_status() is None, f"{name} ended:\n{child.last_words(20)}"
         return True
 
+    def restart(self, name: str) -> None:
+        """Kill a program and start it again; return once the API server answers."""
+        child = self.children[name]
+        assert child.process is not None
+        child.process.kill()
+        child.process.wait(10)
+        child.start()
+        until(self.is_ready, "API server ready", 60)
+
     def stop(self) -> None:
         for child in reversed(self.children.values()):
             if child.process is not None:

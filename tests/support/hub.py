@@ -162,8 +162,9 @@ class Visitor:
             page = self.http.post(page.url.join(form_action(page)), data={"xsrf": fields[1], "logout": "yes"})
         return page
 
-    def accept_agreement(self) -> httpx.Response:
-        page = self.get("/hub/spawn")
+    def accept_agreement(self, page: httpx.Response | None = None) -> httpx.Response:
+        """Accept on the page given, or on a fresh one; return the launch page to which that leads."""
+        page = page or self.get("/hub/spawn")
         if 'name="agreement_version"' not in page.text:
             return page
         fields = {**hidden_fields(page), "accepted": "yes"}
@@ -171,8 +172,8 @@ class Visitor:
         assert answer.status_code == 200, answer.text
         return answer
 
-    def launch_by_form(self, options: dict[str, str]) -> httpx.Response:
-        page = self.get("/hub/spawn")
+    def launch_by_form(self, options: dict[str, str], page: httpx.Response | None = None) -> httpx.Response:
+        page = page or self.get("/hub/spawn")
         assert page.status_code == 200, page.text
         fields = hidden_fields(page) | {name: value for name, value in options.items() if name != "size"}
         fields[f"size-{options['account']}"] = options["size"]
