@@ -123,8 +123,9 @@ def main() -> None:
     minutes, gb = first + second, max(first_gb, second_gb)
     print(f"in all {minutes:.1f} min (must {MUST_MINUTES}), {gb:.1f} GB (must {MUST_GB})")
     print(f"{len(hats.read_rows(str(out / 'survey')))} sources in the release")
-    share = selection.load(str(out / "selection.asdf"))
-    print(f"{share.found.sum()} of {share.injected.sum()} injected sources were found in it")
+    for name in FILTERS:
+        share = selection.load(str(out / f"selection_{name.lower()}.asdf"))
+        print(f"{name}: {share.found.sum()} of {share.injected.sum()} injected sources were found")
 
 
 if __name__ == "__main__":
