@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools images lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy images lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -36,7 +36,11 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.registration
 	$(bin)/python -m tests.bench.psf
 	$(bin)/python -m tests.bench.catalog
+	$(bin)/python -m tests.bench.blends
 	$(bin)/python -m tests.bench.completeness
+	$(bin)/python -m tests.bench.fluxes
+	$(bin)/python -m tests.bench.star_probability
+	$(bin)/python -m tests.bench.shapes
 	$(bin)/python -m tests.bench.inject
 	$(bin)/python -m tests.bench.mosaic
 	$(bin)/python -m tests.bench.skymap
@@ -44,6 +48,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.scanner
 	$(bin)/python -m tests.bench.purge
 	$(bin)/python -m tests.bench.purged_quarter
+	$(bin)/python -m tests.bench.cluster
 
 notebooks: ## every notebook, whole, into .nexus/notebooks
 	@./bootstrap test
@@ -71,6 +76,9 @@ images: ## build with buildah, podman or docker, and verify inside: NAMES="hub l
 cluster-tools: ## build the control plane that tests/cluster starts, once, into the cache outside the clone
 	@./bootstrap test
 	$(bin)/python -m tests.support.cluster_tools
+
+deploy: ## show what would change in the cluster of kubectl's context and, once told to, change it: make deploy ENV=dev
+	helm/deploy $(ENV)
 
 lock: ## resolve the lock files again
 	./bootstrap lock

@@ -1,7 +1,6 @@
 """What the settings say about sending: the deliverer's carriers, for the service and for the command line."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from nexus_allocator.clients.files.btrfs import BtrfsVolume
 from nexus_allocator.clients.files.directory import DirectoryVolume
@@ -13,7 +12,7 @@ from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.clients.mail import MailServer, Post, Site
 from nexus_allocator.clients.objects.credentials import AccountStore, Bucket
 from nexus_allocator.clients.webhooks import Caller
-from nexus_allocator.config import Driver, Settings, StorageSettings
+from nexus_allocator.config import Driver, Mount, Settings
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services.delivery import Carrier
@@ -38,22 +37,22 @@ def carriers_of(settings: Settings, hub: HubClient) -> Mapping[Channel, Carrier]
         Channel.WEBHOOK: WebhookCarrier(Caller(vault.reach), vault),
         Channel.HUB: HubCarrier(hub),
     }
-    if settings.storage_root is not None:
-        volume = volume_at(settings.storage_root, settings.storage_driver, settings.storage_fsx_volume)
+    if settings.mount is not None:
+        volume = volume_at(settings.mount)
         terms = load_policy(settings.tiers_file).storage
         carriers[Channel.FILES] = FilesCarrier({settings.storage_volume: volume}, terms)
     return carriers
 
 
-def volume_at(root: Path, driver: Driver, fsx_volume: str | None, backups: Backups | None = None) -> Volume:
-    """Return the volume mounted at ``root``, made ready; ``backups`` keep an EFS's snapshots."""
-    if driver == "openzfs":
-        assert fsx_volume is not None  # noqa: S101 - the settings ask for it
-        volume: BtrfsVolume | DirectoryVolume = OpenZfsVolume(root, _fsx(), fsx_volume)
-    elif driver == "efs":
-        volume = EfsVolume(root, backups)
+def volume_at(mount: Mount) -> Volume:
+    """Return the mounted volume, made ready."""
+    if mount.driver == "openzfs":
+        assert mount.fsx_volume is not None  # noqa: S101 - the settings ask for it
+        volume: BtrfsVolume | DirectoryVolume = OpenZfsVolume(mount.root, _fsx(), mount.fsx_volume)
+    elif mount.driver == "efs":
+        volume = EfsVolume(mount.root, _backups(mount))
     else:
-        volume = PLAIN_VOLUMES[driver](root)
+        volume = PLAIN_VOLUMES[mount.driver](mount.root)
     volume.prepare()
     return volume
 
@@ -66,14 +65,15 @@ def _fsx() -> Fsx:
     return fsx
 
 
-def backups_of(settings: StorageSettings) -> Backups | None:
+def _backups(mount: Mount) -> Backups | None:
     """Return AWS's backups of the file system, None where there are none."""
-    vault, role, file_system = settings.backup_vault, settings.backup_role, settings.file_system
-    if vault is None or role is None or file_system is None:
+    if mount.backup_vault is None or mount.backup_role is None or mount.file_system is None:
         return None
     import boto3  # noqa: PLC0415 - an extra, for EFS alone
 
-    return Backups(boto3.client("backup"), vault, role, file_system)
+    # An ARN names the region: arn:aws:elasticfilesystem:REGION:…
+    client = boto3.client("backup", region_name=mount.file_system.split(":")[3])
+    return Backups(client, mount.backup_vault, mount.backup_role, mount.file_system)
 
 
 def account_store(settings: Settings) -> AccountStore | None:
@@ -86,7 +86,7 @@ def account_store(settings: Settings) -> AccountStore | None:
     bucket = Bucket(settings.store_bucket, settings.store_role, settings.store_mission)
     # Who asks waits two seconds, and asks again.
     quick = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1})
-    return AccountStore(bucket, boto3.client("sts", config=quick))
+    return AccountStore(bucket, boto3.client("sts", region_name=settings.store_region, config=quick))
 
 
 def vault_of(settings: Settings) -> Vault:

@@ -28,6 +28,7 @@ from nexus_allocator.cli_rounds import rounds
 from nexus_allocator.cli_simulate import simulate
 from nexus_allocator.cli_snapshots import snapshot_app
 from nexus_allocator.cli_storage import storage_app
+from nexus_allocator.cli_storage_work import storage_work_app
 from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.clients.seals import SealFolder
 from nexus_allocator.config import (
@@ -86,6 +87,7 @@ app.add_typer(webhook_app, name="webhook")
 app.add_typer(outbox_app, name="outbox")
 app.command()(log)
 storage_app.add_typer(places_app)
+storage_app.add_typer(storage_work_app)
 app.add_typer(storage_app, name="storage")
 storage_app.add_typer(purge_app, name="purge")
 storage_app.add_typer(snapshot_app, name="snapshot")

@@ -1,20 +1,26 @@
-"""`nexus-allocator storage list|size|settle|measure|charge|close-volume`: places, their sizes and costs."""
+"""`storage list|scratch|growth|size|settle|measure|charge|objects|close-volume`: places and their cost."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
 from nexus_allocator import cli_storage
 from nexus_allocator.cli_database import opened, reading, utc_now, writing
-from nexus_allocator.cli_storage import Where
+from nexus_allocator.cli_storage import MOST_SHOWN, Where, Yes
+from nexus_allocator.clients.objects.bucket import Bucket
+from nexus_allocator.clients.objects.credentials import ACCOUNTS
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.credits import shown
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.policy import Policy
-from nexus_allocator.domain.quotas import GB
+from nexus_allocator.domain.quotas import GB, MONTH_DAYS
 from nexus_allocator.policy import load_policy
-from nexus_allocator.services import place_looks, places, scratch, storage_charges
+from nexus_allocator.services import place_looks, places, scratch, storage_charges, storage_reading
+from nexus_allocator.services.storage_reading import PlaceReading
+from nexus_allocator.store import accounts
 from nexus_allocator.store import places as rows
+from nexus_allocator.store.places_tables import PlaceUsage
 
 places_app = typer.Typer()
 
@@ -26,12 +32,38 @@ def list_places() -> None:
         every = rows.every(session)
         usage = rows.latest_usage(session, [row.id for row in every])
         for row in every:
-            used = usage.get(row.id)
-            held = "not looked at" if used is None else f"{used.used_bytes / GB:.3f} GB"
-            limit = "no limit" if row.hard_bytes is None else f"of {row.hard_bytes / GB:g} GB"
+            held = _used(usage.get(row.id))
+            limit = "no limit" if row.hard_bytes is None else f"of {_limit(row.hard_bytes)}"
             made = row.made_at is not None and row.applied_bytes == row.limit_bytes
             done = "as ordered" if made else "waits for its volume"
             typer.echo(f"{row.place}\t{row.volume or 'no volume'}\t{held} {limit}\t{done}")
+
+
+@places_app.command("scratch")
+def list_scratch() -> None:
+    """Print all scratch: who pays, what it holds of its size, when its lease ends or ended, what it cost."""
+    with reading() as session:
+        found = storage_reading.every_place(session, policy=_policy(), now=utc_now())
+    for each in sorted((each for each in found if each.ends_at is not None), key=_ends_at):
+        lease = f"{'ended' if each.ended_at else 'ends'} on {_ends_at(each):%Y-%m-%d}"
+        paid = f"{shown(each.paid_micro)} credits in {MONTH_DAYS} days"
+        size = f"{each.used_bytes / GB:.3f} of {_limit(each.hard_bytes)}"
+        typer.echo(f"{each.place}\t{each.account}\t{size}\t{lease}\t{paid}")
+
+
+@places_app.command("growth")
+def growth(
+    most: Annotated[int, typer.Option(min=1, help="Print so many places.")] = MOST_SHOWN,
+) -> None:
+    """Print which places grew most in 30 days, and what all together hold and cost a month."""
+    with reading() as session:
+        found = storage_reading.every_place(session, policy=_policy(), now=utc_now())
+    for each in sorted(found, key=lambda each: -each.grown_bytes)[:most]:
+        grown, used = each.grown_bytes / GB, each.used_bytes / GB
+        typer.echo(f"{each.place}\t{grown:+.3f} GB\t{used:.3f} GB\t{shown(each.month_micro)} credits a month")
+    grown, used = (sum(getattr(each, name) for each in found) / GB for name in ("grown_bytes", "used_bytes"))
+    month = sum(each.month_micro for each in found)
+    typer.echo(f"all {len(found)}\t{grown:+.3f} GB\t{used:.3f} GB\t{shown(month)} credits a month")
 
 
 @places_app.command("size")
@@ -39,8 +71,16 @@ def size(
     place: Where,
     gb: Annotated[float, typer.Argument(min=0, help="The hard limit until the next award.")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept.")],
+    yes: Yes = False,
 ) -> None:
     """Give a place another size than its tier's, until the next award; its volume is asked by the outbox."""
+    with reading() as session:
+        row = places.called(session, Place.named(place))
+        used = _used(rows.latest_usage(session, [row.id]).get(row.id))
+    typer.echo(f"{place}: {used}, may hold {_limit(row.hard_bytes)}, would {gb:g} GB")
+    if not yes:
+        typer.echo("nothing was done (see --yes)")
+        return
     with writing() as session:
         places.set_size(
             session, Place.named(place), round(gb * GB), policy=_policy(), reason=reason,
@@ -84,12 +124,38 @@ def charge() -> None:
     typer.echo(f"{shown(total)} credits charged")
 
 
+@places_app.command("objects")
+def objects(
+    bucket: Annotated[str, typer.Option(envvar="NEXUS_STORE_BUCKET", help="The bucket of accounts.")],
+) -> None:
+    """Print what each account's prefix of the object store holds, the largest first; lists every object."""
+    found = Bucket(bucket).held_below(ACCOUNTS)
+    with reading() as session:
+        known = {account.slug for account in accounts.by_slugs(session, list(found))}
+    for name, held in sorted(found.items(), key=lambda each: each[1].size_bytes, reverse=True):
+        whose = "" if name in known else "\tno account of this name"
+        typer.echo(f"{name}\t{held.size_bytes / GB:.3f} GB\t{held.objects:,} objects{whose}")
+
+
 @places_app.command("close-volume")
 def close_volume(name: str) -> None:
     """Let a volume take no more places; those on it stay."""
     with writing() as session:
         places.close_volume(session, name, by=cli_storage.operator(), now=utc_now())
     typer.echo("closed")
+
+
+def _used(usage: PlaceUsage | None) -> str:
+    return "not looked at" if usage is None else f"{usage.used_bytes / GB:.3f} GB"
+
+
+def _limit(limit_bytes: int | None) -> str:
+    return "any amount" if limit_bytes is None else f"{limit_bytes / GB:g} GB"
+
+
+def _ends_at(scratch_place: PlaceReading) -> datetime:
+    assert scratch_place.ends_at is not None  # noqa: S101 - a scratch has an end
+    return scratch_place.ends_at
 
 
 def _policy() -> Policy:

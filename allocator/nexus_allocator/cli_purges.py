@@ -4,12 +4,9 @@ A command that moves or deletes files prints what it would do, and does it with 
 logged beside the plan, signed; `log` prints and checks it.
 """
 
-import random
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -24,29 +21,23 @@ from nexus_allocator.clients.files.signed_log import SignedLog
 from nexus_allocator.clients.objects.bucket import Bucket
 from nexus_allocator.config import read_database_settings, read_storage_settings
 from nexus_allocator.domain.errors import BadName
-from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.domain.places import Place
 from nexus_allocator.domain.purges import readable
 from nexus_allocator.policy import load_policy
 from nexus_allocator.services import purge_turns, purge_work, storage
 from nexus_allocator.services import purges as purges_reading
-from nexus_allocator.services.delivery import Carrier, deliver
-from nexus_allocator.services.purge_calls import PurgeCarrier
 from nexus_allocator.services.purge_work import PurgeWork
-from nexus_allocator.services.snapshot_calls import SnapshotCarrier
 from nexus_allocator.store import purges
 
 purge_app = typer.Typer(no_args_is_help=True, help="Purges: dry run, plan, notice, quarantine, deletion.")
 
 PlanId = Annotated[str, typer.Argument(help="As `plans` prints it.")]
-JOB_LASTS = timedelta(hours=1)
-PAUSE_S = 5.0
 
 
 @purge_app.command("turn")
 def turn(yes: Yes = False) -> None:
     """Do what is due: dry runs, plans of rules that are on, and each plan's next step. Run it once a day."""
-    with _work() as work:
+    with work_here() as work:
         acts = purge_turns.turn if yes else purge_turns.owed
         problems = 0
         for done in acts(work, now=utc_now()):
@@ -61,36 +52,12 @@ def turn(yes: Yes = False) -> None:
         raise typer.Exit(1)
 
 
-@purge_app.command("work")
-def work_off(
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every few seconds until stopped.")
-    ] = False,
-) -> None:
-    """Do what people asked for in the portal: files put back, also from snapshots, and plans cancelled."""
-    with _work() as work:
-        while True:
-            carriers: dict[Channel, Carrier] = {
-                Channel.PURGES: PurgeCarrier(work, utc_now),
-                Channel.SNAPSHOTS: SnapshotCarrier({read_storage_settings().volume: work.volume}),
-            }
-            done = deliver(
-                work.scopes, carriers, clock=utc_now, lease=JOB_LASTS,
-                rng=random.Random(),  # noqa: S311 - spreads attempts, hides nothing
-            )  # fmt: skip
-            if done.sent or done.failed or done.dead or not watch:
-                typer.echo(f"{done.sent} jobs done, {done.failed} to be tried again, {done.dead} given up")
-            if not watch:
-                return
-            time.sleep(PAUSE_S)
-
-
 @purge_app.command("report")
 def report(
     rule: Annotated[str, typer.Argument(help="A rule of `purges` in tiers.yaml.")], place: Where
 ) -> None:
     """Make a dry run of a rule in a place, on or off, and keep what it found for the administrators' page."""
-    with _work() as work:
+    with work_here() as work:
         done = purge_turns.report(work, work.policy.purge_rule(rule), Place.named(place), now=utc_now())
     typer.echo(f"{place}: {done.files:,} files, {in_gb(done.size_bytes)}")
 
@@ -102,7 +69,7 @@ def plan(
     yes: Yes = False,
 ) -> None:
     """Print which files of PLACE a rule would purge; with --yes keep that as a plan, if the rule is on."""
-    with _work() as work:
+    with work_here() as work:
         found, where, now = work.policy.purge_rule(rule), Place.named(place), utc_now()
         if where.kind is not found.kind:
             raise BadName(name=place, must_be=f"one of {found.kind}/…, which the rule {rule} is for")
@@ -121,7 +88,7 @@ def plan(
 @purge_app.command("plans")
 def list_plans() -> None:
     """Print all plans and where they stand."""
-    with _work() as work:
+    with work_here() as work:
         for file in sorted(work.records.glob(f"*/{LOG}")):
             _echo_standing(work, file.parent.name)
 
@@ -129,7 +96,7 @@ def list_plans() -> None:
 @purge_app.command("notice")
 def notice(plan_id: PlanId) -> None:
     """Tell the people of the plan's place, in the portal and by mail; the grace begins."""
-    with _work() as work:
+    with work_here() as work:
         told = purge_work.announce(work, plan_id, now=utc_now())
     typer.echo(f"told: {', '.join(told) or 'nobody'}")
 
@@ -137,7 +104,7 @@ def notice(plan_id: PlanId) -> None:
 @purge_app.command("look")
 def look() -> None:
     """Look at the clock for all open plans, and do nothing else: a grace passes only as it is seen to."""
-    with _work() as work:
+    with work_here() as work:
         with work.scopes.reading_scope() as session:
             plan_ids = [row.id.hex for row in purges.every_open(session)]
         for plan_id in plan_ids:
@@ -147,7 +114,7 @@ def look() -> None:
 @purge_app.command("take")
 def take(plan_id: PlanId, yes: Yes = False) -> None:
     """Move a plan's files into quarantine once its grace has passed; pauses while its people work."""
-    with _work() as work:
+    with work_here() as work:
         if not yes:
             _would(work, plan_id, "be moved into quarantine", State.PLANNED)
             return
@@ -160,7 +127,7 @@ def restore(
     path: Annotated[str, typer.Argument(help="A file or folder below the place; all without.")] = ".",
 ) -> None:
     """Put back what waits in quarantine, as it was."""
-    with _work() as work:
+    with work_here() as work:
         done = purge_work.restore(work, plan_id, under=parts_of(path), by=operator(), now=utc_now())
     _echo_outcome(done, "put back")
 
@@ -168,7 +135,7 @@ def restore(
 @purge_app.command("delete")
 def delete(plan_id: PlanId, yes: Yes = False) -> None:
     """Delete for good what still waits of a plan, once its window has passed."""
-    with _work() as work:
+    with work_here() as work:
         if not yes:
             _would(work, plan_id, "be deleted for good", State.WAITING, State.GOING)
             return
@@ -178,7 +145,7 @@ def delete(plan_id: PlanId, yes: Yes = False) -> None:
 @purge_app.command("chill")
 def chill(plan_id: PlanId, yes: Yes = False) -> None:
     """Move what of a plan waits in quarantine to the object store; `restore` brings it back."""
-    with _work() as work:
+    with work_here() as work:
         if not yes:
             _would(work, plan_id, "be kept cold", State.WAITING)
             return
@@ -188,7 +155,7 @@ def chill(plan_id: PlanId, yes: Yes = False) -> None:
 @purge_app.command("cancel")
 def cancel(plan_id: PlanId, reason: Annotated[str, typer.Option("--reason", help="Why; kept.")]) -> None:
     """End a plan of which nothing was taken yet."""
-    with _work() as work:
+    with work_here() as work:
         purge_work.cancel(work, plan_id, reason=reason, now=utc_now())
     typer.echo("cancelled")
 
@@ -196,7 +163,7 @@ def cancel(plan_id: PlanId, reason: Annotated[str, typer.Option("--reason", help
 @purge_app.command("log")
 def log(plan_id: PlanId) -> None:
     """Check a plan's signed log and print it, ending with the signature of its last line."""
-    with _work() as work:
+    with work_here() as work:
         purge_work.head_of(work, plan_id)
         kept = SignedLog(work.records / plan_id / LOG, work.key)
         for event in kept.read():
@@ -213,7 +180,7 @@ def log(plan_id: PlanId) -> None:
 @purge_app.command("recipe")
 def recipe(plan_id: PlanId) -> None:
     """Print the commands that make again what of a plan our pipeline made."""
-    with _work() as work:
+    with work_here() as work:
         purge_work.head_of(work, plan_id)
         file = work.records / plan_id / purge_work.RECIPE
         typer.echo(file.read_text() if file.is_file() else purges_reading.NO_RECIPE, nl=False)
@@ -261,7 +228,7 @@ def _echo_outcome(done: Outcome, what: str) -> None:
 
 
 @contextmanager
-def _work() -> Iterator[PurgeWork]:
+def work_here() -> Iterator[PurgeWork]:
     """Yield what the work on the volume of these settings needs."""
     settings = read_storage_settings()
     policy = load_policy(read_database_settings().tiers_file)

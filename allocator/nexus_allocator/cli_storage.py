@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from nexus_allocator.carriers import backups_of, volume_at
+from nexus_allocator.carriers import volume_at
 from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.clients.files.handles import Parts
 from nexus_allocator.clients.files.volumes import Volume, places_on
@@ -128,16 +128,21 @@ def exemptions(place: Where) -> None:
 
 
 @storage_app.command("end-exemption")
-def end_exemption(exemption: uuid.UUID) -> None:
-    """End an exemption before its date."""
+def end_exemption(exemption: uuid.UUID, yes: Yes = False) -> None:
+    """End an exemption before its date: from then on a purge may take what it kept."""
+    with reading() as session:
+        place, kept = storage.exemption(session, exemption)
+    typer.echo(f"{readable(kept.path)} in {place}, kept until {kept.until:%Y-%m-%d}: {kept.reason}")
+    if not yes:
+        typer.echo("nothing was done (see --yes)")
+        return
     with writing() as session:
         storage.end_exemption(session, exemption, by=operator(), now=utc_now())
     typer.echo("ended")
 
 
 def volume_here() -> Volume:
-    settings = read_storage_settings()
-    return volume_at(settings.root, settings.driver, settings.fsx_volume, backups_of(settings))
+    return volume_at(read_storage_settings().mount)
 
 
 def parts_of(path: str) -> Parts:

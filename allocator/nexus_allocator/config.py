@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -14,11 +15,28 @@ from nexus_allocator.domain.webhooks import Reach
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
 OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
-    f"NEXUS_STORAGE_{name}"
-    for name in ("KEY_FILE", "COLD_BUCKET", "BACKUP_VAULT", "BACKUP_ROLE", "FILE_SYSTEM")
+    f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
 }
 Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]
 ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+")
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A mounted volume as the settings have it. Raises ValueError where some of what goes together lacks."""
+
+    root: Path
+    driver: Driver
+    fsx_volume: str | None
+    backup_vault: str | None
+    backup_role: str | None
+    file_system: str | None
+
+    def __post_init__(self) -> None:
+        if self.driver == "openzfs" and self.fsx_volume is None:
+            raise ValueError("the driver openzfs needs storage_fsx_volume")
+        if len({each is None for each in (self.backup_vault, self.backup_role, self.file_system)}) > 1:
+            raise ValueError("storage_backup_vault, _backup_role and _file_system go together")
 
 
 class UnknownSetting(ValueError):  # noqa: N818 - says what it is
@@ -133,7 +151,10 @@ class Settings(BaseSettings):
     """The role that may write there, of which servers and people get sessions for one prefix each."""
 
     store_mission: str | None = None
-    """The prefix of the same bucket whose objects everybody may read."""
+    """Where everybody may read: a prefix of the same bucket, or s3://BUCKET/PREFIX of another."""
+
+    store_region: str | None = None
+    """The bucket's region; without it as boto3 finds it."""
 
     @model_validator(mode="after")
     def store_is_whole(self) -> Self:
@@ -141,11 +162,30 @@ class Settings(BaseSettings):
             raise ValueError("store_bucket and store_role go together")
         return self
 
+    storage_backup_vault: str | None = None
+    """The vault of AWS Backup that keeps snapshots of `efs`; without one there are none."""
+
+    storage_backup_role: str | None = None
+    """The role with which AWS Backup reads and writes the file system."""
+
+    storage_file_system: str | None = None
+    """The ARN of the EFS file system that is mounted there."""
+
+    @property
+    def mount(self) -> Mount | None:
+        """The volume that is mounted here, None when there is none."""
+        return self._mount_at(self.storage_root) if self.storage_root is not None else None
+
     @model_validator(mode="after")
     def storage_is_whole(self) -> Self:
-        if self.storage_driver == "openzfs" and self.storage_fsx_volume is None:
-            raise ValueError("the driver openzfs needs storage_fsx_volume")
+        self._mount_at(Path())
         return self
+
+    def _mount_at(self, root: Path) -> Mount:
+        return Mount(
+            root, self.storage_driver, self.storage_fsx_volume, self.storage_backup_vault,
+            self.storage_backup_role, self.storage_file_system,
+        )  # fmt: skip
 
     @model_validator(mode="after")
     def mail_is_whole(self) -> Self:
@@ -236,6 +276,9 @@ class StorageSettings(BaseSettings):
     volume: str = "main"
     """The volume's name."""
 
+    most_places: int | None = Field(default=None, gt=0)
+    """How many places it takes; None for any number."""
+
     backup_vault: str | None = None
     """The vault of AWS Backup that keeps snapshots of `efs`; without one there are none."""
 
@@ -245,12 +288,6 @@ class StorageSettings(BaseSettings):
     file_system: str | None = None
     """The ARN of the EFS file system that is mounted there."""
 
-    @model_validator(mode="after")
-    def backup_is_whole(self) -> Self:
-        if len({each is None for each in (self.backup_vault, self.backup_role, self.file_system)}) > 1:
-            raise ValueError("backup_vault, backup_role and file_system go together")
-        return self
-
     records: Path
     """Where plans and their signed logs are kept: root's alone, best on another disk."""
 
@@ -259,6 +296,13 @@ class StorageSettings(BaseSettings):
 
     cold_bucket: str | None = None
     """The bucket for what is kept cold, as boto3 finds it (AWS_…); needs the extra `aws`."""
+
+    @property
+    def mount(self) -> Mount:
+        """The volume that is mounted here."""
+        return Mount(
+            self.root, self.driver, self.fsx_volume, self.backup_vault, self.backup_role, self.file_system
+        )
 
 
 def read_storage_settings() -> StorageSettings:

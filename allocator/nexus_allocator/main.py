@@ -114,6 +114,7 @@ def _portal(
         tiers_file=settings.tiers_file,
         vault=vault_of(settings),
         purge_records=settings.storage_records,
+        store_bucket=settings.store_bucket,
     )
 
 

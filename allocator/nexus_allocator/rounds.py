@@ -42,9 +42,9 @@ def running_rounds(
 
 def _open_volume(settings: Settings, policy: Policy, database: Database, *, now: datetime) -> None:
     """Let the volume that is mounted here take places, and those that wait for one come onto it."""
-    if settings.storage_root is None:
+    if settings.mount is None:
         return
-    volume = volume_at(settings.storage_root, settings.storage_driver, settings.storage_fsx_volume)
+    volume = volume_at(settings.mount)
     with database.session_scope() as session:
         places.open_volume(
             session, settings.storage_volume, driver=settings.storage_driver, enforces=volume.holds.limit,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from nexus_pipeline import cli_coadd, cli_inject, cli_psf, cli_survey
+from nexus_pipeline import cli_coadd, cli_footprint, cli_inject, cli_psf, cli_survey
 from nexus_pipeline.account import account
 from nexus_pipeline.errors import InputError, PipelineError
 from nexus_pipeline.instrument.filters import IMAGING_FILTERS, SPECTRAL_ELEMENTS
@@ -32,6 +32,7 @@ app.add_typer(cli_coadd.commands)
 app.add_typer(cli_psf.commands, name="psf")
 app.add_typer(cli_survey.commands)
 app.add_typer(cli_inject.commands)
+app.add_typer(cli_footprint.commands)
 
 StoreUrl = Annotated[
     str,

@@ -41,13 +41,14 @@ def survey(  # noqa: PLR0917 - typer takes options by position
     ] = None,
     inject: Annotated[
         int | None,
-        typer.Option(min=1, help="Put so many sources into each reddest mosaic: a selection function."),
+        typer.Option(min=1, help="Put so many sources into each mosaic: selection functions."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of what is put in.")] = 1,
 ) -> None:
     """L1 ramps of several filters to images, mosaics, catalogues, and one HATS catalogue of the field.
 
-    With --inject also selection.asdf: which share of sources the catalogues hold (`wfi inject`).
+    With --inject also selection_f158.asdf and so on: which share of sources is found in each filter's own
+    mosaics (`wfi inject`).
 
     What is there of the same inputs stays: after a crash the same command goes on.
     """

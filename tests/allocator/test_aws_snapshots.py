@@ -15,10 +15,12 @@ import pytest
 from botocore.stub import ANY, Stubber
 from tests.support.volumes import reachable_folder
 
+from nexus_allocator.carriers import volume_at
 from nexus_allocator.clients.files.bringing_back import Brought, bring_back
 from nexus_allocator.clients.files.efs import Backups, EfsVolume
 from nexus_allocator.clients.files.openzfs import OpenZfsVolume
 from nexus_allocator.clients.files.volumes import Volume, VolumeError
+from nexus_allocator.config import Mount
 from nexus_allocator.domain.errors import NothingToRestore, SnapshotUnderWay
 from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind
 from nexus_allocator.domain.policy import Snapshots
@@ -137,6 +139,11 @@ def test_what_aws_refuses_is_the_volumes_fault_and_tried_again(
         stub.add_client_error("delete_snapshot", "SnapshotNotFound")
         zfs.drop_snapshot(ANNA, DAY)
     assert zfs.snapshots(ANNA) == []
+
+
+def test_an_efs_has_snapshots_where_the_settings_name_a_vault(root: Path) -> None:
+    assert volume_at(Mount(root, "efs", None, "nexus", ROLE, ARN)).holds.snapshots
+    assert not volume_at(Mount(root, "efs", None, None, None, None)).holds.snapshots
 
 
 def begins(stub: Stubber, name: str = DAY) -> None:

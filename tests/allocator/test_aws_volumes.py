@@ -118,6 +118,20 @@ def test_efs_remembers_limits_and_says_that_it_holds_none(root: Path) -> None:
         volume.snapshot(HOME, "daily")
 
 
+@needs_root
+def test_a_place_that_a_pod_made_before_the_volume_did_becomes_its_owners(root: Path) -> None:
+    volume = EfsVolume(root)
+    volume.prepare()
+    # As Kubernetes makes the folder of a sub-path that is not there.
+    (root / "homes/anna").mkdir(mode=0o750)
+    volume.create(HOME, Owner(ANNA, ANNA, 0o750))
+    (root / "homes/ben").mkdir(mode=0o700)
+    os.chown(root / "homes/ben", ANNA + 1, ANNA + 1)
+    volume.create(OTHER, Owner(ANNA, ANNA, 0o750))
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in (root / "homes").iterdir()}
+    assert owners == {"anna": (ANNA, ANNA), "ben": (ANNA + 1, ANNA + 1)}
+
+
 def quotas(*found: tuple[str, int, int]) -> list[dict[str, object]]:
     return [{"Type": kind, "Id": number, "StorageCapacityQuotaGiB": size} for kind, number, size in found]
 

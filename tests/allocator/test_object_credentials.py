@@ -23,8 +23,9 @@ def lets(account: str, action: str, key: str, *, listing: bool = False) -> bool:
             continue
         if listing:
             prefixes = statement["Condition"]["StringLike"]["s3:prefix"]
-            return statement["Resource"] == arn and any(fnmatchcase(key, each) for each in prefixes)
-        if fnmatchcase(f"{arn}/{key}", statement["Resource"]):
+            if statement["Resource"] == arn and any(fnmatchcase(key, each) for each in prefixes):
+                return True
+        elif fnmatchcase(f"{arn}/{key}", statement["Resource"]):
             return True
     return False
 
@@ -45,6 +46,15 @@ def test_the_missions_data_are_read_and_never_written() -> None:
     assert lets("star", "s3:ListBucket", "mission/l2/", listing=True)
     assert not lets("star", "s3:PutObject", "mission/l2/file.asdf")
     assert not lets("star", "s3:DeleteObject", "mission/l2/file.asdf")
+
+
+@pytest.mark.parametrize(
+    "mission", ["", "/", "s3://nexus-store", "s3://nexus-store/", "accounts", "accounts/star"]
+)
+def test_what_accounts_keep_is_never_the_missions(mission: str) -> None:
+    with pytest.raises(ValueError, match="a prefix of their own in nexus-store"):
+        Bucket("nexus-store", BUCKET.role_arn, mission=mission)
+    assert Bucket("nexus-store", BUCKET.role_arn, mission="s3://roman").mission_data == ("roman", "")
 
 
 def test_no_account_is_called_so_that_it_would_widen_the_policy() -> None:

@@ -15,7 +15,7 @@ import s3fs
 from botocore.exceptions import ClientError
 from tests.support.allocator import INTERNAL_TOKEN, World
 from tests.support.api import Api, running_api
-from tests.support.ceph import REGION, Gateway, gateway
+from tests.support.ceph import PUBLIC, REGION, Gateway, gateway
 from tests.support.fake_hub import running_hub
 from tests.support.lab_server import running_lab
 
@@ -124,6 +124,20 @@ def test_the_missions_data_are_read_only(star: Any, bucket: Bucket) -> None:
     assert star.list_objects_v2(**where, Prefix="mission/l2/")["KeyCount"] == 1
     assert refused(star.put_object, **where, Key=MISSION, Body=b"")
     assert refused(star.delete_object, **where, Key=MISSION)
+
+
+def test_the_missions_data_may_be_in_a_bucket_of_their_own(gateway: Gateway, store: AccountStore) -> None:
+    for key in ("l2/image.asdf", "private/plan"):
+        gateway.client("s3").put_object(Bucket=PUBLIC, Key=key, Body=b"as it was")
+    for mission, all_of_it in ((f"s3://{PUBLIC}/l2", False), (f"s3://{PUBLIC}", True)):
+        elsewhere = AccountStore(replace(store.bucket, mission=mission), store.sts)
+        client = signed_in(gateway, issue(elsewhere, "star", session_name="hold-3", lasts=LASTS))
+        assert client.get_object(Bucket=PUBLIC, Key="l2/image.asdf")["Body"].read() == b"as it was"
+        assert client.list_objects_v2(Bucket=PUBLIC, Prefix="l2/")["KeyCount"] == 1
+        assert refused(client.get_object, Bucket=PUBLIC, Key="private/plan") != all_of_it
+        assert refused(client.list_objects_v2, Bucket=PUBLIC, Prefix="") != all_of_it
+        assert refused(client.put_object, Bucket=PUBLIC, Key="l2/image.asdf", Body=b"")
+        assert refused(client.get_object, Bucket=gateway.bucket, Key=MISSION)
 
 
 def test_who_may_only_read_the_account_writes_nothing_in_it(

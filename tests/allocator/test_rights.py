@@ -60,9 +60,10 @@ def routes(app: FastAPI) -> list[Named]:
 
 
 @pytest.fixture(scope="module")
-def address(app: FastAPI) -> Iterator[str]:
-    with served(app) as base:
-        yield base
+def service(app: FastAPI) -> Iterator[httpx.Client]:
+    """One client for all requests: each of its own would read the certificates of the machine anew."""
+    with served(app) as base, httpx.Client(base_url=base, timeout=20, trust_env=False) as client:
+        yield client
 
 
 def test_every_route_of_the_service_names_its_deed(routes: list[Named]) -> None:
@@ -80,12 +81,12 @@ def test_every_action_of_the_table_is_done_by_a_route_or_asked_by_a_service(rout
     "bearer", BEARERS, ids=["none", "forged", "the-hub", "a-server", "another-server", "monitoring"]
 )
 def test_each_service_route_is_open_to_the_token_that_the_table_names(
-    address: str, routes: list[Named], bearer: str
+    service: httpx.Client, routes: list[Named], bearer: str
 ) -> None:
     wrong = []
     for route in (each for each in routes if each.path.startswith(PREFIX)):
         path = re.sub(r"{(\w+)}", lambda word: WORDS.get(word[1], str(uuid4())), route.path)
-        answer = httpx.request(route.method, address + path, headers={"Authorization": bearer}, timeout=20)
+        answer = service.request(route.method, path, headers={"Authorization": bearer})
         assert answer.status_code < 500, (str(route), answer.text)
         # Tokens of services speak for no person, whose API this is.
         acting_as = rights.NOBODY_KNOWN if "/v1/" in path else BEARERS[bearer]

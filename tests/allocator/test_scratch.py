@@ -119,6 +119,10 @@ def test_a_launch_is_given_the_scratches_that_were_made_and_are_leased(
     assert given("astronomer") == ["astronomer", "stars"]
     assert given("teammate") == ["stars"]
     assert given("stranger") == []
+    volumes = world.launch("astronomer", account="astronomer").volumes
+    assert volumes == dict.fromkeys(
+        ["homes/astronomer", "scratch/astronomer", "scratch/stars", "teams/stars"], "main"
+    )
     # Whether or not the daily turn has come by.
     world.clock.forward(days=1)
     assert given("astronomer") == ["stars"]

@@ -89,6 +89,24 @@ def test_a_mail_server_and_who_may_be_called_are_settings(environment: pytest.Mo
     assert "hidden" not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"STORAGE_DRIVER": "openzfs"},
+        {"STORAGE_DRIVER": "efs", "STORAGE_BACKUP_VAULT": "nexus"},
+        {"STORE_BUCKET": "nexus"},
+        {"STORE_ROLE": "arn:aws:iam::123456789012:role/nexus"},
+    ],
+)
+def test_settings_of_what_is_in_the_cloud_are_whole(
+    environment: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    for name, value in given.items():
+        environment.setenv(f"NEXUS_{name}", value)
+    with pytest.raises(ValidationError, match=r"needs|go together"):
+        read_settings()
+
+
 DOCUMENT = yaml.safe_load(TIERS.read_text())
 SCIENCE: dict[str, Any] = DOCUMENT["science"]
 ENFORCEMENT: dict[str, Any] = DOCUMENT["enforcement"]

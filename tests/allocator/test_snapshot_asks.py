@@ -11,12 +11,14 @@ from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.errors import (
     BadName,
     NothingToRestore,
+    SnapshotUnderWay,
     TeamRoleNeeded,
     UnknownPlace,
     UnknownTeam,
 )
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.domain.places import Owner, Place, PlaceKind
+from nexus_allocator.domain.purges import Parts
 from nexus_allocator.domain.snapshots import path_below
 from nexus_allocator.services import delivery, places, snapshot_asks
 from nexus_allocator.services.snapshot_asks import PlaceSnapshots
@@ -27,11 +29,18 @@ SUNDAY, MONDAY = "2026-03-01", "2026-02-23"
 
 
 class KeptVolume(DirectoryVolume):
-    """A volume whose snapshots are folders beside it that the test fills."""
+    """A volume whose snapshots are folders beside it that the test fills; far ones take a while to come."""
+
+    is_far = False
 
     def snapshots(self, place: Place) -> list[Path]:
         shelf = self.root.with_name("snapshots") / place.kind / place.name
         return sorted(shelf.iterdir()) if shelf.is_dir() else []
+
+    def fetch(self, place: Place, name: str, path: Parts) -> Path:
+        if self.is_far:
+            raise SnapshotUnderWay(snapshot=name, place=str(place))
+        return next(each for each in self.snapshots(place) if each.name == name)
 
 
 class Kept:
@@ -147,6 +156,15 @@ def test_a_day_that_was_dropped_is_no_longer_offered(kept: Kept) -> None:
 def test_a_job_waits_for_who_has_the_volume(kept: Kept) -> None:
     kept.asks(HOME, "notes")
     assert kept.works("another").failed == 1
+    kept.world.clock.forward(hours=1)
+    assert kept.works("main").sent == 1
+
+
+def test_a_snapshot_that_is_still_fetched_is_asked_for_again(kept: Kept) -> None:
+    kept.volume.is_far = True
+    kept.asks(HOME, "notes")
+    assert kept.works("main").failed == 1
+    kept.volume.is_far = False
     kept.world.clock.forward(hours=1)
     assert kept.works("main").sent == 1
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from tests.support.allocator import World
 
-from nexus_allocator import cli, cli_places, cli_purges, cli_snapshots, cli_storage
+from nexus_allocator import cli, cli_places, cli_purges, cli_snapshots, cli_storage, cli_storage_work
 from nexus_allocator.clients.files.directory import DirectoryVolume
 from nexus_allocator.domain.errors import BadDate, BadReason, UnknownExemption, UnknownPlace
 from nexus_allocator.domain.places import QUARANTINE, Owner, Place, PlaceKind, Usage, mark_reached
@@ -146,7 +146,7 @@ def run(nexus: Nexus, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     """Run `storage WORDS` and return what it says; ``ends`` is the exit code that is expected."""
     for name, value in nexus.environment().items():
         monkeypatch.setenv(name, value)
-    for commands in (cli_places, cli_purges, cli_snapshots, cli_storage):
+    for commands in (cli_places, cli_purges, cli_snapshots, cli_storage, cli_storage_work):
         monkeypatch.setattr(commands, "utc_now", lambda: nexus.now)
 
     def run(*words: str, ends: int = 0) -> str:
@@ -334,10 +334,48 @@ def run_usage(nexus: Nexus) -> Usage:
     return DirectoryVolume(nexus.folder / "volume").usage(SCRATCH)
 
 
-def test_no_other_command_of_purges_asks_for_a_yes_and_none_of_these_goes_without() -> None:
-    asks = {
-        each.name
-        for each in cli_purges.purge_app.registered_commands
-        if each.callback is not None and "yes" in inspect.signature(each.callback).parameters
+def test_what_an_exemption_keeps_is_shown_before_it_is_ended(run: Run) -> None:
+    run("exempt", "scratch/astronomer", "thesis", "--until", "2035-01-01", "--reason", "A thesis")
+    (line,) = run("exemptions", "scratch/astronomer").splitlines()
+    exemption = line.split("\t")[0]
+    said = run("end-exemption", exemption)
+    assert (
+        said
+        == "thesis in scratch/astronomer, kept until 2035-01-01: A thesis\nnothing was done (see --yes)\n"
+    )
+    assert line in run("exemptions", "scratch/astronomer")
+    assert "ended" in run("end-exemption", exemption, "--yes")
+    assert run("exemptions", "scratch/astronomer") == ""
+
+
+# Without a --yes, and why: they read; or add, and take away from nobody; or keep what would be taken.
+HARMLESS = {
+    "list", "scratch", "growth", "usage", "scan", "exemptions", "purge plans", "purge log", "purge recipe",
+    "purge report", "snapshot list", "measure", "warn", "exempt", "purge look", "purge restore",
+    "snapshot restore", "purge cancel", "purge answer",
+    # They do what was decided before, each with its own notice.
+    "settle", "charge", "work",
+    # Begins a plan's days of grace, in which nothing is touched.
+    "purge notice",
+    # Places on it stay; opening it again is the next start of who has it.
+    "close-volume",
+}  # fmt: skip
+
+
+def test_every_command_of_storage_shows_what_it_would_do_first_or_takes_nothing_away() -> None:
+    found: dict[str, bool] = {}
+    tree = {
+        "": cli_storage.storage_app,
+        "purge ": cli_purges.purge_app,
+        "snapshot ": cli_snapshots.snapshot_app,
     }
-    assert asks == DESTRUCTIVE
+    for above, app in tree.items():
+        flat = [group.typer_instance for group in app.registered_groups if not group.name]
+        for each in (*app.registered_commands, *(each for part in flat for each in part.registered_commands)):
+            assert each.callback is not None
+            found[f"{above}{each.name}"] = "yes" in inspect.signature(each.callback).parameters
+    asks = {name for name, asks in found.items() if asks}
+    assert asks == {f"purge {name}" for name in DESTRUCTIVE} | {
+        "quota", "size", "end-exemption", "snapshot turn",
+    }  # fmt: skip
+    assert set(found) - asks == HARMLESS

@@ -1,11 +1,13 @@
 """Quotas and their costs: notices as a place fills, soft limit and grace, rescue, GB-months by the day."""
 
 import os
+import random
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from tests.allocator.test_places import HOME, STARS, delivered, opens, row, tier
 from tests.support.allocator import START, World
 from tests.support.volumes import reachable_folder
@@ -19,11 +21,14 @@ from nexus_allocator.domain.states import TierSlug
 from nexus_allocator.domain.wording import overfull_sentence
 from nexus_allocator.services import place_looks, places, statements, storage_charges, storage_quotas
 from nexus_allocator.services.audit import audit
+from nexus_allocator.services.delivery_loop import DeliveryLoop
+from nexus_allocator.services.letters import MailCarrier
 from nexus_allocator.store import ledger
 from nexus_allocator.store import places as rows
 from nexus_allocator.store.accounts import by_slug
 from nexus_allocator.store.forecasting import spent_by_day
 from nexus_allocator.store.outbox_tables import Outgoing
+from nexus_allocator.store.places_tables import PlaceUsage
 
 # 0.08 credits for a GB and 30 days.
 GB_DAY_MICRO = 80_000 / 30
@@ -235,3 +240,33 @@ def test_ages_are_those_of_the_last_change(tmp_path: Path) -> None:
     for days, age in ((1, 0), (31, 1), (91, 2), (400, 3)):
         found = breakdown.parts(tmp_path / "index", now_ns=changed_ns + days * breakdown.DAY_NS)
         assert [number for number, each in enumerate(found["ages"]) if each["bytes"]] == [age]
+
+
+def test_what_places_held_is_kept_thinner_as_it_gets_older_by_the_rounds(housed: World) -> None:
+    def kept() -> list[tuple[float, bool]]:
+        """How many days ago each look was, and whether it says what the place is made of."""
+        with housed.database.reading_scope() as session:
+            looks = session.scalars(select(PlaceUsage).order_by(PlaceUsage.at))
+            return [((now - each.at) / timedelta(days=1), each.parts is not None) for each in looks]
+
+    now = START + timedelta(days=900)
+    looks = (800.6, 800.5, 790, 770, 200.6, 200.5, 199.5, 80.6, 80.5, 8, 6)
+    for days in looks:
+        housed.clock.at = now - timedelta(days=days)
+        usage, parts = Usage(GB, 0, 0, None), {"folders": []}
+        with housed.database.session_scope() as session:
+            place_id = places.called(session, HOME).id
+            storage_quotas.found(
+                session, place_id, usage, parts, terms=housed.policy.storage, now=housed.clock()
+            )
+    housed.clock.at = now
+    carriers = {Channel.MAIL: MailCarrier(None, None)}
+    rng = random.Random(1)  # noqa: S311 - spreads attempts, hides nothing
+    loop = DeliveryLoop(housed.database, carriers, clock=housed.clock, rng=rng, lease=timedelta(minutes=3))
+    loop.turn(Channel.MAIL)
+    left = kept()
+    # Of 30 days, as counted from 1970, 800.6, 800.5 and 790 days ago are one.
+    assert [days for days, _ in left] == pytest.approx([790, 770, 200.5, 199.5, 80.6, 80.5, 8, 6])
+    assert [has_parts for _, has_parts in left] == [False] * (len(left) - 1) + [True]
+    loop.turn(Channel.MAIL)
+    assert kept() == left

@@ -7,14 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from jsonschema import Draft7Validator
-from tests.support.helm import CHART, EVERYTHING, NEEDED, given, merged, rendered, run
+from tests.support.helm import (
+    CHART,
+    EVERYTHING,
+    NEEDED,
+    STORAGE,
+    given,
+    merged,
+    over_the_volume,
+    pods_of,
+    rendered,
+    run,
+)
 
 from nexus_allocator.api.counted import Counted
 from nexus_allocator.api.metrics import Now
 from nexus_allocator.cli import app as commands
-from nexus_allocator.config import Settings
+from nexus_allocator.config import Settings, StorageSettings
 from nexus_allocator.domain.outbox import OutgoingState
 from nexus_allocator.domain.places import PlaceKind
 from nexus_allocator.domain.states import HoldState
@@ -34,13 +46,10 @@ def everything(program: Path) -> list[Manifest]:
     return rendered(program, **EVERYTHING)
 
 
-def pods_of(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Yield the name and the pod's specification of everything that runs."""
-    for each in manifests:
-        spec = each.get("spec", {})
-        spec = spec.get("jobTemplate", {}).get("spec", spec)
-        if "template" in spec:
-            yield each["metadata"]["name"], spec["template"]["spec"]
+@pytest.fixture(scope="session")
+def storing(program: Path) -> list[Manifest]:
+    """The chart with a volume to look after; what is there without one is looked at as before."""
+    return rendered(program, **NEEDED | STORAGE)
 
 
 def ours(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
@@ -83,6 +92,10 @@ def test_lint_finds_nothing(program: Path) -> None:
         ({"service__replicas": "none"}, "replicas"),
         ({"settings__mail__security": "none"}, "security"),
         ({"settings__mail__host": "mail.example.org"}, "the sender's address"),
+        (STORAGE | {"storage__existingClaim": ""}, "the claim with homes, teams and scratch"),
+        (STORAGE | {"storage__recordsClaim": ""}, "plans of purges and their logs"),
+        (STORAGE | {"storage__driver": "nfs"}, "driver"),
+        ({"settings__store__bucket": "nexus"}, "who may write in the bucket"),
     ],
 )
 def test_a_value_that_lacks_or_is_wrong_is_refused_by_name(
@@ -148,6 +161,55 @@ def test_what_containers_run_are_commands_of_the_service(everything: list[Manife
     assert ran <= known
 
 
+def test_storage_is_looked_after_by_commands_that_are_there_each_day_and_as_asked(
+    storing: list[Manifest],
+) -> None:
+    storage = typer.main.get_command(commands).commands["storage"]  # type: ignore[attr-defined]
+    ran = {name: container["args"][1:] for name, container in ours(storing) if "storage" in container["args"]}
+    assert ran == {
+        "nexus-allocator-storage": ["storage", "work", "--watch"],
+        "nexus-allocator-storage-settle": ["storage", "settle"],
+        "nexus-allocator-storage-measure": ["storage", "measure", "--threads", "16"],
+        "nexus-allocator-storage-charge": ["storage", "charge"],
+        "nexus-allocator-storage-purge": ["storage", "purge", "turn", "--yes"],
+        "nexus-allocator-storage-snapshot": ["storage", "snapshot", "turn", "--yes"],
+    }
+    for words in ran.values():
+        command, options = storage, set()
+        for word in words[1:]:
+            if hasattr(command, "commands"):
+                command = command.commands[word]
+            elif word.startswith("--"):
+                options.add(word)
+        assert options <= {name for parameter in command.params for name in parameter.opts}, words
+
+
+def test_only_pods_over_the_volume_are_root_with_rights_over_files_and_no_token(
+    storing: list[Manifest],
+) -> None:
+    storage = dict(over_the_volume(storing))
+    assert set(storage) == {
+        f"nexus-allocator-storage{job}" for job in ("", "-measure", "-purge", "-snapshot")
+    }
+    for name, pod in pods_of(storing):
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["securityContext"].get("runAsNonRoot", False) is (name not in storage), name
+        for container in pod["containers"]:
+            rights, gains = container["securityContext"]["capabilities"], []
+            if name in storage:
+                gains = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]
+            assert (rights["drop"], rights.get("add", [])) == (["ALL"], gains), name
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+            assert "memory" in container["resources"]["limits"], name
+    known = {f"NEXUS_STORAGE_{field.upper()}" for field in StorageSettings.model_fields}
+    known |= {"NEXUS_DATABASE_URL", "NEXUS_TIERS_FILE"}
+    for name, pod in storage.items():
+        given = {each["name"]: each for each in pod["containers"][0]["env"]}
+        assert set(given) == known, name
+        assert [each for each in given if "valueFrom" in given[each]] == ["NEXUS_DATABASE_URL"], name
+
+
 def test_the_service_without_rounds_has_them_beside_it_and_both_wait_for_the_schema(
     plain: list[Manifest],
 ) -> None:
@@ -179,6 +241,17 @@ def test_nothing_comes_in_or_goes_out_that_no_policy_names(everything: list[Mani
     # The cloud's metadata server is in 169.254.0.0/16.
     assert all("169.254.0.0/16" in block["except"] for block in outside)
     assert set(policies) >= {"nexus-allocator-postgres"}
+    callers = [each for rule in policies["nexus-allocator"]["ingress"] for each in rule["from"]]
+    parts = {each["podSelector"]["matchLabels"].get("component", "gateway") for each in callers}
+    # Servers too: their card, and their credentials for the object store.
+    assert parts == {"hub", "proxy", "singleuser-server", "gateway"}
+
+
+def test_the_service_acts_in_the_cloud_as_its_account_says(program: Path) -> None:
+    arn = "arn:aws:iam::123456789012:role/nexus-service"
+    made = rendered(program, **NEEDED, **{r"serviceAccount__annotations__eks\.amazonaws\.com/role-arn": arn})
+    (account,) = (each for each in made if each["kind"] == "ServiceAccount")
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": arn}
 
 
 def test_alerts_and_dashboards_ask_for_metrics_that_the_service_has() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.control_plane import ControlPlane, collection
-from tests.support.helm import CHART, EVERYTHING, given, run
+from tests.support.helm import CHART, EVERYTHING, NEEDED, STORAGE, given, over_the_volume, rendered, run
 from tests.support.hub import until
 
 CHARTED = "charted"
@@ -107,3 +107,20 @@ def test_what_the_clock_starts_is_taken_and_ends(installed: Installed, name: str
         lambda: (installed.plane.get(f"{JOBS}/{name}") or {})["status"].get("succeeded") == 1,
         f"the job {name} ended",
     )
+
+
+def test_pods_over_the_volume_ask_for_no_more_than_a_baseline_namespace_gives(
+    program: Path, plane: ControlPlane
+) -> None:
+    space = "stored"
+    plane.namespace(space, **{"pod-security.kubernetes.io/enforce": "baseline"})
+    manifests = rendered(program, **NEEDED | STORAGE)
+    account = next(each for each in manifests if each["kind"] == "ServiceAccount")
+    plane.make({**account, "metadata": {"name": account["metadata"]["name"]}}, space)
+    for each in manifests:
+        if each["kind"] in ("CronJob", "Deployment"):
+            plane.make(each, space)
+    for name, spec in over_the_volume(manifests):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+        made = plane.make(pod, space)
+        assert made["spec"]["containers"][0]["securityContext"]["capabilities"]["drop"] == ["ALL"]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -141,6 +141,36 @@ def test_a_scratch_is_mounted_while_it_is_leased_and_the_next_launch_forgets_it(
     assert not any(path.startswith("/scratch") for path in mounts_of(ended))
 
 
+def test_each_place_is_mounted_from_the_claim_of_its_volume() -> None:
+    spread = Admission(
+        **{
+            **vars(PERSONAL),
+            "volumes": {"homes/ada": "second", "teams/grism": "second", "teams/lensing": "main"},
+        }
+    )
+
+    async def make(spawner: Any) -> dict[str, Any]:
+        spawner.claims = {"second": "places-second"}
+        return await manifest(spawner, spread)
+
+    pod = with_spawner(make)
+    claims = {
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in pod["spec"]["volumes"]
+        if "persistentVolumeClaim" in each
+    }
+    lies = {path: claims.get(each["name"]) for path, each in mounts_of(pod).items()}
+    assert lies == {
+        "/home/ada": "places-second",
+        "/teams/grism": "places-second",
+        # On a volume without a claim of its own, and not known to be anywhere.
+        "/teams/lensing": "nexus-shared",
+        "/scratch/ada": "nexus-shared",
+        "/home/spare": None,
+        "/var/lib/extrausers": None,
+    }
+
+
 def test_a_reader_sees_the_home_at_its_place_and_writes_elsewhere_as_somebody_else() -> None:
     pod = pod_of(READER)
     mounts, environment = mounts_of(pod), environment_of(pod)
@@ -253,6 +283,26 @@ def test_what_is_charged_begins_with_the_process_and_an_eviction_is_known() -> N
     evicted = {"status": {"reason": "Evicted", "message": "The node was low on disk."}}
     assert pods.was_evicted(evicted) == "The node was low on disk."
     assert pods.was_evicted(RUNNING) is None
+
+
+def test_a_pod_is_given_up_when_its_node_does_not_confirm_its_end() -> None:
+    leaving = {"deletionTimestamp": "2026-11-22T12:00:30Z", "deletionGracePeriodSeconds": 30}
+    pod = {"metadata": leaving, **RUNNING}
+    due = datetime(2026, 11, 22, 12, 0, 30, tzinfo=UTC)
+    assert pods.given_up_at(pod, due + timedelta(seconds=4)) is None
+    assert pods.given_up_at(pod, due + timedelta(seconds=5)) == due - timedelta(seconds=30)
+    assert pods.given_up_at({"metadata": {}, **RUNNING}, due) is None
+
+
+def test_the_chart_s_nodes_of_notebooks_stay_beside_those_of_a_size() -> None:
+    async def launched(spawner: Any) -> dict[str, Any]:
+        spawner.given_tolerations = [{"key": "hub.jupyter.org/dedicated", "operator": "Exists"}]
+        spawner.given_selector = {"purpose": "user"}
+        return await manifest(spawner, ON_GPU)
+
+    pod = with_spawner(launched)
+    assert pod["spec"]["nodeSelector"] == {"purpose": "user", "pool": "gpu"}
+    assert [each["key"] for each in pod["spec"]["tolerations"]] == ["hub.jupyter.org/dedicated", "gpu"]
 
 
 @pytest.mark.parametrize(

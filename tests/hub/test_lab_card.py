@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
@@ -80,6 +81,9 @@ def test_the_card_shows_the_balance_and_stops_the_server_by_keyboard(
     nexus: Embedded, astronomer: Visitor, page: Page
 ) -> None:
     in_lab(nexus, astronomer, page)
+    # AWS's clients ask for credentials without a sign-in, and show the server's token or go away empty.
+    stranger = httpx.get(f"{nexus.url}/user/astronomer/nexus/credentials", timeout=20)
+    assert stranger.status_code == 403
     expect(page.locator(".nexus-card__figures")).to_contain_text("24.9")
     expect(page.locator(".nexus-banner")).to_be_hidden()
     screenshot(page, SHOTS, "lab-card")

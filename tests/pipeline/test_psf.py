@@ -60,6 +60,37 @@ def test_between_its_grid_positions_the_psf_is_the_mean_of_its_neighbours() -> N
     np.testing.assert_array_equal(psf.at(-500, 50), left)
 
 
+@pytest.mark.parametrize("oversample", [2, 4])
+def test_stars_are_added_as_their_stamps_are_over_edges_too(oversample: int) -> None:
+    rng = np.random.default_rng(48)
+    size, radius = 41 * oversample, 6
+    # Coefficients of nothing in particular, different at each of nine places.
+    coefficients = rng.standard_normal((9, size, size)).astype(np.float32)
+    lines = np.array([0.0, 20.0, 40.0])
+    psf = PsfGrid(coefficients[:, 1:, 1:], lines, lines, oversample)
+    x, y, flux = rng.uniform(-4, 46, 30), rng.uniform(-4, 46, 30), rng.uniform(-2, 2, 30)
+    image = np.zeros((41, 43), np.float32)
+    psf.add_to(image, x, y, flux, radii=np.full(30, radius))
+    wide = np.zeros((41 + 40, 43 + 40))
+    for at_x, at_y, light in zip(x, y, flux, strict=True):
+        column, row = int(np.floor(at_x + 0.5)) + 20, int(np.floor(at_y + 0.5)) + 20
+        window = np.s_[row - radius : row + radius + 1, column - radius : column + radius + 1]
+        wide[window] += light * psf.stamp(at_x, at_y, radius=radius)
+    np.testing.assert_allclose(image, wide[20:-20, 20:-20], atol=2e-5 * np.abs(wide).max())
+
+
+@pytest.mark.parametrize("level", [[1.0, 1.5, 1.6, 9.0, 400.0], [-1e6, 1e6], [2.0, 2.0, 3.0]])
+def test_the_noise_of_a_plane_is_read_between_the_nodes_of_its_curve(level: list[float]) -> None:
+    nodes, variance = np.array(level), np.linspace(1, 2, len(level))
+    brightness = np.random.default_rng(48).lognormal(0.5, 2, (40, 50)).astype(np.float32)
+    brightness[0, :3] = np.inf, -np.inf, level[1]
+    made = fit.NoiseCurve(nodes, variance).of_plane(brightness)
+    beside = np.isin(brightness, nodes)
+    assert beside.any()
+    np.testing.assert_allclose(made[~beside], np.interp(brightness, nodes, variance)[~beside], rtol=1e-6)
+    assert ((made >= 1) & (made <= 2)).all()
+
+
 def test_noiseless_stars_come_back_exactly() -> None:
     psf = scene.grid(growth=0.1)
     rng = np.random.default_rng(3)

@@ -16,8 +16,8 @@ from tests.support.pipeline import Told, wfi
 from nexus_pipeline.products import asdf_file, hats, l4, parquet_table, selection, tree
 
 PATIENCE_S = 300
-ALL = 12 + 12 + 4 + 4
-"""Images, mosaics, and a catalogue and a selection function of each of four skycells."""
+ALL = 12 + 12 + 4 + 12
+"""Images, mosaics, and a catalogue and three selection functions of each of four skycells."""
 
 
 def arguments(field: build.Field, out: Path) -> list[str]:
@@ -84,8 +84,8 @@ def test_what_a_killed_survey_had_made_stays_and_only_the_rest_is_made(
     assert len(after) == ALL
     lines = resumed.out.splitlines()
     assert sum("there already" in line for line in lines) == len(before)
-    # The rest, the selection function of all, and the release.
-    assert sum(" s   " in line for line in lines) == len(after) - len(before) + 2
+    # The rest, the selection function of each filter, and the release.
+    assert sum(" s   " in line for line in lines) == len(after) - len(before) + 4
 
 
 def test_a_survey_that_is_whole_makes_nothing_again(
@@ -94,7 +94,7 @@ def test_a_survey_that_is_whole_makes_nothing_again(
     before = products(killed[0])
     told = run(field, killed[0])
     assert told.status == 0, told.err
-    assert sum("there already" in line for line in told.out.splitlines()) == len(before) + 2
+    assert sum("there already" in line for line in told.out.splitlines()) == len(before) + 4
     assert products(killed[0]) == before
 
 
@@ -119,11 +119,12 @@ def test_the_catalogue_has_each_star_once_with_its_colours(
         assert abs(np.median(off)) < 0.02
 
 
-def test_the_selection_function_knows_what_was_put_in(
-    killed: tuple[Path, dict[str, int]], resumed: Told
+@pytest.mark.parametrize("band", ["F106", "F129", "F158"])
+def test_the_selection_function_of_each_filter_knows_what_was_put_in(
+    killed: tuple[Path, dict[str, int]], resumed: Told, band: str
 ) -> None:
-    whole = selection.load(str(killed[0] / "selection.asdf"))
-    assert whole.filter_name == "F158"
+    whole = selection.load(str(killed[0] / f"selection_{band.lower()}.asdf"))
+    assert whole.filter_name == band
     # One in each of four small cells; ambiguous ones count neither way.
     assert 2 <= whole.injected.sum() <= 4
     assert whole.found.sum() <= whole.injected.sum()

@@ -94,6 +94,14 @@ def test_the_page_of_an_account_says_what_a_place_is_made_of(
     assert "Change in 30 days +240 GB" in read(astronomer, f"accounts/{TEAM}/storage")
 
 
+def test_an_account_with_objects_says_where_they_are_and_how_to_get_at_them(
+    astronomer: Visitor, stored: PortalUnderTest
+) -> None:
+    told = read(astronomer, f"accounts/{TEAM}/storage")
+    assert f"Below s3://nexus/accounts/{TEAM}/ this account keeps objects" in told
+    assert f"POST {PREFIX}api/v1/accounts/{TEAM}/credentials" in told
+
+
 def test_scratch_shows_its_cost_first_and_is_taken_then(astronomer: Visitor, stored: PortalUnderTest) -> None:
     wish = {"size_gb": "50", "days": "30"}
     read(astronomer, "accounts/astronomer/storage")

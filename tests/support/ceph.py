@@ -28,7 +28,7 @@ from tests.support.romanisim_ramp import cache_folder, locked
 
 PACKAGES = ("ceph-mon", "ceph-osd", "radosgw")
 REGION = "us-east-1"
-SERVICE, ROLE, BUCKET = "nexus-service", "nexus-store", "nexus-store"
+SERVICE, ROLE, BUCKET, PUBLIC = "nexus-service", "nexus-store", "nexus-store", "roman-public"
 CONFIGURED = ("-c", "ceph.conf")
 START_TIMEOUT_S, FETCH_TIMEOUT_S = 60, 600
 # With the monitors' usual rounds each new pool would take two seconds. The least session is a second, so that
@@ -91,7 +91,10 @@ class NoCeph(RuntimeError):  # noqa: N818 - says what it is
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway with one bucket; ``keys`` are the service's, which may take the role ``role_arn``."""
+    """A running gateway with the accounts' bucket and one of mission data.
+
+    ``keys`` are the service's, which may take the role ``role_arn``.
+    """
 
     url: str
     bucket: str
@@ -190,19 +193,20 @@ def private_gateway(root: Path) -> Iterator[Gateway]:
         servers.enter_context(programs.running("radosgw", *CONFIGURED, "-n", "client.rgw.a"))
         gateway = _furnish(programs, f"http://127.0.0.1:{port}")
         _wait(gateway, Path(made))
-        gateway.client("s3").create_bucket(Bucket=gateway.bucket)
+        for bucket in (BUCKET, PUBLIC):
+            gateway.client("s3").create_bucket(Bucket=bucket)
         yield gateway
 
 
 def _furnish(programs: Programs, url: str) -> Gateway:
-    """Make the service's user, and a role with all rights in the bucket that this user alone may take."""
+    """Make the service's user, and a role with all rights in both buckets that this user alone may take."""
     secret = uuid.uuid4().hex
     programs.admin("user", "create", "--uid", SERVICE, "--display-name", SERVICE, "--access-key", SERVICE,
                    "--secret", secret)  # fmt: skip
     taker = _document(Principal={"AWS": [f"arn:aws:iam:::user/{SERVICE}"]}, Action=["sts:AssumeRole"])
     made = programs.admin("role", "create", "--role-name", ROLE, "--assume-role-policy-doc", taker)
-    bucket = f"arn:aws:s3:::{BUCKET}"
-    rights = _document(Action=["s3:*"], Resource=[bucket, f"{bucket}/*"])
+    buckets = [f"arn:aws:s3:::{name}" for name in (BUCKET, PUBLIC)]
+    rights = _document(Action=["s3:*"], Resource=[*buckets, *(f"{each}/*" for each in buckets)])
     programs.admin("role-policy", "put", "--role-name", ROLE, "--policy-name", "all", "--policy-doc", rights)
     keys = {"aws_access_key_id": SERVICE, "aws_secret_access_key": secret}
     return Gateway(url, BUCKET, json.loads(made)["Arn"], keys)

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,11 @@ HUB_MAY = [
     },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["get", "watch", "list"]},
 ]
-DEDICATED = {"key": "hub.jupyter.org/dedicated", "value": "user", "effect": "NoSchedule"}
+# A node for notebooks, as z2jh wants it labelled and kept from others.
+FOR_NOTEBOOKS: dict[str, Any] = {
+    "labels": {"hub.jupyter.org/node-purpose": "user"},
+    "taints": [{"key": "hub.jupyter.org/dedicated", "value": "user", "effect": "NoSchedule"}],
+}
 
 
 def prepare(plane: ControlPlane) -> None:
@@ -46,13 +50,15 @@ def prepare(plane: ControlPlane) -> None:
 
 
 @contextmanager
-def running_cluster_hub(plane: ControlPlane, **changes: str) -> Iterator[HubUnderTest]:
+def running_cluster_hub(
+    plane: ControlPlane, for_service: Mapping[str, str] | None = None, **changes: str
+) -> Iterator[HubUnderTest]:
     """Yield a hub whose servers are pods, before the real allocation service; the namespace is prepared."""
     with hub_to_be(**changes) as hub:
         settings = hub.settings
         service = commands.service(settings, hub.secrets)
         # Its meter reads often, so that usage lands while a test waits.
-        own = {**service.environment, "NEXUS_METERING_INTERVAL_S": "5", **changes}
+        own = {**service.environment, "NEXUS_METERING_INTERVAL_S": "5", **(for_service or {})}
         subprocess.run(
             commands.allocator(("migrate",)), env=own, check=True, timeout=120, capture_output=True
         )

@@ -58,6 +58,7 @@ c.ConfigurableHTTPProxy.api_url = settings.proxy_api_url
 c.ConfigurableHTTPProxy.auth_token = own.proxy
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.pid_file = ""
+purpose = {"key": "hub.jupyter.org/node-purpose", "operator": "In", "values": ["user"]}
 # As z2jh sets them from our values.
 c.JupyterHub.concurrent_spawn_limit = merged("dev", "jupyterhub")["hub"]["concurrentSpawnLimit"]
 c.KubeSpawner.namespace = "nexus"
@@ -66,5 +67,8 @@ c.KubeSpawner.tolerations = [
 ]
 # Where the stand-in of JupyterLab answers, at each address of loopback.
 c.KubeSpawner.port = settings.port + LAB
+c.KubeSpawner.node_affinity_required = [{"matchExpressions": [purpose]}]
+# A lost node is given up sooner.
+c.KubeSpawner.extra_pod_config = {"restart_policy": "Never", "termination_grace_period_seconds": 1}
 c.KubeSpawner.poll_interval = 1
 c.KubeSpawner.delete_grace_period = 0

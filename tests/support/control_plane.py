@@ -8,7 +8,7 @@ import secrets
 import shutil
 import ssl
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ from tests.support.ports import own_ports
 from nexus_allocator.embedded.children import Child
 from nexus_allocator.embedded.commands import Command, plain_environment
 
+# Says of a node which kwok plays it.
+PLAYED, PLAYER = "kwok.x-k8s.io/node", "kwok"
 POD_RANGE = "127.64.0.1/12"
 # Whom the API server knows by token: name and groups.
 PEOPLE = {"operator": ("operator", "system:masters"), "hub": ("system:serviceaccount:nexus:hub", "")}
@@ -71,8 +73,8 @@ class ControlPlane:
 
     # -- programs
 
-    def run(self, name: str, *flags: str) -> None:
-        arguments = (str(self.tools / name), *flags)
+    def run(self, program: str, *flags: str, called: str | None = None) -> None:
+        name, arguments = called or program, (str(self.tools / program), *flags)
         child = Child(Command(name, arguments, plain_environment(), None), self.folder)
         self.children[name] = child
         child.start()
@@ -90,8 +92,16 @@ class ControlPlane:
         given = f"--kubeconfig={self.kubeconfig()}"
         self.run("kube-controller-manager", given, *controller_flags(self))
         self.run("kube-scheduler", given, "--leader-elect=false", "--secure-port=0")
-        self.run("kwok", given, *KWOK_FLAGS)
+        self.play(PLAYER)
         until(lambda: self.get("/api/v1/namespaces/default/serviceaccounts/default"), "controllers ready")
+
+    def play(self, player: str) -> None:
+        """Start a kwok that plays the nodes given to it; paused, it lets these be lost."""
+        self.run(
+            "kwok", f"--kubeconfig={self.kubeconfig()}", "--manage-all-nodes=false",
+            f"--manage-nodes-with-annotation-selector={PLAYED}={player}", f"--cidr={POD_RANGE}",
+            "--node-ip=127.0.0.1", "--node-lease-duration-seconds=8", called=player,
+        )  # fmt: skip
 
     def is_ready(self) -> bool:
         assert self.alive("kube-apiserver")
@@ -153,7 +163,14 @@ class ControlPlane:
         until(lambda: self.get(f"/api/v1/namespaces/{name}/serviceaccounts/default"), f"account of {name}")
 
     def node(
-        self, name: str, *, cpu: int = 16, memory_gib: int = 128, taints: Sequence[dict[str, str]] = ()
+        self,
+        name: str,
+        *,
+        player: str = PLAYER,
+        cpu: int = 16,
+        memory_gib: int = 128,
+        labels: Mapping[str, str] | None = None,
+        taints: Sequence[dict[str, str]] = (),
     ) -> None:
         """Add a node that kwok plays."""
         room = {"cpu": str(cpu), "memory": f"{memory_gib}Gi", "pods": "250"}
@@ -161,7 +178,11 @@ class ControlPlane:
             {
                 "apiVersion": "v1",
                 "kind": "Node",
-                "metadata": {"name": name, "annotations": {"kwok.x-k8s.io/node": "fake"}},
+                "metadata": {
+                    "name": name,
+                    "labels": dict(labels or {}),
+                    "annotations": {PLAYED: player},
+                },
                 "spec": {"taints": [*taints]},
                 "status": {"allocatable": room, "capacity": room},
             }
@@ -220,15 +241,9 @@ def controller_flags(plane: ControlPlane) -> list[str]:
     return [
         f"--service-account-private-key-file={plane.folder / 'accounts.key'}", "--leader-elect=false",
         "--secure-port=0", "--use-service-account-credentials=false",
-        # kwok's nodes tell that they live every second: see --node-lease-duration-seconds.
-        "--node-monitor-period=1s", "--node-monitor-grace-period=8s",
+        # kwok's nodes tell that they live every two seconds: see --node-lease-duration-seconds.
+        "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
     ]  # fmt: skip
-
-
-KWOK_FLAGS = (
-    "--manage-all-nodes=false", "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-    f"--cidr={POD_RANGE}", "--node-ip=127.0.0.1", "--node-lease-duration-seconds=8",
-)  # fmt: skip
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ EVERYTHING = NEEDED | {
     "httpRoute__enabled": "true", "monitoring__serviceMonitor__enabled": "true",
     "service__autoscaling__enabled": "true", "settings__mail__host": "mail.example.org",
     "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
+    "settings__store__bucket": "nexus", "settings__store__role": "arn:aws:iam::123456789012:role/nexus",
+    "settings__store__mission": "mission", "settings__store__region": "us-east-1",
+}  # fmt: skip
+# With a volume to look after.
+STORAGE = {
+    "storage__enabled": "true", "storage__existingClaim": "homes", "storage__recordsClaim": "purges",
+    "storage__coldBucket": "nexus-cold", "storage__mostPlaces": "500", "storage__driver": "openzfs",
+    "storage__fsxVolume": "fsvol-1", "storage__backup__vault": "nexus",
+    "storage__backup__role": "arn:aws:iam::1:role/b",
+    "storage__backup__fileSystem": "arn:aws:elasticfilesystem:eu-west-1:1:file-system/fs-1",
+    "tiersFile": "version: 4",
 }  # fmt: skip
 # Where the version of Kubernetes stands that charts are rendered for; a plain build has none.
 MARKS = ("pkg/chartutil", "pkg/lint/rules")
@@ -81,7 +93,8 @@ def merged(environment: str, chart: str) -> dict[str, Any]:
     """Return the chart's values with an environment's on top, as helm merges them."""
     below = CHARTS / chart / "values.yaml"
     above = CHARTS / "environments" / environment / f"{chart}.yaml"
-    return over(yaml.safe_load(below.read_text()), yaml.safe_load(above.read_text()))
+    differs = yaml.safe_load(above.read_text()) if above.exists() else {}
+    return over(yaml.safe_load(below.read_text()), differs)
 
 
 def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -90,3 +103,19 @@ def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         deeper = isinstance(value, dict) and isinstance(below.get(name), dict)
         both[name] = over(below[name], value) if deeper else value
     return both
+
+
+def pods_of(manifests: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the pod's specification of everything that runs."""
+    for each in manifests:
+        spec = each.get("spec", {})
+        spec = spec.get("jobTemplate", {}).get("spec", spec)
+        if "template" in spec:
+            yield each["metadata"]["name"], spec["template"]["spec"]
+
+
+def over_the_volume(manifests: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the pod's specification of what mounts homes, team folders and scratch."""
+    for name, pod in pods_of(manifests):
+        if any(each["name"] == "volume" for each in pod["volumes"]):
+            yield name, pod

@@ -96,6 +96,7 @@ class PortalUnderTest:
     clients: list[HubClient] = field(default_factory=list)
     app: FastAPI | None = None
     purge_records: Path | None = None
+    store_bucket: str | None = "nexus"
     # In place of the database's own.
     scope: Callable[[], AbstractContextManager[Session]] | None = None
 
@@ -120,6 +121,7 @@ class PortalUnderTest:
             clock=self.clock,
             vault=VAULT,
             purge_records=self.purge_records,
+            store_bucket=self.store_bucket,
         )
         self.app = FastAPI()
         self.app.mount(prefix.rstrip("/"), portal_app(portal))

@@ -18,7 +18,7 @@ def romancal(ramp: Path, references: Path, algorithm: str, folder: Path, *, repe
 
 
 def romancal_catalog(references: Path, image: Path, folder: Path, *, repeats: int) -> dict[str, Any]:
-    """Return what ``romancal_catalog`` tells of ``repeats`` warm runs of source_catalog on an L2."""
+    """Return what ``romancal_catalog`` tells of ``repeats`` warm runs of source_catalog on an L2 or L3."""
     return peer(SCRIPT.with_name("romancal_catalog.py"), references, image, repeats, crds=folder)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,8 +23,12 @@ def extracted(
     threshold: float,
     least_pixels: int = 1,
     repeats: int = 1,
+    radii: Sequence[float] = (),
 ) -> dict[str, NDArray[Any]]:
-    """Return sep's sources of ``image`` (noise 1), 32 levels and a contrast of 0.005, and what they cost."""
+    """Return sep's sources of ``image`` (noise 1), 32 levels and a contrast of 0.005, and what they cost.
+
+    With ``radii`` (pixels) it takes off the sky and measures circles, ellipses and centroids besides.
+    """
     python = python_with("sep-venv", PACKAGES)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     with tempfile.TemporaryDirectory(prefix="nexus-sep-") as folder:
@@ -35,6 +40,7 @@ def extracted(
             threshold=threshold,
             least_pixels=least_pixels,
             repeats=repeats,
+            radii=np.array(radii, dtype=np.float64),
         )
         done = subprocess.run(
             [python, SCRIPT, source, target],

@@ -94,6 +94,7 @@ class AdmissionModel(BaseModel):
     home: str
     teams: list[str]
     scratch: list[str] = []
+    volumes: dict[str, str] = {}
     until: datetime
     account: str
     rate_micro_per_hour: int
@@ -116,6 +117,7 @@ class AdmissionModel(BaseModel):
             home=admission.home,
             teams=admission.teams,
             scratch=admission.scratch,
+            volumes=admission.volumes,
             until=admission.until,
             account=admission.account,
             rate_micro_per_hour=admission.rate_micro_per_hour,

@@ -175,6 +175,7 @@ class StopReason(StrEnum):
     SHUTDOWN = "shutdown"
     START_FAILED = "start-failed"
     OUT_OF_MEMORY = "out-of-memory"
+    NODE_LOST = "node-lost"
     SIGNAL = "signal"
     EXIT = "exit"
     NEVER_STARTED = "never-started"

@@ -296,6 +296,7 @@ STOPS: dict[str, str] = {
     StopReason.PLANNED_HOURS: "Its planned hours and the time to save were over.",
     StopReason.START_FAILED: "JupyterLab did not answer after the start, so the server was ended.",
     StopReason.OUT_OF_MEMORY: "It used more memory than the server has.",
+    StopReason.NODE_LOST: "The machine it ran on was lost; files in your home are as they were last saved.",
     StopReason.QUOTA: "The account ran out of credits.",
     StopReason.ADMINISTRATOR: "An administrator stopped it.",
     StopReason.SUSPENDED: "The person was suspended.",

@@ -30,6 +30,7 @@ def configure_in_cluster(c: Any, values: Mapping[str, Any], environment: Mapping
         f"{values['serviceUrl']}/services/nexus/api/hub", environment["NEXUS_INTERNAL_TOKEN"]
     )
     sign_in = values["signIn"]
+    services, roles = list(c.JupyterHub.services), list(c.JupyterHub.load_roles)
     configure(
         c,
         service=service,
@@ -43,6 +44,11 @@ def configure_in_cluster(c: Any, values: Mapping[str, Any], environment: Mapping
         ),
         tokens=Tokens(service=environment["NEXUS_HUB_TOKEN"], culler=environment["NEXUS_CULLER_TOKEN"]),
     )
+    # Those of z2jh's values, which come first there.
+    c.JupyterHub.services += services
+    c.JupyterHub.load_roles += roles
+    if gateway := values.get("daskGateway"):
+        _let_servers_enter(c, gateway)
     if values.get("portalUrl"):
         _give_portal_its_host(c, values["portalUrl"])
     _configure_servers(c, values)
@@ -57,6 +63,15 @@ def _give_portal_its_host(c: Any, portal_url: str) -> None:
             del each["url"]
 
 
+def _let_servers_enter(c: Any, service: str) -> None:
+    """Let people's servers, and so their notebooks, ask a service of the hub with the token they have."""
+    enter = f"access:services!service={service}"
+    for each in c.JupyterHub.load_roles:
+        if each["name"] == "user":
+            each["scopes"] = [*each["scopes"], enter]
+    c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", enter]
+
+
 def _configure_servers(c: Any, values: Mapping[str, Any]) -> None:
     c.JupyterHub.spawner_class = KubernetesSpawner
     c.KubernetesSpawner.images = dict(values["images"])
@@ -64,6 +79,7 @@ def _configure_servers(c: Any, values: Mapping[str, Any]) -> None:
     c.KubernetesSpawner.server_environment = dict(values.get("serverEnvironment") or {})
     if values.get("sharedClaim"):
         c.KubernetesSpawner.shared_claim = values["sharedClaim"]
+    c.KubernetesSpawner.claims = dict(values.get("claims") or {})
     # A node has to come up and pull the image first.
     c.Spawner.start_timeout = int(values.get("startTimeoutS", 600))
 

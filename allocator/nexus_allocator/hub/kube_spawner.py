@@ -25,6 +25,9 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     shared_claim = Unicode(
         "nexus-shared", config=True, help="Claim with the folders homes, teams and scratch."
     )
+    claims = Dict(
+        config=True, help="For a volume of places its claim; places of others lie on the shared one."
+    )
     images = Dict(config=True, help="The policy's images, each with its reference in the registry.")
     placements = Dict(
         config=True, help="For a size, where it runs: its `node_selector` and `tolerations`; else anywhere."
@@ -86,26 +89,20 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     def places_of(self, admission: Admission) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the pod's volumes and where each is seen; a reader's home is there to be read."""
         volumes: dict[str, Any] = {
-            "shared": {"name": "shared", "persistentVolumeClaim": {"claimName": self.shared_claim}},
             "spare": {"name": "spare", "emptyDir": {"sizeLimit": "1Gi"}},
             "users": {"name": "users", "downwardAPI": {"items": [annotation("passwd"), annotation("group")]}},
         }
         mounts: dict[str, Any] = {
             "users": {"name": "users", "mountPath": EXTRA_USERS, "readOnly": True},
-            "home": mount(
-                f"homes/{admission.home}", at=f"/home/{admission.home}", read_only=admission.read_only
-            ),
             "spare": {"name": "spare", "mountPath": SPARE_HOME},
         }
-        if not admission.read_only:
-            mounts |= {
-                f"team-{team}": mount(f"teams/{team}", at=f"/teams/{team}") for team in admission.teams
-            }
-            # Only what was made: a pod would make the folder of a scratch that is not there, as root's.
-            mounts |= {
-                f"scratch-{name}": mount(f"scratch/{name}", at=f"/scratch/{name}")
-                for name in admission.scratch
-            }
+        for place, seen_at in seen_of(admission).items():
+            claim = self.claims.get(admission.volumes.get(place, ""), self.shared_claim)
+            volumes[claim] = {"name": claim, "persistentVolumeClaim": {"claimName": claim}}
+            # Places lie where their volume's driver makes them.
+            mounts[place] = {
+                "name": claim, "mountPath": seen_at, "subPath": place, "readOnly": admission.read_only,
+            }  # fmt: skip
         return volumes, mounts
 
     def get_env(self) -> dict[str, str]:
@@ -163,6 +160,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         self.end_overdue_lease()
         await self._start_watching_pods()
         await self.note_end(self.pod)
+        if (given_up := pods.given_up_at(self.pod, datetime.now(UTC))) and not self.pending:
+            return await self.clear_lost(given_up)
         status: int | None = await super().poll()
         return status
 
@@ -179,6 +178,14 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         elif evicted is not None:
             self.log.warning("The node put %s out: %s", self._log_name, evicted)
 
+    async def clear_lost(self, given_up: datetime) -> int:
+        """End a server whose node is silent; else it would be alive until somebody removes the node."""
+        if self.alive_at_stop is None:
+            self.alive_at_stop, self.ended_at = False, given_up
+            await self.announce_stop("node-lost", "kubernetes")
+        await self.stop(now=True)
+        return 1
+
     async def stop(self, now: bool = False) -> None:
         """Stop the pod. KubeSpawner stops pods that have ended, too, to clear them away."""
         if self.alive_at_stop is None:
@@ -186,15 +193,24 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             if self._waiting_for_response:
                 await self.announce_stop("start-failed", "hub")
         await super().stop(now=now)
+        # The pod is gone: until then it was charged.
+        self.ended_at = self.ended_at or datetime.now(UTC)
 
 
 def size_of(admission: Admission) -> str:
     return admission.environment["NEXUS_SIZE"]
 
 
-def mount(path: str, *, at: str, read_only: bool = False) -> dict[str, Any]:
-    """Return where a place of the shared volume is seen: places lie where the volume's driver makes them."""
-    return {"name": "shared", "mountPath": at, "subPath": path, "readOnly": read_only}
+def seen_of(admission: Admission) -> dict[str, str]:
+    """Return the places that a server sees, each with where; a reader sees the home alone.
+
+    Of scratch only what was made is admitted: a pod would make a folder that is not there, as root's.
+    """
+    found = {f"homes/{admission.home}": f"/home/{admission.home}"}
+    if not admission.read_only:
+        found |= {f"teams/{team}": f"/teams/{team}" for team in admission.teams}
+        found |= {f"scratch/{name}": f"/scratch/{name}" for name in admission.scratch}
+    return found
 
 
 def annotation(name: str) -> dict[str, Any]:

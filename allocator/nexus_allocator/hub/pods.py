@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 CONTAINER = "notebook"
 OUT_OF_MEMORY = "OOMKilled"
 # A shell's way to say that a signal ended the process; container runtimes say it so, too.
 SIGNALLED = 128
+# How long after a pod was to be gone its node may take to say so.
+CONFIRMATION = timedelta(seconds=5)
 
 Pod = Mapping[str, Any]
 
@@ -47,6 +49,15 @@ def was_evicted(pod: Pod | None) -> str | None:
     """Return what the node said when it put the pod out, None for one that it did not."""
     status = (pod or {}).get("status") or {}
     return status.get("message") or "no reason given" if status.get("reason") == "Evicted" else None
+
+
+def given_up_at(pod: Pod | None, now: datetime) -> datetime | None:
+    """Return when the cluster gave the pod up, if its node had time to confirm that and is silent."""
+    metadata = (pod or {}).get("metadata") or {}
+    gone_by = _moment(metadata.get("deletionTimestamp"))
+    if gone_by is None or now < gone_by + CONFIRMATION:
+        return None
+    return gone_by - timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
 
 
 def _state(pod: Pod | None) -> Mapping[str, Any]:

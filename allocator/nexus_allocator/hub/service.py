@@ -56,6 +56,7 @@ class Admission:
     rate_micro_per_hour: int
     gpu: int = 0
     scratch: tuple[str, ...] = ()
+    volumes: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     read_only: bool = False
     rescue: bool = False

@@ -52,6 +52,7 @@ class Admission:
     supplemental_gids: list[int]
     teams: list[str]
     scratch: list[str]
+    volumes: dict[str, str]
     umask: str = UMASK
     read_only: bool = False
 
@@ -185,6 +186,7 @@ def _place(
 
 def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) -> Admission:
     teams = accounts.teams_of(session, order.person.id)
+    laid = places.laid(session, order.person.id, [team.id for team in teams])
     return Admission(
         hold_id=hold.id,
         account=order.account.slug,
@@ -197,5 +199,6 @@ def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) ->
         gid=order.person.uid,
         supplemental_gids=[team.gid for team in teams],
         teams=[team.slug for team in teams],
-        scratch=[*places.leased(session, order.person.id, [team.id for team in teams], now=now)],
+        scratch=[each.place.name for each in laid if each.ends_at is not None and each.ends_at > now],
+        volumes={str(each.place): each.volume for each in laid if each.volume is not None},
     )

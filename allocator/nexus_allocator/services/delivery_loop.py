@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from nexus_allocator.domain.outbox import Channel
-from nexus_allocator.services import digests
+from nexus_allocator.services import digests, place_history
 from nexus_allocator.services.delivery import Carrier, Delivered, deliver, forget_old
 from nexus_allocator.store.session import Database
 
@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 # Digests and what is old are looked for now and then only.
 KEEPING = timedelta(minutes=5)
+# It reads all looks at places there ever were.
+THINNING = timedelta(days=1)
 
 
 class DeliveryLoop:
@@ -36,6 +38,7 @@ class DeliveryLoop:
         self.database, self.carriers, self.clock, self.rng = database, carriers, clock, rng
         self.lease = lease
         self._kept_at: datetime | None = None
+        self._thinned_at: datetime | None = None
         self._ending = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(channel,), name=f"deliver-{channel}", daemon=True)
@@ -68,6 +71,9 @@ class DeliveryLoop:
         digests.gather_all(self.database, now=now)
         forget_old(self.database, now=now)
         self._kept_at = now
+        if self._thinned_at is None or now - self._thinned_at >= THINNING:
+            place_history.thin(self.database, now=now)
+            self._thinned_at = now
 
     def _run(self, channel: Channel) -> None:
         while not self._ending.wait(PAUSE_S):

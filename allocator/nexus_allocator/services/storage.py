@@ -80,6 +80,14 @@ def exempt(
     return row.id
 
 
+def exemption(session: Session, exemption_id: UUID) -> tuple[Place, Exemption]:
+    """Return an exemption and where it is. Raises UnknownExemption."""
+    row = storage.exemption(session, exemption_id)
+    if row is None:
+        raise UnknownExemption(exemption=str(exemption_id))
+    return Place(row.place_kind, row.place_name), Exemption(decoded(row.path), row.until, row.reason)
+
+
 def end_exemption(session: Session, exemption_id: UUID, *, by: UUID | str, now: datetime) -> None:
     """End an exemption before its date. Raises UnknownExemption."""
     row = storage.exemption(session, exemption_id)

@@ -112,7 +112,7 @@ def everything(
     session: Session, *, policy: Policy, now: datetime, query: str = "", limit: int = 100
 ) -> Everything:
     """Return all places, of those whose name holds ``query`` the largest first."""
-    found = _readings(session, places.every(session), policy=policy, now=now)
+    found = every_place(session, policy=policy, now=now)
     matching = [each for each in found if query.strip().lower() in str(each.place)]
     largest = sorted(matching, key=lambda each: (-each.used_bytes, str(each.place)))
     return Everything(
@@ -123,6 +123,11 @@ def everything(
         grown_bytes=sum(each.grown_bytes for each in found),
         month_micro=sum(each.month_micro for each in found),
     )
+
+
+def every_place(session: Session, *, policy: Policy, now: datetime) -> list[PlaceReading]:
+    """Return all places, without what they are made of."""
+    return _readings(session, places.every(session), policy=policy, now=now)
 
 
 def _readings(

@@ -1,13 +1,13 @@
 """Places, the volumes that they lie on, what was found in them, and their charged days."""
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, case, func, or_, select
+from sqlalchemy import BigInteger, Select, case, cast, delete, extract, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, defer, joinedload
+from sqlalchemy.orm import Session, aliased, defer, joinedload
 
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.store.places_tables import PlaceDay, PlaceRow, PlaceUsage, VolumeRow
@@ -50,12 +50,21 @@ def reached_by(session: Session, person_id: UUID) -> Sequence[PlaceRow]:
     return session.scalars(found.order_by(Account.kind, PlaceRow.kind, PlaceRow.name)).all()
 
 
-def leased(session: Session, person_id: UUID, team_ids: Collection[UUID], *, now: datetime) -> Sequence[str]:
-    """Return the names of scratches of a person and of teams that were made and whose lease lasts."""
+class Laid(NamedTuple):
+    """A place that was made: on which volume, and until when it is leased (None: it is no scratch)."""
+
+    place: Place
+    volume: str | None
+    ends_at: datetime | None
+
+
+def laid(session: Session, person_id: UUID, team_ids: Collection[UUID]) -> list[Laid]:
+    """Return the places of a person and of teams that were made, by kind and name."""
     theirs = or_(Account.person_id == person_id, Account.team_id.in_(team_ids))
-    found = select(PlaceRow.name).join(Account, Account.id == PlaceRow.account_id).where(theirs)
-    lasting = found.where(PlaceRow.made_at.is_not(None), PlaceRow.ends_at > now)
-    return session.scalars(lasting.order_by(PlaceRow.name)).all()
+    found = select(PlaceRow.kind, PlaceRow.name, PlaceRow.volume, PlaceRow.ends_at)
+    made = found.join(Account, Account.id == PlaceRow.account_id).where(theirs, PlaceRow.made_at.is_not(None))
+    rows = session.execute(made.order_by(PlaceRow.kind, PlaceRow.name))
+    return [Laid(Place(kind, name), volume, ends_at) for kind, name, volume, ends_at in rows]
 
 
 def every(session: Session) -> Sequence[PlaceRow]:
@@ -168,9 +177,27 @@ def usage_before(session: Session, place_id: UUID, moment: datetime) -> PlaceUsa
     return session.scalar(found.order_by(PlaceUsage.at.desc()).limit(1))
 
 
-def usage_since(session: Session, place_id: UUID, moment: datetime) -> Sequence[PlaceUsage]:
-    found = select(PlaceUsage).where(PlaceUsage.place_id == place_id, PlaceUsage.at >= moment)
-    return session.scalars(found.order_by(PlaceUsage.at)).all()
+def thin_usage(session: Session, *, before: datetime, period: timedelta) -> None:
+    """Leave of each place the last look of each period before ``before``.
+
+    PostgreSQL rounds a moment to its second here: a look at a period's very end may count to the next.
+    """
+    seconds = cast(extract("epoch", PlaceUsage.at), BigInteger)
+    number = (seconds // int(period.total_seconds())).label("number")
+    old = select(PlaceUsage.place_id, PlaceUsage.at, number).where(PlaceUsage.at < before).subquery()
+    last = select(old.c.place_id, func.max(old.c.at).label("at")).group_by(old.c.place_id, old.c.number)
+    kept = last.subquery()
+    is_kept = select(kept.c.at).where(kept.c.place_id == PlaceUsage.place_id, kept.c.at == PlaceUsage.at)
+    gone = delete(PlaceUsage).where(PlaceUsage.at < before, ~is_kept.exists())
+    session.execute(gone.execution_options(synchronize_session=False))
+
+
+def forget_parts(session: Session, *, before: datetime) -> None:
+    """Forget what places were made of before ``before``, save at each one's last look."""
+    later = aliased(PlaceUsage)
+    follows = select(later.at).where(later.place_id == PlaceUsage.place_id, later.at > PlaceUsage.at)
+    old = update(PlaceUsage).where(PlaceUsage.at < before, PlaceUsage.parts.is_not(None), follows.exists())
+    session.execute(old.values(parts=None).execution_options(synchronize_session=False))
 
 
 def keep_day(session: Session, row: PlaceDay) -> bool:

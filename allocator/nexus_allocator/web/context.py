@@ -35,6 +35,7 @@ class Portal:
     vault: Vault
     tiers_file: Path | None = None
     purge_records: Path | None = None
+    store_bucket: str | None = None
 
 
 @dataclass(frozen=True)

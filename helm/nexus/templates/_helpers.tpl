@@ -45,6 +45,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   valueFrom: {secretKeyRef: {name: {{ $.Values.existingSecret }}, key: mail-password}}
 {{- end }}
 {{- end }}
+{{- if .store.bucket }}
+- {name: NEXUS_STORE_BUCKET, value: {{ .store.bucket | quote }}}
+- {name: NEXUS_STORE_ROLE, value: {{ required "settings.store.role: who may write in the bucket" .store.role | quote }}}
+{{- with .store.mission }}
+- {name: NEXUS_STORE_MISSION, value: {{ . | quote }}}
+{{- end }}
+{{- with .store.region }}
+- {name: NEXUS_STORE_REGION, value: {{ . | quote }}}
+{{- end }}
+{{- end }}
 {{- end }}
 - {name: NEXUS_ROUNDS, value: elsewhere}
 {{- if .Values.tiersFile }}
@@ -99,6 +109,78 @@ volumeMounts:
 {{- if .Values.tiersFile }}
 - {name: policy, configMap: {name: {{ include "nexus.name" . }}-policy}}
 {{- end }}
+{{- end }}
+
+{{/* What the command line needs to look after the volume: the database, the volume, the key of purges' logs. */}}
+{{- define "nexus.storageEnv" -}}
+- name: NEXUS_DATABASE_URL
+  valueFrom: {secretKeyRef: {name: {{ .Values.existingSecret }}, key: database-url}}
+{{- if .Values.tiersFile }}
+- {name: NEXUS_TIERS_FILE, value: /etc/nexus/tiers.yaml}
+{{- end }}
+{{- with .Values.storage }}
+- {name: NEXUS_STORAGE_ROOT, value: /volume}
+- {name: NEXUS_STORAGE_DRIVER, value: {{ .driver }}}
+- {name: NEXUS_STORAGE_VOLUME, value: {{ .volume | quote }}}
+- {name: NEXUS_STORAGE_RECORDS, value: /storage-records}
+- {name: NEXUS_STORAGE_KEY_FILE, value: /etc/nexus-storage/storage-key}
+{{- if .mostPlaces }}
+- {name: NEXUS_STORAGE_MOST_PLACES, value: {{ .mostPlaces | quote }}}
+{{- end }}
+{{- if .fsxVolume }}
+- {name: NEXUS_STORAGE_FSX_VOLUME, value: {{ .fsxVolume | quote }}}
+{{- end }}
+{{- with .backup }}
+{{- if .vault }}
+- {name: NEXUS_STORAGE_BACKUP_VAULT, value: {{ .vault | quote }}}
+- {name: NEXUS_STORAGE_BACKUP_ROLE, value: {{ required "storage.backup.role: the role with which AWS Backup works" .role | quote }}}
+- {name: NEXUS_STORAGE_FILE_SYSTEM, value: {{ required "storage.backup.fileSystem: the ARN of the EFS" .fileSystem | quote }}}
+{{- end }}
+{{- end }}
+{{- if .coldBucket }}
+- {name: NEXUS_STORAGE_COLD_BUCKET, value: {{ .coldBucket | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A pod over the volume of homes, team folders and scratch: (dict "root" $ "name" … "args" …). Files there are
+everybody's, so it is root, with the rights over files and no others; two drivers ask the kernel for quotas. */}}
+{{- define "nexus.storagePod" -}}
+automountServiceAccountToken: false
+serviceAccountName: {{ .root.Values.storage.serviceAccountName | default (include "nexus.name" .root) }}
+imagePullSecrets: {{- toYaml .root.Values.imagePullSecrets | nindent 2 }}
+nodeSelector: {{- toYaml .root.Values.storage.nodeSelector | nindent 2 }}
+securityContext:
+  runAsUser: 0
+  runAsGroup: 0
+  seccompProfile: {type: RuntimeDefault}
+containers:
+  - name: {{ .name }}
+    image: {{ include "nexus.image" .root }}
+    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    args: {{ toJson .args }}
+    env:
+      {{- include "nexus.storageEnv" .root | nindent 6 }}
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities:
+        drop: [ALL]
+        add: [CHOWN, DAC_OVERRIDE, FOWNER, FSETID{{ if has .root.Values.storage.driver (list "btrfs" "xfs") }}, SYS_ADMIN{{ end }}]
+    resources: {{- toYaml .root.Values.storage.resources | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+      - {name: volume, mountPath: /volume}
+      - {name: storage-records, mountPath: /storage-records}
+      - {name: storage-key, mountPath: /etc/nexus-storage, readOnly: true}
+      {{- if .root.Values.tiersFile }}
+      - {name: policy, mountPath: /etc/nexus, readOnly: true}
+      {{- end }}
+volumes:
+  {{- include "nexus.volumes" .root | nindent 2 }}
+  - {name: volume, persistentVolumeClaim: {claimName: {{ required "storage.existingClaim: the claim with homes, teams and scratch" .root.Values.storage.existingClaim }}}}
+  - {name: storage-records, persistentVolumeClaim: {claimName: {{ required "storage.recordsClaim: the claim that keeps plans of purges and their logs" .root.Values.storage.recordsClaim }}}}
+  - {name: storage-key, secret: {secretName: {{ .root.Values.existingSecret }}, defaultMode: 256, items: [{key: storage-key, path: storage-key}]}}
 {{- end }}
 
 {{/* Pods that answer or meter wait until the database has their schema. */}}

@@ -17,6 +17,7 @@ from nexus_pipeline.bands import compiled, share_out
 Plane = NDArray[np.float32]
 
 _BAND_ROWS: Final = 256
+_THIN: Final = 8
 _STAMP_ERROR: Final = 3e-2
 """What the separable terms may leave of the stamp (of its norm): a fit loses half the square, 5e-4."""
 _WEIGHT_ERROR: Final = 1e-2
@@ -41,6 +42,19 @@ def significance(image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp
     starts = range(0, image.shape[0], _BAND_ROWS)
     share_out(lambda first: work(first, min(first + _BAND_ROWS, image.shape[0])), starts)
     return out
+
+
+def covered(filtered: Plane, usable: NDArray[np.bool_], sigma: float) -> NDArray[np.bool_]:
+    """Say which pixels of a map of significance sources cover: beyond ``sigma``, the deep lows too.
+
+    Where pixels share their noise its scatter is not 1: it is read from the lower half of the map. Were more
+    left out, the noise of what remains would be that of pixels whose neighbours make up for them.
+    """
+    seen = filtered[::_THIN, ::_THIN][usable[::_THIN, ::_THIN]]
+    if not seen.size:
+        return np.abs(filtered) > sigma
+    low, middle = np.percentile(seen, [15.87, 50.0])
+    return np.asarray(np.abs(filtered) > sigma * max(float(middle - low), 1.0))
 
 
 def terms(stamp: NDArray[np.floating], error: float) -> tuple[Plane, Plane]:

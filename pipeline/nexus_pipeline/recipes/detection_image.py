@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nexus_pipeline.measure import detect, sources
-from nexus_pipeline.measure.matched_filter import significance
+from nexus_pipeline.measure.matched_filter import covered, significance
 from nexus_pipeline.psf.grid import PsfGrid
 from nexus_pipeline.recipes import measuring
 from nexus_pipeline.recipes.band_photometry import Band, Seen
@@ -43,8 +43,8 @@ def detection_of(bands: Sequence[Band]) -> tuple[Seen, detect.Detections]:
     for band in bands:
         usable &= ~band.picture.beside_jumps
     filtered = significance(mean.image, mean.behind, usable, stamp)
-    covered = np.abs(filtered) > measuring.SOURCE_SIGMA
-    shared = measuring.correlation_of(mean.image, mean.behind, ~(unusable | covered))
+    hidden = covered(filtered, usable, measuring.SOURCE_SIGMA)
+    shared = measuring.correlation_of(mean.image, mean.behind, ~(unusable | hidden))
     filtered /= np.float32(np.sqrt(shared.over_weights(stamp.astype(np.float64))))
     behind = float(np.median(mean.behind[::16, ::16][usable[::16, ::16]]))
     rule = measuring.rule_for(_photons(bands, weights), behind, stamp)

@@ -29,7 +29,7 @@ from nexus_pipeline.measure import (
 )
 from nexus_pipeline.measure.between_pixels import Between, between
 from nexus_pipeline.measure.deblend import Rule
-from nexus_pipeline.measure.matched_filter import significance
+from nexus_pipeline.measure.matched_filter import covered, significance
 from nexus_pipeline.psf import fit
 from nexus_pipeline.psf.fit_kernels import window_radius
 from nexus_pipeline.psf.grid import PsfGrid
@@ -214,14 +214,14 @@ def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> S
     first = background.estimate(rate, unusable)
     filtered = significance(rate - first, curve.of_plane(first), ~unusable, stamp)
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
-    covered = np.abs(filtered) > SOURCE_SIGMA
-    second = background.estimate(rate, unusable, sources=covered)
+    hidden = covered(filtered, ~unusable, SOURCE_SIGMA)
+    second = background.estimate(rate, unusable, sources=hidden)
     extra = _extra_variance(picture, curve)
     image, behind = rate - second, curve.of_plane(second) + extra
     shared = correlation.independent()
     if picture.shares_noise:
-        shared = correlation_of(image, behind, ~(unusable | covered))
-    return Sky(image, second, behind, extra, curve, covered, shared)
+        shared = correlation_of(image, behind, ~(unusable | hidden))
+    return Sky(image, second, behind, extra, curve, hidden, shared)
 
 
 def correlation_of(image: Plane, variance: Plane, blank: NDArray[np.bool_]) -> correlation.Correlation:
@@ -283,8 +283,10 @@ def _extra_variance(picture: Picture, noise: fit.NoiseCurve) -> Plane:
 def field_of(picture: Picture, sky: Sky, labels: NDArray[np.int32]) -> sources.Field:
     """Return the image in nJy, its variance pixel by pixel, and how its noise goes together."""
     unusable = picture.unusable
+    image = sky.image * picture.to_njy
+    image[unusable] = 0
     return sources.Field(
-        np.where(unusable, np.float32(0), sky.image) * picture.to_njy,
+        image,
         variance_of(picture, sky),
         unusable,
         labels,
@@ -296,7 +298,9 @@ def variance_of(picture: Picture, sky: Sky) -> Plane:
     """Return the variance of each pixel, its own light's and all (nJy²)."""
     variance = sky.noise.of_plane(picture.rate)
     variance += sky.extra_variance
-    variance *= picture.to_njy**2
+    # Twice by it, and not by its square: that would be one more plane to make.
+    variance *= picture.to_njy
+    variance *= picture.to_njy
     return variance
 
 

@@ -1,6 +1,6 @@
 """survey: a field's L1 ramps to one catalogue of all its filters, through every product on the way.
 
-Exposures, associations, mosaics, a catalogue per skycell, a selection function where one is wanted, and the
+Exposures, associations, mosaics, a catalogue per skycell, selection functions where wanted, and the
 collection of all catalogues, in this order.
 What is there already and bears the fingerprint of the same work is left as it is: a run that was stopped,
 or killed, goes on where it was.
@@ -46,7 +46,7 @@ SELECTIONS: Final = "selections"
 class Plan:
     """Where products go, what they are made with, how the sky is cut, and who pays.
 
-    Without ``injections`` there is no selection function.
+    Without ``injections`` there are no selection functions.
     """
 
     output: str
@@ -189,16 +189,22 @@ def _make_catalog(inputs: multiband_product.Inputs, targets: tuple[str, str], *,
 
 
 def _selections(cells: Mapping[str, Sequence[Association]], plan: Plan, wanted: Injections) -> Progress:
-    """Put sources into the mosaics of the reddest filter, and add up what is found of them."""
+    """Put sources into the mosaics of each filter, and add up what is found of them by filter."""
+    for of_filter in zip(*complete(cells).values(), strict=True):
+        yield from _selections_of(of_filter, plan, wanted)
+
+
+def _selections_of(mosaics: Sequence[Association], plan: Plan, wanted: Injections) -> Progress:
     parts, prints = [], []
-    for number, members in enumerate(complete(cells).values()):
-        url, mine = mosaic_url(members[-1], plan), replace(wanted, seed=wanted.seed + number)
+    for number, each in enumerate(mosaics):
+        url, mine = mosaic_url(each, plan), replace(wanted, seed=wanted.seed + number)
         prints.append(selection_product.fingerprint_of(fingerprint.sha256(url), plan.references, mine))
-        parts.append(plan.at(SELECTIONS, f"{members[-1].product}_selection.asdf"))
+        parts.append(plan.at(SELECTIONS, f"{each.product}_selection.asdf"))
         there = selection_product.is_made(parts[-1], prints[-1])
         work = partial(_make_selection, url, parts[-1], mine, plan=plan)
         yield _attempt("selection", parts[-1], is_made=there, make=work)
-    whole = store.join(plan.output, "selection.asdf")
+    # A mosaic's name ends with its filter.
+    whole = store.join(plan.output, f"selection_{mosaics[0].product.rpartition('_')[2]}.asdf")
     print_ = fingerprint.fingerprint(selection_product.RECIPE, {"parts": prints})
     add_up = partial(_add_up, parts, whole, print_)
     yield _attempt("selection", whole, is_made=selection_product.is_made(whole, print_), make=add_up)

@@ -18,8 +18,7 @@ from typing import BinaryIO
 from nexus_allocator.clients.files import handles
 from nexus_allocator.clients.files.handles import Found, Parts
 from nexus_allocator.clients.files.plans import Rights, rights_of
-from nexus_allocator.clients.files.quarantine import all_at, open_or_make
-from nexus_allocator.clients.files.volumes import PRIVATE
+from nexus_allocator.clients.files.quarantine import all_at, open_or_make, own_folder
 from nexus_allocator.domain.errors import NothingToRestore
 from nexus_allocator.domain.places import QUARANTINE
 
@@ -135,8 +134,8 @@ def _out_of_reach(folder: int, place: int) -> Iterator[tuple[BinaryIO, Callable[
         with os.fdopen(unnamed, "wb") as file:
             yield file, partial(os.link, f"/proc/self/fd/{unnamed}", dst_dir_fd=folder, follow_symlinks=True)
         return
-    with _quarantine(place) as desk:
-        name = b"bringing-back-%d" % os.getpid()
+    desk, name = own_folder(place, QUARANTINE), b"bringing-back-%d" % os.getpid()
+    try:
         # Left by a crash of the same number's process; it may have got its name already, so it is not reused.
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=desk)
@@ -146,17 +145,8 @@ def _out_of_reach(folder: int, place: int) -> Iterator[tuple[BinaryIO, Callable[
                 yield file, partial(os.link, name, src_dir_fd=desk, dst_dir_fd=folder, follow_symlinks=False)
         finally:
             os.unlink(name, dir_fd=desk)
-
-
-@contextmanager
-def _quarantine(place: int) -> Iterator[int]:
-    with suppress(FileExistsError):
-        os.mkdir(QUARANTINE, PRIVATE, dir_fd=place)
-    handle = handles.open_below(place, (QUARANTINE.encode(),))
-    try:
-        yield handle
     finally:
-        os.close(handle)
+        os.close(desk)
 
 
 def _attributes(file: int) -> list[str]:

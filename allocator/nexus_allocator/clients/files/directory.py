@@ -48,8 +48,9 @@ class DirectoryVolume:
             volumes.hand_over(unfinished, owner)
             unfinished.rename(folder)
         elif not folder.is_symlink():
-            # As the embedded hub may have made it, without what is ours.
-            volumes.complete(folder, owner)
+            # As the embedded hub may have made it, without what is ours, or a pod, as root's.
+            nobodys = (found := folder.stat()).st_uid == found.st_gid == 0
+            (volumes.hand_over if nobodys else volumes.complete)(folder, owner)
         return self.path(place)
 
     def set_quota(self, place: Place, limit_bytes: int | None) -> None:

@@ -189,7 +189,7 @@ class Quarantine:
             if self._shelf:
                 os.close(self._shelf[1])
                 self._shelf = None
-            self._shelf = (wanted, _own_folder(self.shelves, str(wanted)))
+            self._shelf = (wanted, own_folder(self.shelves, str(wanted)))
         return self._shelf[1]
 
 
@@ -199,7 +199,7 @@ def _part(number: int) -> str:
 
 def top_inode(place: int) -> int:
     """Return the inode of the place's quarantine, which is made if it is not there."""
-    top = _own_folder(place, QUARANTINE)
+    top = own_folder(place, QUARANTINE)
     try:
         return os.fstat(top).st_ino
     finally:
@@ -227,7 +227,7 @@ def opened(place: int, plan_id: str, *, inode: int, step: Step = nothing) -> Ite
     """
     top = _top(place, inode)
     try:
-        found = Quarantine(place, _own_folder(top, plan_id), step)
+        found = Quarantine(place, own_folder(top, plan_id), step)
     finally:
         os.close(top)
     try:
@@ -252,10 +252,10 @@ def _top(place: int, inode: int) -> int:
         name = next((entry.name for entry in entries if entry.inode() == inode), None)
     if name is None:
         raise PlaceBusy(place=QUARANTINE, problem="the quarantine is not where it was")
-    return _own_folder(place, name)
+    return own_folder(place, name)
 
 
-def _own_folder(parent: int, name: str) -> int:
+def own_folder(parent: int, name: str) -> int:
     """Return a handle of a folder that is ours alone, made if it is not there. Raises PlaceBusy."""
     with suppress(FileExistsError):
         os.mkdir(name, PRIVATE, dir_fd=parent)

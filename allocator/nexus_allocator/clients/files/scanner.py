@@ -35,6 +35,7 @@ RACY_NS = 2 * 10**9  # coarser than any file system's clock
 DAY_NS = 86_400 * 10**9
 BATCH = 1 << 15  # records of a block
 GROUP = 1 << 18  # entries per row group, and so the most that waits in memory
+PIPE_BYTES = 1 << 20  # the most that anybody may ask for; a twelfth of the switches that 64 KiB cost
 FOLDERS, ENTRIES = 1, 2
 NO_PARENT = 2**32 - 1
 ENOENT = 2
@@ -336,7 +337,9 @@ def _native(walker: Path, root: Path, words: list[str]) -> Iterator[Block]:
     """Yield the blocks of the compiled walker. Raises ScanFailed when it does not come to its end."""
     with tempfile.TemporaryFile() as complaints:
         command = [str(walker), str(root), *words]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process:  # noqa: S603
+        with subprocess.Popen(  # noqa: S603
+            command, stdout=subprocess.PIPE, stderr=complaints, pipesize=PIPE_BYTES
+        ) as process:
             assert process.stdout is not None  # noqa: S101 - for the type checker
             yield from _blocks(process.stdout)
         if process.returncode:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 # One request takes no more; larger ones go in parts, each with its own checksum.
@@ -25,6 +26,14 @@ class Objects(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; what is gone already is fine."""
         ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """What lies below a prefix; unfinished uploads are not in it."""
+
+    objects: int
+    size_bytes: int
 
 
 class Bucket:
@@ -69,6 +78,17 @@ class Bucket:
                 raise KeyError(key) from error
             raise
         yield from body.iter_chunks(CHUNK_BYTES)
+
+    def held_below(self, prefix: str) -> dict[str, Held]:
+        """Return what each folder right below ``prefix`` holds; lists every object, a thousand a request."""
+        found: dict[str, Held] = {}
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        for each in (one for page in pages for one in page.get("Contents", ())):
+            name, inner, _ = each["Key"].removeprefix(prefix).partition("/")
+            if inner:
+                before = found.get(name, Held(0, 0))
+                found[name] = Held(before.objects + 1, before.size_bytes + each["Size"])
+        return found
 
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self.name, Key=key)

@@ -13,6 +13,7 @@ from nexus_allocator.domain.errors import BadName, ObjectStoreUnavailable
 from nexus_allocator.domain.names import MUST_BE, NAME
 
 LOG = logging.getLogger(__name__)
+ACCOUNTS, S3 = "accounts/", "s3://"
 # What STS allows a role's session, however short a server's planned hours are.
 SHORTEST, LONGEST = timedelta(minutes=15), timedelta(hours=12)
 READING = ["s3:GetObject"]
@@ -34,11 +35,28 @@ class Sts(Protocol):
 
 @dataclass(frozen=True)
 class Bucket:
-    """Where accounts keep objects; ``mission`` is the prefix of read-only data, None when it is elsewhere."""
+    """Where accounts keep objects.
+
+    ``mission`` is where data are that everybody may read, and so the role: a prefix of this bucket, or
+    s3://BUCKET/PREFIX of another. Raises ValueError where that would be the accounts' own objects.
+    """
 
     name: str
     role_arn: str
     mission: str | None = None
+
+    def __post_init__(self) -> None:
+        name, prefix = self.mission_data
+        if self.mission is not None and name == self.name and (not prefix or prefix.startswith(ACCOUNTS)):
+            raise ValueError(f"the mission's data need a prefix of their own in {self.name}")
+
+    @property
+    def mission_data(self) -> tuple[str, str]:
+        """Return the bucket of the mission's data, and their prefix with its slash."""
+        where = self.mission or ""
+        whole = where if where.startswith(S3) else f"{S3}{self.name}/{where}"
+        name, _, prefix = whole.removeprefix(S3).partition("/")
+        return name, f"{prefix.strip('/')}/".lstrip("/")
 
 
 @dataclass(frozen=True)
@@ -61,7 +79,7 @@ def prefix_of(account: str) -> str:
     """Return the account's prefix, with its slash. Raises BadName."""
     if not NAME.fullmatch(account):
         raise BadName(name=account[:40], must_be=MUST_BE)
-    return f"accounts/{account}/"
+    return f"{ACCOUNTS}{account}/"
 
 
 def session_policy(bucket: Bucket, account: str, *, read_only: bool = False) -> dict[str, Any]:
@@ -69,23 +87,26 @@ def session_policy(bucket: Bucket, account: str, *, read_only: bool = False) -> 
 
     The slash is part of the prefix: `accounts/star` must not reach `accounts/stars`.
     """
-    arn, prefix = f"arn:aws:s3:::{bucket.name}", prefix_of(account)
-    own = READING if read_only else READING + WRITING
-    listed = [f"{prefix}*"]
-    statements: list[dict[str, Any]] = [
-        {"Sid": "Own", "Effect": "Allow", "Action": own, "Resource": f"{arn}/{prefix}*"}
-    ]
+    may = READING if read_only else READING + WRITING
+    statements = _below("", bucket.name, prefix_of(account), may)
     if bucket.mission is not None:
-        mission = bucket.mission.strip("/") + "/"
-        listed.append(f"{mission}*")
-        statements.append(
-            {"Sid": "Mission", "Effect": "Allow", "Action": READING, "Resource": f"{arn}/{mission}*"}
-        )
-    below = {"StringLike": {"s3:prefix": listed}}
-    statements.append(
-        {"Sid": "List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": arn, "Condition": below}
-    )
+        statements += _below("Mission", *bucket.mission_data, READING)
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _below(called: str, bucket: str, prefix: str, actions: list[str]) -> list[dict[str, Any]]:
+    """Return the statements that let objects below a prefix be used and listed."""
+    arn = f"arn:aws:s3:::{bucket}"
+    objects = {
+        "Sid": f"{called}Objects",
+        "Effect": "Allow",
+        "Action": actions,
+        "Resource": f"{arn}/{prefix}*",
+    }
+    listing = {"Sid": f"{called}List", "Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": arn}
+    # A condition is not met by who lists a whole bucket and names no prefix.
+    below = {"Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}}} if prefix else {}
+    return [objects, {**listing, **below}]
 
 
 def issue(

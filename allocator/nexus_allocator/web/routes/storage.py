@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
+from nexus_allocator.clients.objects.credentials import prefix_of
 from nexus_allocator.domain.errors import BadName
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.quotas import GB
@@ -140,7 +141,9 @@ def account_page(
         found = storage_reading.of_account(
             session, form.account, hub_name=visitor.hub_name, policy=portal.policy, now=portal.clock()
         )
+    bucket = portal.store_bucket
     values = {
+        "objects": f"s3://{bucket}/{prefix_of(found.account)}" if bucket else None,
         "storage": found, "places": [place_view(each, by) for each in found.places], "by": by,
         "ways": BY_LABELS, "typed": form, "offer": offer, "errors": errors or {},
     }  # fmt: skip
