@@ -51,9 +51,6 @@ class Engine:
     def tag(self, reference: str, other: str) -> None:
         self._call("tag", reference, other)
 
-    def remove(self, reference: str) -> None:
-        self._call("rmi", reference, fails=True)
-
     @property
     def _kind(self) -> list[str]:
         return ["--type", "image"]
@@ -77,6 +74,13 @@ class Engine:
         if fails:
             return None
         raise EngineFailed(f"{self.program} {arguments[0]} ended with {done.returncode}")
+
+
+@dataclass(frozen=True)
+class Podman(Engine):
+    def layers(self, reference: str) -> list[int]:
+        told = json.loads(self._call("history", "--format", "json", reference) or "[]")
+        return [each["size"] for each in told if each["size"]]
 
 
 @dataclass(frozen=True)
@@ -123,5 +127,5 @@ def chosen(name: str | None) -> Engine:
             continue
         # Docker's client is often there without a service to talk to.
         if subprocess.run([program, "info"], capture_output=True, check=False).returncode == 0:
-            return Buildah(program) if program == "buildah" else Engine(program)
+            return {"buildah": Buildah, "podman": Podman}.get(program, Engine)(program)
     raise EngineFailed("neither buildah nor podman nor docker is here and answers; Debian has buildah")
