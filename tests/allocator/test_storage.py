@@ -352,7 +352,7 @@ def test_what_an_exemption_keeps_is_shown_before_it_is_ended(run: Run) -> None:
 HARMLESS = {
     "list", "scratch", "growth", "usage", "scan", "exemptions", "purge plans", "purge log", "purge recipe",
     "purge report", "snapshot list", "measure", "warn", "exempt", "purge look", "purge restore",
-    "snapshot restore", "purge cancel", "purge answer",
+    "snapshot restore", "purge cancel", "purge answer", "objects",
     # They do what was decided before, each with its own notice.
     "settle", "charge", "work",
     # Begins a plan's days of grace, in which nothing is touched.
