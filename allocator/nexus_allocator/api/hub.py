@@ -112,8 +112,12 @@ def admit(body: LaunchBody, here: Here) -> AdmissionModel:
             grace_minutes=here.grace_minutes,
             now=here.clock(),
         )
-        rescue = not admitted.read_only and storage_quotas.needs_rescue(
-            session, admitted.home, terms=here.policy.storage, now=here.clock()
+        rescue = (
+            admitted.home_is_over
+            and not admitted.read_only
+            and storage_quotas.needs_rescue(
+                session, admitted.home, terms=here.policy.storage, now=here.clock()
+            )
         )
     return AdmissionModel.of(admitted, rescue=rescue)
 

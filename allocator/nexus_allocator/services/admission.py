@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from nexus_allocator.domain.endings import ReadOnly
 from nexus_allocator.domain.errors import AgreementRequired, ReadOnlyNow
 from nexus_allocator.domain.launches import Price, planned_minutes
+from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.policy import Image, Policy, Size
 from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
@@ -53,6 +54,7 @@ class Admission:
     teams: list[str]
     scratch: list[str]
     volumes: dict[str, str]
+    home_is_over: bool
     umask: str = UMASK
     read_only: bool = False
 
@@ -187,6 +189,7 @@ def _place(
 def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) -> Admission:
     teams = accounts.teams_of(session, order.person.id)
     laid = places.laid(session, order.person.id, [team.id for team in teams])
+    home = Place(PlaceKind.HOME, order.person.home_folder)
     return Admission(
         hold_id=hold.id,
         account=order.account.slug,
@@ -201,4 +204,5 @@ def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) ->
         teams=[team.slug for team in teams],
         scratch=[each.place.name for each in laid if each.ends_at is not None and each.ends_at > now],
         volumes={str(each.place): each.volume for each in laid if each.volume is not None},
+        home_is_over=any(each.is_over and each.place == home for each in laid),
     )

@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Select, case, cast, delete, extract, func, or_, select, update
+from sqlalchemy import BigInteger, Select, case, cast, delete, extract, func, or_, select, union_all, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, defer, joinedload
 
@@ -51,20 +51,26 @@ def reached_by(session: Session, person_id: UUID) -> Sequence[PlaceRow]:
 
 
 class Laid(NamedTuple):
-    """A place that was made: on which volume, and until when it is leased (None: it is no scratch)."""
+    """A place that was made: on which volume, until when it is leased (None: it is no scratch)."""
 
     place: Place
     volume: str | None
     ends_at: datetime | None
+    is_over: bool
 
 
 def laid(session: Session, person_id: UUID, team_ids: Collection[UUID]) -> list[Laid]:
     """Return the places of a person and of teams that were made, by kind and name."""
-    theirs = or_(Account.person_id == person_id, Account.team_id.in_(team_ids))
-    found = select(PlaceRow.kind, PlaceRow.name, PlaceRow.volume, PlaceRow.ends_at)
-    made = found.join(Account, Account.id == PlaceRow.account_id).where(theirs, PlaceRow.made_at.is_not(None))
+    # Each half by an index of its own: either or both in one condition would read all accounts.
+    own = select(Account.id).where(Account.person_id == person_id)
+    theirs = union_all(own, select(Account.id).where(Account.team_id.in_(team_ids))) if team_ids else own
+    columns = (PlaceRow.kind, PlaceRow.name, PlaceRow.volume, PlaceRow.ends_at, PlaceRow.over_since)
+    made = select(*columns).where(PlaceRow.account_id.in_(theirs), PlaceRow.made_at.is_not(None))
     rows = session.execute(made.order_by(PlaceRow.kind, PlaceRow.name))
-    return [Laid(Place(kind, name), volume, ends_at) for kind, name, volume, ends_at in rows]
+    return [
+        Laid(Place(kind, name), volume, ends_at, over_since is not None)
+        for kind, name, volume, ends_at, over_since in rows
+    ]
 
 
 def every(session: Session) -> Sequence[PlaceRow]:
