@@ -38,12 +38,10 @@ class FilesCarrier:
         self._seen: dict[UUID, Seen] = {}
 
     def prepare(self, session: Session, row: Outgoing, *, now: datetime) -> Send | Nothing:
-        found = places.by_id(session, UUID(row.facts["place"]))
-        if found is None or found.volume is None:
-            return Nothing("The place has no volume.")
-        volume = self.volumes.get(found.volume)
-        if volume is None:
-            raise DeliveryFailed(f"The volume {found.volume} is not mounted here.")
+        mounted = mounted_place(session, row, self.volumes)
+        if isinstance(mounted, Nothing):
+            return mounted
+        found, volume = mounted
         if row.kind == FileCall.LOOK:
             return _asking(lambda: self._look(row.id, volume, found.place))
         owner, limit = owner_of(session, found), found.limit_bytes
@@ -77,6 +75,22 @@ class FilesCarrier:
             storage_quotas.found(session, place_id, usage, None, terms=self.terms, now=now)
 
         self._seen[row_id] = keep
+
+
+def mounted_place(
+    session: Session, row: Outgoing, volumes: Mapping[str, Volume]
+) -> tuple[PlaceRow, Volume] | Nothing:
+    """Return the place that the row is about and the volume that has it.
+
+    Raises DeliveryFailed where that volume is not mounted.
+    """
+    found = places.by_id(session, UUID(row.facts["place"]))
+    if found is None or found.volume is None:
+        return Nothing("The place has no volume.")
+    volume = volumes.get(found.volume)
+    if volume is None:
+        raise DeliveryFailed(f"The volume {found.volume} is not mounted here.")
+    return found, volume
 
 
 def _asking(call: Send) -> Send:

@@ -17,6 +17,7 @@ from nexus_allocator.domain.states import NoticeKind
 from nexus_allocator.services import snapshots, storage
 from nexus_allocator.services.delivery import Nothing, Send
 from nexus_allocator.services.notices import tell
+from nexus_allocator.services.place_calls import mounted_place
 from nexus_allocator.store import places
 from nexus_allocator.store.outbox_tables import Outgoing
 
@@ -29,12 +30,10 @@ class SnapshotCarrier:
         self._brought: dict[UUID, Brought] = {}
 
     def prepare(self, session: Session, row: Outgoing, *, now: datetime) -> Send | Nothing:
-        found = places.by_id(session, UUID(row.facts["place"]))
-        if found is None or found.volume is None:
-            return Nothing("The place has no volume.")
-        volume = self.volumes.get(found.volume)
-        if volume is None:
-            raise DeliveryFailed(f"The volume {found.volume} is not mounted here.")
+        mounted = mounted_place(session, row, self.volumes)
+        if isinstance(mounted, Nothing):
+            return mounted
+        found, volume = mounted
         return lambda: self._do(row, volume, found.place)
 
     def failed(self, session: Session, row: Outgoing, *, problem: str, now: datetime) -> None:
