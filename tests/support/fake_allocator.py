@@ -47,10 +47,12 @@ DEFAULTS: dict[str, Any] = {
     "collected": [],
     "environment": {},
     "failing": False,
+    "groups_delay_s": 0.0,
     "keep_alive_until": None,
     "last_stop": None,
     "memory_bytes": 4 * 2**30,
     "offers": True,
+    "person_delay_s": 0.0,
     "read_only": False,
     "renamed": {},
     "suspended": [],
@@ -116,6 +118,7 @@ async def health() -> dict[str, str]:
 
 @api.put("/people", dependencies=hub_only)
 async def put_person(body: dict[str, Any]) -> dict[str, Any]:
+    await asyncio.sleep(state.settings["person_delay_s"])
     name = state.settings["renamed"].get(body["preferred_username"], body["preferred_username"])
     state.people[name] = body
     return {
@@ -128,6 +131,7 @@ async def put_person(body: dict[str, Any]) -> dict[str, Any]:
 
 @api.get("/people/{name}/groups", dependencies=hub_only)
 async def groups(name: str) -> dict[str, list[str]]:
+    await asyncio.sleep(state.settings["groups_delay_s"])
     ours = ["nexus-administrators"] if "nexus-admins" in state.people[name]["groups"] else []
     return {"groups": ["tier-entry", "team-wide-field-demo", *ours]}
 

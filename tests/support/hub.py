@@ -62,7 +62,7 @@ class HubUnderTest:
     def start(self, command: commands.Command) -> None:
         child = self.children.setdefault(command.name, Child(command, self.settings.state))
         child.start()
-        until(lambda: self.ready(child), f"{command.name} ready")
+        until(lambda: self.ready(child), f"{command.name} ready", 120)
 
     def ready(self, child: Child) -> bool:
         assert child.exit_status() is None, f"{child.command.name} ended:\n{child.last_words(60)}"
@@ -167,10 +167,13 @@ class Visitor:
         page = page or self.get("/hub/spawn")
         if 'name="agreement_version"' not in page.text:
             return page
-        fields = {**hidden_fields(page), "accepted": "yes"}
-        answer = self.http.post(page.url.join(form_action(page)), data=fields)
+        answer = self.press_accept(page)
         assert answer.status_code == 200, answer.text
         return answer
+
+    def press_accept(self, page: httpx.Response) -> httpx.Response:
+        fields = {**hidden_fields(page), "accepted": "yes"}
+        return self.http.post(page.url.join(form_action(page)), data=fields)
 
     def launch_by_form(self, options: dict[str, str], page: httpx.Response | None = None) -> httpx.Response:
         page = page or self.get("/hub/spawn")
