@@ -38,6 +38,7 @@ LONGEST_S = 300.0
 COME_AGAIN = {429: "too many at once", 503: "something is away"}
 # Of the launch page, where it is neither the agreement nor says that the service is away.
 CHOICES, AGREEMENT = "Who pays?", 'name="agreement_version"'
+WHO = "Who are you?"
 TOO_MANY = f"429 {COME_AGAIN[429]}"
 # Small servers of two cores each.
 NODE_CPU, EACH_NODE = 64, 32
@@ -102,7 +103,7 @@ class Guest:
 
     def sign_in(self) -> httpx.Response:
         """Return the launch page."""
-        page = self.patient(lambda: self.person.sign_in(self.name))
+        page = self.patient(self.enter)
         while CHOICES not in page.text:
             if AGREEMENT in page.text:
                 page = self.patient(lambda page=page: self.person.press_accept(page))
@@ -110,6 +111,11 @@ class Guest:
             self.wait("a launch page without choices", 2)
             page = self.patient(lambda: self.person.get("/hub/spawn"))
         return page
+
+    def enter(self) -> httpx.Response:
+        page = self.patient(self.person.go_to_provider)
+        # The provider asks once; who comes again is led back at once.
+        return self.person.choose_person(page, self.name) if WHO in page.text else page
 
     def launch(self, form: httpx.Response) -> None:
         """Press the button until the hub takes it, and follow the progress until the server is ready."""
@@ -199,7 +205,9 @@ def usage(processes: list[psutil.Process]) -> tuple[float, float]:
 def admissions(hub: HubUnderTest) -> dict[float, float]:
     """Return for each bound of seconds how many admissions took no longer, so far."""
     url = f"{hub.settings.service_url}/services/nexus/api/metrics"
-    answer = PLAIN.get(url, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}).raise_for_status()
+    answer = PLAIN.get(
+        url, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}, timeout=60
+    ).raise_for_status()
     return {float(bound): float(number) for bound, number in BUCKET.findall(answer.text)}
 
 
@@ -233,9 +241,7 @@ def show_processes(
     memory = {name: each for name, (_, each) in after.items()}
     used, memory = used | {"all": sum(used.values())}, memory | {"all": sum(memory.values())}
     for name in used:
-        print(
-            f"  {name:24} {used[name]:8.1f} {1000 * used[name] / max(launches, 1):10.0f} {memory[name]:7.0f}"
-        )
+        print(f"  {name:24} {used[name]:8.1f} {each_ms * used[name]:10.0f} {memory[name]:7.0f}")
 
 
 def main(sizes: list[int]) -> None:

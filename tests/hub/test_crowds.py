@@ -18,15 +18,15 @@ CROWD = 5 * calls.LANES
 ANSWER_S, DEADLINE_S = 0.2, 0.6
 
 
-class Groups(web.RequestHandler):
+class KeptAlive(web.RequestHandler):
     at_once = most_at_once = 0
 
     async def get(self) -> None:
-        Groups.at_once += 1
-        Groups.most_at_once = max(Groups.most_at_once, Groups.at_once)
+        KeptAlive.at_once += 1
+        KeptAlive.most_at_once = max(KeptAlive.most_at_once, KeptAlive.at_once)
         await asyncio.sleep(ANSWER_S)
-        Groups.at_once -= 1
-        self.write({"groups": []})
+        KeptAlive.at_once -= 1
+        self.write({"keep_alive_until": None})
 
 
 class Silence(web.RequestHandler):
@@ -39,7 +39,7 @@ def before_a_service(asked: Callable[[AllocationService, str], Coroutine[None, N
 
     async def run() -> None:
         port = free_port()
-        server = web.Application([("/people/.*", Groups), ("/.*", Silence)]).listen(port, "127.0.0.1")
+        server = web.Application([("/servers/.*", KeptAlive), ("/.*", Silence)]).listen(port, "127.0.0.1")
         url = f"http://127.0.0.1:{port}"
         try:
             await asked(AllocationService(url, "token", DEADLINE_S), url)
@@ -53,18 +53,19 @@ def before_a_service(asked: Callable[[AllocationService, str], Coroutine[None, N
 def test_a_crowd_whose_turns_come_after_the_deadline_is_answered_all_the_same() -> None:
     async def asked(service: AllocationService, _url: str) -> None:
         began = time.monotonic()
-        await asyncio.gather(*(service.groups(f"person-{number}") for number in range(CROWD)))
+        await asyncio.gather(*(service.keep_alive_until(f"person-{number}", "") for number in range(CROWD)))
         assert time.monotonic() - began > DEADLINE_S
 
-    Groups.most_at_once = 0
+    KeptAlive.most_at_once = 0
     before_a_service(asked)
-    assert Groups.most_at_once == calls.LANES, "a busy service is not asked by everybody at once"
+    assert KeptAlive.most_at_once == calls.LANES, "a busy service is not asked by everybody at once"
 
 
 def test_whose_turn_does_not_come_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async def asked(service: AllocationService, _url: str) -> None:
         answers = await asyncio.gather(
-            *(service.groups(f"person-{number}") for number in range(2 * calls.LANES)), return_exceptions=True
+            *(service.keep_alive_until(f"person-{number}", "") for number in range(2 * calls.LANES)),
+            return_exceptions=True,
         )
         late = [each for each in answers if isinstance(each, ServiceUnavailable)]
         assert len(late) == calls.LANES
@@ -78,7 +79,7 @@ def test_servers_that_do_not_answer_yet_hold_up_no_call_of_the_service() -> None
     async def asked(service: AllocationService, url: str) -> None:
         waiting = [asyncio.ensure_future(until_silent(url)) for _ in range(20)]
         await asyncio.sleep(0)
-        assert await service.groups("person") == []
+        assert await service.keep_alive_until("person", "") is None
         for each in waiting:
             each.cancel()
 
@@ -93,7 +94,7 @@ def test_a_launch_whose_renewal_takes_long_shows_its_progress(hub: HubUnderTest)
     person = hub.sign_in()
     form = person.get("/hub/spawn")
     # Longer than the hub lets a launch wait for an answer.
-    hub.control(groups_delay_s=1.6)
+    hub.control(person_delay_s=1.6)
     page = person.launch_by_form(SMALL, form)
     assert page.url.path.startswith(("/hub/spawn-pending/", "/user/astronomer")), page.url
     query = {"_xsrf": person.xsrf()}

@@ -47,7 +47,6 @@ DEFAULTS: dict[str, Any] = {
     "collected": [],
     "environment": {},
     "failing": False,
-    "groups_delay_s": 0.0,
     "keep_alive_until": None,
     "last_stop": None,
     "memory_bytes": 4 * 2**30,
@@ -121,19 +120,14 @@ async def put_person(body: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(state.settings["person_delay_s"])
     name = state.settings["renamed"].get(body["preferred_username"], body["preferred_username"])
     state.people[name] = body
+    ours = ["nexus-administrators"] if "nexus-admins" in body["groups"] else []
     return {
         "person_id": name,
         "hub_name": name,
         "is_administrator": "nexus-admins" in body["groups"],
         "suspended": name in state.settings["suspended"],
+        "groups": ["tier-entry", "team-wide-field-demo", *ours],
     }
-
-
-@api.get("/people/{name}/groups", dependencies=hub_only)
-async def groups(name: str) -> dict[str, list[str]]:
-    await asyncio.sleep(state.settings["groups_delay_s"])
-    ours = ["nexus-administrators"] if "nexus-admins" in state.people[name]["groups"] else []
-    return {"groups": ["tier-entry", "team-wide-field-demo", *ours]}
 
 
 @api.get("/people/{name}/launch", dependencies=hub_only)

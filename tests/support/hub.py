@@ -150,10 +150,13 @@ class Visitor:
         return self.http.post(page.url.join(form_action(page)), data={"subject": subject})
 
     def sign_in(self, subject: str) -> httpx.Response:
+        return self.choose_person(self.go_to_provider(), subject)
+
+    def go_to_provider(self) -> httpx.Response:
         page = self.get("/hub/login")
         link = re.search(r'href="([^"]*oauth_login[^"]*)"', page.text)
         assert link, page.text
-        return self.choose_person(self.http.get(page.url.join(unescape(link[1]))), subject)
+        return self.http.get(page.url.join(unescape(link[1])))
 
     def sign_out(self) -> httpx.Response:
         page = self.get("/hub/logout")

@@ -66,7 +66,7 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         # servers that do not answer yet would take.
         AsyncHTTPClient.configure(AsyncHTTPClient.configured_class(), max_clients=CONNECTIONS)
         self.provider = Provider(self.issuer)
-        self.auth_state_groups_key = self.ask_groups
+        self.auth_state_groups_key = "nexus_groups"
         self._refreshes: dict[str, asyncio.Task[Any]] = {}
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
@@ -115,12 +115,10 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         state = {
             **auth_model["auth_state"],
             "hub_name": person.hub_name,
+            "nexus_groups": person.groups,
             "is_administrator": person.is_administrator,
         }
         return {**auth_model, "name": person.hub_name, "admin": False, "auth_state": state}
-
-    async def ask_groups(self, auth_state: dict[str, Any]) -> list[str]:
-        return await self.service.groups(auth_state["hub_name"])
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """Return a fresh model; False when the provider says the sign-in is over.

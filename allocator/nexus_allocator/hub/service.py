@@ -42,6 +42,7 @@ class Person:
     hub_name: str
     is_administrator: bool
     suspended: bool
+    groups: list[str]
     suspension_reason: str | None = None
 
 
@@ -120,12 +121,9 @@ class AllocationService:
             answer["hub_name"],
             answer["is_administrator"],
             answer["suspended"],
+            answer["groups"],
             answer.get("suspension_reason"),
         )
-
-    async def groups(self, hub_name: str) -> list[str]:
-        answer = await self._call("GET", f"/people/{quote(hub_name)}/groups")
-        return list(answer["groups"])
 
     async def launch_model(self, hub_name: str) -> dict[str, Any]:
         return await self._call("GET", f"/people/{quote(hub_name)}/launch")
