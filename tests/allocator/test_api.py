@@ -202,14 +202,15 @@ def test_an_unknown_hold_server_or_path_is_not_found(service: Hub) -> None:
     intent = {"reason": "idle", "actor": "culler"}
     answer = service.post(f"{BASE}/servers/astronomer/-/stop-intent", json=intent)
     refused(answer, 404, "unknown_server")
-    refused(service.get(f"{BASE}/people/nobody/groups"), 404, "unknown_person")
+    refused(service.get(f"{BASE}/people/nobody/launch"), 404, "unknown_person")
     refused(service.post(f"{BASE}/holds/not-a-number/stopped", json={}), 422, "invalid_request")
     assert service.get(f"{BASE}/nothing").status_code == 404
 
 
 def test_groups_follow_the_accounts(service: Hub) -> None:
+    assert service.put_person("astronomer").json()["groups"] == []
     service.accepted("astronomer")
-    assert service.get(f"{BASE}/people/astronomer/groups").json() == {"groups": ["tier-entry"]}
+    assert service.put_person("astronomer").json()["groups"] == ["tier-entry"]
 
 
 def of_server(hold_id: str, secret: str = INTERNAL_TOKEN) -> dict[str, str]:

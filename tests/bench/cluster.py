@@ -2,8 +2,10 @@
 
 Run it as ``python -m tests.bench.cluster 250 500 1000``: the crowd grows to each of these sizes, four or so a
 second. Everybody signs in by OIDC through the proxy, launches by the form, watches the launch's progress as a
-browser does, and then holds a websocket; a third never read theirs. One JupyterLab answers for all. The
-allocation service has PostgreSQL, the hub SQLite; everything, the crowd included, shares this machine.
+browser does, and then holds a websocket; a third never read theirs nor close it. Who is told to come again
+does, as often as it takes within five minutes. One stand-in of JupyterLab answers for all. Hub and allocation
+service have their databases in one PostgreSQL, which does not flush to disk; everything, the crowd included,
+shares this machine.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +26,7 @@ import httpx
 import numpy as np
 import psutil
 from tests.support import cluster_tools
-from tests.support.cluster_hub import FOR_NOTEBOOKS, prepare, running_cluster_hub
+from tests.support.cluster_hub import FOR_NOTEBOOKS, PODS, prepare, running_cluster_hub
 from tests.support.control_plane import ControlPlane, running_control_plane
 from tests.support.hub import PLAIN, SMALL, HubUnderTest, Visitor, people_file
 from tests.support.postgres import private_postgres, programs
@@ -32,10 +35,15 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 A_SECOND = 4.2
 AT_ONCE = 256
 LONGEST_S = 300.0
+COME_AGAIN = {429: "too many at once", 503: "something is away"}
+# Of the launch page, where it is neither the agreement nor says that the service is away.
+CHOICES, AGREEMENT = "Who pays?", 'name="agreement_version"'
+WHO = "Who are you?"
+TOO_MANY = f"429 {COME_AGAIN[429]}"
 # Small servers of two cores each.
 NODE_CPU, EACH_NODE = 64, 32
 METRICS_TOKEN = "metrics-token-of-the-bench"
-TITLE = re.compile("<title>([^<]+)</title>")
+NAME = re.compile(r"person-\d+")
 BUCKET = re.compile(r'nexus_admission_seconds_bucket\{le="([^"]+)"\} ([\d.e+]+)')
 
 
@@ -45,8 +53,7 @@ class Seen:
 
     sign_in_s: list[float] = field(default_factory=list)
     launch_s: list[float] = field(default_factory=list)
-    retries: int = 0
-    reloads: int = 0
+    told_to_wait: Counter[str] = field(default_factory=Counter)
     failed: list[str] = field(default_factory=list)
 
 
@@ -61,6 +68,10 @@ class Sockets:
     def hold(self, url: str, *, read: bool) -> None:
         asyncio.run_coroutine_threadsafe(self._hold(url, read=read), self.loop).result(60)
 
+    def open(self) -> int:
+        # What the other side ended says so by an empty message, which nobody waits for: the stream knows.
+        return sum(socket.protocol is not None and not socket.protocol.is_closing() for socket in self.held)
+
     async def _hold(self, url: str, *, read: bool) -> None:
         socket = await websocket_connect(url)
         self.held.append(socket)
@@ -69,52 +80,92 @@ class Sockets:
             await socket.read_message()
 
 
+@dataclass
+class Guest:
+    """One person of the crowd, at a browser: who is told to come again does, until ``deadline``."""
+
+    name: str
+    person: Visitor
+    seen: Seen
+    deadline: float = field(default_factory=lambda: time.monotonic() + LONGEST_S)
+
+    def wait(self, why: str, seconds: float) -> None:
+        self.seen.told_to_wait[why] += 1
+        if time.monotonic() + seconds > self.deadline:
+            raise RuntimeError(f"waited {LONGEST_S:.0f} s in all, last for: {why}")
+        time.sleep(seconds)
+
+    def patient(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """Return the first answer that is not "come again"."""
+        while (page := ask()).status_code in COME_AGAIN:
+            self.wait(f"{page.status_code} {COME_AGAIN[page.status_code]}", pause_of(page))
+        return page.raise_for_status()
+
+    def sign_in(self) -> httpx.Response:
+        """Return the launch page."""
+        page = self.patient(self.enter)
+        while CHOICES not in page.text:
+            if AGREEMENT in page.text:
+                page = self.patient(lambda page=page: self.person.press_accept(page))
+                continue
+            self.wait("a launch page without choices", 2)
+            page = self.patient(lambda: self.person.get("/hub/spawn"))
+        return page
+
+    def enter(self) -> httpx.Response:
+        page = self.patient(self.person.go_to_provider)
+        # The provider asks once; who comes again is led back at once.
+        return self.person.choose_person(page, self.name) if WHO in page.text else page
+
+    def launch(self, form: httpx.Response) -> None:
+        """Press the button until the hub takes it, and follow the progress until the server is ready."""
+        options = {**SMALL, "account": self.name}
+        self.patient(lambda: self.person.launch_by_form(options, form))
+        while not self.is_ready():
+            # Nothing to see: either it went wrong and the page says so, or the person presses again.
+            self.wait("a launch that came to nothing", 2)
+            page = self.patient(lambda: self.person.get("/hub/spawn"))
+            if CHOICES in page.text:
+                self.patient(lambda page=page: self.person.launch_by_form(options, page))
+
+    def is_ready(self) -> bool:
+        """Follow the progress until the server is ready; return False where the hub knows of no launch."""
+        progress, query = f"/hub/api/users/{self.name}/server/progress", {"_xsrf": self.person.xsrf()}
+        stream = self.person.http.stream("GET", self.person.url + progress, params=query, timeout=LONGEST_S)
+        with stream as events:
+            if events.status_code == httpx.codes.BAD_REQUEST:
+                return False
+            events.raise_for_status()
+            for line in events.iter_lines():
+                told = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
+                if told.get("ready"):
+                    return True
+                if told.get("failed") and "Try again" in told["message"]:
+                    return False
+                if told.get("failed"):
+                    raise RuntimeError(told["message"])
+        raise RuntimeError("the progress ended without a server")
+
+
+def pause_of(page: httpx.Response) -> float:
+    return float(page.headers.get("Retry-After", 5))
+
+
 def come(hub: HubUnderTest, sockets: Sockets, number: int, seen: Seen) -> None:
     """Sign in, launch and stay; writes what was met into ``seen``."""
     name = f"person-{number:04}"
     try:
+        guest = Guest(name, Visitor(hub.url), seen)
         began = time.monotonic()
-        person = Visitor(hub.url)
-        page = person.accept_agreement(person.sign_in(name))
+        page = guest.sign_in()
         seen.sign_in_s.append(time.monotonic() - began)
         began = time.monotonic()
-        launch(person, name, page, seen)
+        guest.launch(page)
         seen.launch_s.append(time.monotonic() - began)
         sockets.hold(f"{hub.url.replace('http', 'ws')}/user/{name}/echo", read=number % 3 != 0)
     except Exception as error:
         # A person's edge: the crowd goes on without them.
-        page = TITLE.search(str(error))
-        seen.failed.append(page[1] if page else repr(error)[:120])
-
-
-def launch(person: Visitor, name: str, form: httpx.Response, seen: Seen) -> None:
-    """Press the button until the hub takes it, and follow the progress until the server is ready."""
-    while (page := person.launch_by_form({**SMALL, "account": name}, form)).status_code == 429:
-        seen.retries += 1
-        time.sleep(float(page.headers.get("Retry-After", 2)))
-    page.raise_for_status()
-    deadline = time.monotonic() + LONGEST_S
-    while not is_ready(person, f"{person.url}/hub/api/users/{name}/server/progress"):
-        # The hub leads people to the progress before it calls their launch pending: they load the page again.
-        seen.reloads += 1
-        if time.monotonic() > deadline:
-            raise RuntimeError("the launch was never pending")
-        time.sleep(1)
-
-
-def is_ready(person: Visitor, progress: str) -> bool:
-    """Follow the progress until the server is ready; return False where the hub knows of no launch yet."""
-    with person.http.stream("GET", progress, params={"_xsrf": person.xsrf()}, timeout=LONGEST_S) as events:
-        if events.status_code == 400:
-            return False
-        events.raise_for_status()
-        for line in events.iter_lines():
-            told = json.loads(line.removeprefix("data:")) if line.startswith("data:") else {}
-            if told.get("ready"):
-                return True
-            if told.get("failed"):
-                raise RuntimeError(told.get("message"))
-    raise RuntimeError("the progress ended without a server")
+        seen.failed.append(NAME.sub("NAME", " ".join(str(error).split())[:160]) or repr(error))
 
 
 def crowd(hub: HubUnderTest, sockets: Sockets, numbers: range) -> tuple[Seen, float]:
@@ -154,23 +205,30 @@ def usage(processes: list[psutil.Process]) -> tuple[float, float]:
 def admissions(hub: HubUnderTest) -> dict[float, float]:
     """Return for each bound of seconds how many admissions took no longer, so far."""
     url = f"{hub.settings.service_url}/services/nexus/api/metrics"
-    answer = PLAIN.get(url, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}).raise_for_status()
+    answer = PLAIN.get(
+        url, headers={"Authorization": f"Bearer {METRICS_TOKEN}"}, timeout=60
+    ).raise_for_status()
     return {float(bound): float(number) for bound, number in BUCKET.findall(answer.text)}
 
 
-def bound_of(before: dict[float, float], after: dict[float, float], share: float) -> float:
-    counts = {bound: after[bound] - before.get(bound, 0.0) for bound in after}
+def bound_of(counts: dict[float, float], share: float) -> float:
     return next(bound for bound in sorted(counts) if counts[bound] >= share * max(counts.values()))
 
 
-def show(size: int, seen: Seen, whole_s: float, admitted: tuple[float, float]) -> None:
-    served = f"{len(seen.launch_s)} more servers in {whole_s:.0f} s, {len(seen.failed)} failed"
-    print(f"\n{size} people: {served}, {seen.retries} answers 429, {seen.reloads} pages loaded again")
-    print(f"  admission p50 <= {admitted[0]:g} s   p99 <= {admitted[1]:g} s")
+def show(size: int, seen: Seen, whole_s: float, admitted: dict[float, float]) -> None:
+    asked = max(admitted.values())
+    print(f"\n{size} people: {len(seen.launch_s)} more servers in {whole_s:.0f} s, {len(seen.failed)} failed")
+    if asked:
+        p50, p99 = bound_of(admitted, 0.5), bound_of(admitted, 0.99)
+        print(f"  admission p50 <= {p50:g} s   p99 <= {p99:g} s   {asked:.0f} asked for")
     for what, seconds in (("sign-in", seen.sign_in_s), ("launch", seen.launch_s)):
-        p50, p99 = np.quantile(seconds, [0.5, 0.99])
-        print(f"  {what:8} p50 {p50:6.2f} s   p99 {p99:6.2f} s   longest {max(seconds):6.2f} s")
-    for how, number in Counter(seen.failed).most_common(5):
+        if seconds:
+            p50, p99 = np.quantile(seconds, [0.5, 0.99])
+            print(f"  {what:8} p50 {p50:6.2f} s   p99 {p99:6.2f} s   longest {max(seconds):6.2f} s")
+    print(f"  told to come again: {seen.told_to_wait[TOO_MANY]} times with 429")
+    for why, number in (seen.told_to_wait - Counter({TOO_MANY: seen.told_to_wait[TOO_MANY]})).most_common():
+        print(f"  told to come again: {number} times with {why}")
+    for how, number in Counter(seen.failed).most_common():
         print(f"  failed: {number} with {how}")
 
 
@@ -178,9 +236,12 @@ def show_processes(
     before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]], launches: int
 ) -> None:
     print(f"  {'':24} {'CPU s':>8} {'ms/launch':>10} {'MiB':>7}")
-    for name, (cpu, memory) in after.items():
-        used = cpu - before[name][0]
-        print(f"  {name:24} {used:8.1f} {1000 * used / launches:10.0f} {memory:7.0f}")
+    each_ms = 1000 / max(launches, 1)
+    used = {name: cpu - before[name][0] for name, (cpu, _) in after.items()}
+    memory = {name: each for name, (_, each) in after.items()}
+    used, memory = used | {"all": sum(used.values())}, memory | {"all": sum(memory.values())}
+    for name in used:
+        print(f"  {name:24} {used[name]:8.1f} {each_ms * used[name]:10.0f} {memory[name]:7.0f}")
 
 
 def main(sizes: list[int]) -> None:
@@ -190,9 +251,12 @@ def main(sizes: list[int]) -> None:
     tools, server = cluster_tools.built(), programs()
     if tools is None or server is None:
         raise SystemExit(cluster_tools.LACKING if tools is None else "PostgreSQL is not here.")
-    folder = Path(tempfile.mkdtemp(prefix="nexus-bench-"))
-    people = people_file(folder, [person(number) for number in range(max(sizes))])
-    with private_postgres(server) as database, running_control_plane(tools) as plane:
+    with (
+        tempfile.TemporaryDirectory(prefix="nexus-bench-") as folder,
+        private_postgres(server) as database,
+        running_control_plane(tools) as plane,
+    ):
+        people = people_file(Path(folder), [person(number) for number in range(max(sizes))])
         prepare(plane)
         for number in range(1 + max(sizes) // EACH_NODE):
             plane.node(f"notebooks-{number}", cpu=NODE_CPU, memory_gib=8 * NODE_CPU, **FOR_NOTEBOOKS)
@@ -202,7 +266,10 @@ def main(sizes: list[int]) -> None:
             "NEXUS_METERING_INTERVAL_S": "60",
             "NEXUS_HOLD_START_TIMEOUT_S": "900",
         }
-        with running_cluster_hub(plane, service, NEXUS_PEOPLE_FILE=str(people)) as hub:
+        own = {"HUB_DATABASE_URL": database.url(database.new_database())}
+        # As KubeSpawner and z2jh have it.
+        changes = {"NEXUS_PEOPLE_FILE": str(people), "NEXUS_POLL_INTERVAL_S": "30"}
+        with running_cluster_hub(plane, service, for_hub=own, **changes) as hub:
             grow(plane, hub, sizes)
 
 
@@ -213,13 +280,16 @@ def person(number: int) -> dict[str, object]:
 
 
 def grow(plane: ControlPlane, hub: HubUnderTest, sizes: list[int]) -> None:
-    sockets, here = Sockets(), 0
+    sockets, here, in_all_s, servers = Sockets(), 0, 0.0, 0
     for size in sizes:
         before, admitted = spent(plane, hub), admissions(hub)
         seen, whole_s = crowd(hub, sockets, range(here, size))
-        here, after = size, admissions(hub)
-        show(size, seen, whole_s, (bound_of(admitted, after, 0.5), bound_of(admitted, after, 0.99)))
+        here, in_all_s, servers = size, in_all_s + whole_s, servers + len(seen.launch_s)
+        show(size, seen, whole_s, {b: n - admitted.get(b, 0.0) for b, n in admissions(hub).items()})
         show_processes(before, spent(plane, hub), len(seen.launch_s))
+        pods = Counter(each["status"].get("phase") for each in plane.items(PODS))
+        print(f"  pods: {dict(pods)}   websockets open: {sockets.open()} of {servers}")
+    print(f"\n{servers} of {here} people have servers, {in_all_s:.0f} s after the first came")
 
 
 if __name__ == "__main__":

@@ -51,9 +51,16 @@ def prepare(plane: ControlPlane) -> None:
 
 @contextmanager
 def running_cluster_hub(
-    plane: ControlPlane, for_service: Mapping[str, str] | None = None, **changes: str
+    plane: ControlPlane,
+    for_service: Mapping[str, str] | None = None,
+    *,
+    for_hub: Mapping[str, str] | None = None,
+    **changes: str,
 ) -> Iterator[HubUnderTest]:
-    """Yield a hub whose servers are pods, before the real allocation service; the namespace is prepared."""
+    """Yield a hub whose servers are pods, before the real allocation service; the namespace is prepared.
+
+    ``for_hub`` are variables of its process alone: ``HUB_DATABASE_URL`` stands for its own SQLite.
+    """
     with hub_to_be(**changes) as hub:
         settings = hub.settings
         service = commands.service(settings, hub.secrets)
@@ -68,7 +75,7 @@ def running_cluster_hub(
         port = settings.port + LAB
         words = (sys.executable, "-m", "tests.support.stub_lab", str(port))
         hub.start(command("stub lab", words, own, f"http://127.0.0.1:{port}/"))
-        given = {**own, **hub.environment, "KUBECONFIG": str(plane.kubeconfig("hub"))}
+        given = {**own, **hub.environment, **(for_hub or {}), "KUBECONFIG": str(plane.kubeconfig("hub"))}
         words = (sys.executable, "-m", "jupyterhub", "-f", str(CONFIGURATION))
         hub.start(command("hub", words, given, f"{settings.hub_url}/hub/health"))
         yield hub

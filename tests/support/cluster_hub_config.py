@@ -1,5 +1,6 @@
 """The hub of a cluster as z2jh's chart configures it, here before a control plane under test."""
 
+import os
 from typing import Any
 
 from tests.support.helm import merged
@@ -50,7 +51,7 @@ c.JupyterHub.load_roles.append(
 
 c.JupyterHub.bind_url = settings.public_url
 c.JupyterHub.hub_bind_url = settings.hub_url
-c.JupyterHub.db_url = f"sqlite:///{settings.folder('db') / 'hub.sqlite'}"
+c.JupyterHub.db_url = os.environ.get("HUB_DATABASE_URL", f"sqlite:///{settings.folder('db') / 'hub.sqlite'}")
 c.JupyterHub.cookie_secret = bytes.fromhex(own.hub_cookie)
 c.CryptKeeper.keys = [bytes.fromhex(own.auth_state)]
 c.ConfigurableHTTPProxy.should_start = False
@@ -70,5 +71,5 @@ c.KubeSpawner.port = settings.port + LAB
 c.KubeSpawner.node_affinity_required = [{"matchExpressions": [purpose]}]
 # A lost node is given up sooner.
 c.KubeSpawner.extra_pod_config = {"restart_policy": "Never", "termination_grace_period_seconds": 1}
-c.KubeSpawner.poll_interval = 1
+c.KubeSpawner.poll_interval = settings.poll_interval_s
 c.KubeSpawner.delete_grace_period = 0

@@ -33,7 +33,7 @@ DEFINITIONS = {
     ),
 }
 BUILD_TIMEOUT_S = 7200
-LACKING = "the control plane is not built: `make cluster-tools` does (15 minutes of CPU or more, once)"
+LACKING = "the control plane is not built: `make cluster-tools` does (12 minutes of CPU, once)"
 
 
 def folder() -> Path:

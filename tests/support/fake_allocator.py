@@ -51,6 +51,7 @@ DEFAULTS: dict[str, Any] = {
     "last_stop": None,
     "memory_bytes": 4 * 2**30,
     "offers": True,
+    "person_delay_s": 0.0,
     "read_only": False,
     "renamed": {},
     "suspended": [],
@@ -116,20 +117,17 @@ async def health() -> dict[str, str]:
 
 @api.put("/people", dependencies=hub_only)
 async def put_person(body: dict[str, Any]) -> dict[str, Any]:
+    await asyncio.sleep(state.settings["person_delay_s"])
     name = state.settings["renamed"].get(body["preferred_username"], body["preferred_username"])
     state.people[name] = body
+    ours = ["nexus-administrators"] if "nexus-admins" in body["groups"] else []
     return {
         "person_id": name,
         "hub_name": name,
         "is_administrator": "nexus-admins" in body["groups"],
         "suspended": name in state.settings["suspended"],
+        "groups": ["tier-entry", "team-wide-field-demo", *ours],
     }
-
-
-@api.get("/people/{name}/groups", dependencies=hub_only)
-async def groups(name: str) -> dict[str, list[str]]:
-    ours = ["nexus-administrators"] if "nexus-admins" in state.people[name]["groups"] else []
-    return {"groups": ["tier-entry", "team-wide-field-demo", *ours]}
 
 
 @api.get("/people/{name}/launch", dependencies=hub_only)

@@ -62,7 +62,7 @@ class HubUnderTest:
     def start(self, command: commands.Command) -> None:
         child = self.children.setdefault(command.name, Child(command, self.settings.state))
         child.start()
-        until(lambda: self.ready(child), f"{command.name} ready")
+        until(lambda: self.ready(child), f"{command.name} ready", 120)
 
     def ready(self, child: Child) -> bool:
         assert child.exit_status() is None, f"{child.command.name} ended:\n{child.last_words(60)}"
@@ -150,10 +150,13 @@ class Visitor:
         return self.http.post(page.url.join(form_action(page)), data={"subject": subject})
 
     def sign_in(self, subject: str) -> httpx.Response:
+        return self.choose_person(self.go_to_provider(), subject)
+
+    def go_to_provider(self) -> httpx.Response:
         page = self.get("/hub/login")
         link = re.search(r'href="([^"]*oauth_login[^"]*)"', page.text)
         assert link, page.text
-        return self.choose_person(self.http.get(page.url.join(unescape(link[1]))), subject)
+        return self.http.get(page.url.join(unescape(link[1])))
 
     def sign_out(self) -> httpx.Response:
         page = self.get("/hub/logout")
@@ -167,10 +170,13 @@ class Visitor:
         page = page or self.get("/hub/spawn")
         if 'name="agreement_version"' not in page.text:
             return page
-        fields = {**hidden_fields(page), "accepted": "yes"}
-        answer = self.http.post(page.url.join(form_action(page)), data=fields)
+        answer = self.press_accept(page)
         assert answer.status_code == 200, answer.text
         return answer
+
+    def press_accept(self, page: httpx.Response) -> httpx.Response:
+        fields = {**hidden_fields(page), "accepted": "yes"}
+        return self.http.post(page.url.join(form_action(page)), data=fields)
 
     def launch_by_form(self, options: dict[str, str], page: httpx.Response | None = None) -> httpx.Response:
         page = page or self.get("/hub/spawn")

@@ -12,7 +12,6 @@ from nexus_allocator.api.models import (
     AgreementModel,
     AnnouncementModel,
     BrakeModel,
-    GroupsModel,
     HoursModel,
     IdentityBody,
     ImageModel,
@@ -50,7 +49,7 @@ def health() -> dict[str, str]:
 @trusted.put("/people")
 @does(Action.IDENTITY_RECORD)
 def sign_in(body: IdentityBody, here: Here) -> PersonModel:
-    """The person behind an identity; the first call makes the person, and nothing else."""
+    """The person behind an identity, with their groups; the first call makes the person, and nothing else."""
     is_administrator = here.is_administrator(body.issuer, body.subject, body.groups)
     with here.database.session_scope() as session:
         person = people.sign_in(
@@ -65,14 +64,8 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
             is_administrator=person.is_administrator,
             suspended=person.suspended_at is not None,
             suspension_reason=person.suspension_reason,
+            groups=people.groups(session, hub_name=person.hub_name),
         )
-
-
-@trusted.get("/people/{hub_name}/groups")
-@does(Action.GROUPS_SEE)
-def groups(hub_name: str, here: Here) -> GroupsModel:
-    with here.database.reading_scope() as session:
-        return GroupsModel(groups=people.groups(session, hub_name=hub_name))
 
 
 @trusted.get("/people/{hub_name}/launch")

@@ -47,6 +47,7 @@ class PersonModel(BaseModel):
     is_administrator: bool
     suspended: bool
     suspension_reason: str | None = None
+    groups: list[str]
 
 
 class CredentialsModel(BaseModel):
@@ -60,10 +61,6 @@ class CredentialsModel(BaseModel):
     @classmethod
     def of(cls, given: Credentials) -> "CredentialsModel":
         return cls(**vars(given))
-
-
-class GroupsModel(BaseModel):
-    groups: list[str]
 
 
 class AgreementBody(Body):

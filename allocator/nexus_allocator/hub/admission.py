@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.orm import object_session
 from traitlets import Instance, default
 from traitlets.config import LoggingConfigurable
 
@@ -139,13 +140,20 @@ class AdmittedServer(Server):  # type: ignore[misc]
         return [lease for book in books for lease in book.leases]
 
     def keep_state(self) -> None:
-        """Hand the state to the hub, which writes it with what it writes next."""
-        self.orm_spawner.state = self.get_state()
+        """Write the state now: what the hub's one session holds unwritten, anybody's next answer takes back.
+
+        That would also forget all that the hub has read of everybody, to be read again one by one.
+        """
+        state = self.get_state()
+        if self.orm_spawner.state != state:
+            self.orm_spawner.state = state
+            write_now(self.orm_spawner)
 
     def _refused(self, error: Exception) -> Exception:
         """Keep the refused choices for the next form only: the hub stored them for every later launch."""
         self.refused_options = dict(self.user_options)
         self.orm_spawner.user_options = None
+        write_now(self.orm_spawner)
         return error
 
     def apply_admission(self, admission: Admission) -> None:
@@ -266,6 +274,12 @@ class AdmittedServer(Server):  # type: ignore[misc]
         while self.process_started_at is None:
             await asyncio.sleep(0.2)
         yield {"progress": 60, "message": "Server started; waiting for JupyterLab to answer"}
+
+
+def write_now(row: Any) -> None:
+    """Commit the hub's session, to which the row belongs; the spawner's own handle on it is deprecated."""
+    if (session := object_session(row)) is not None:
+        session.commit()
 
 
 def refused_link() -> Exception:

@@ -6,10 +6,11 @@ from typing import Any
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler
 from tornado import web
-from tornado.httpclient import HTTPClientError
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance, Unicode
 
 from nexus_allocator.hub.discovery import ForeignToken, Provider, ProviderUnavailable
+from nexus_allocator.hub.handlers import LAUNCHING
 from nexus_allocator.hub.refusals import readable
 from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
 from nexus_allocator.hub.sign_out import SignedOutHandler, SignOutHandler
@@ -22,6 +23,7 @@ SIGN_IN_AGAIN = (
 )
 # Parallel requests share one refresh: a rotated refresh token used twice ends the whole grant.
 REFRESH_SHARED_FOR_S = 2.0
+CONNECTIONS = 100
 
 
 class DiscoveringLoginHandler(OAuthLoginHandler):  # type: ignore[misc]
@@ -60,12 +62,15 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        # The hub asks provider, proxy and notebook servers by one client, whose ten connections as many
+        # servers that do not answer yet would take.
+        AsyncHTTPClient.configure(AsyncHTTPClient.configured_class(), max_clients=CONNECTIONS)
         self.provider = Provider(self.issuer)
-        self.auth_state_groups_key = self.ask_groups
+        self.auth_state_groups_key = "nexus_groups"
         self._refreshes: dict[str, asyncio.Task[Any]] = {}
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        return [*super().get_handlers(app), (r"/signed-out", SignedOutHandler)]
+        return [*super().get_handlers(app), (r"/signed-out", SignedOutHandler), *LAUNCHING]
 
     async def discover(self) -> None:
         """Fill in the provider's addresses."""
@@ -110,12 +115,10 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         state = {
             **auth_model["auth_state"],
             "hub_name": person.hub_name,
+            "nexus_groups": person.groups,
             "is_administrator": person.is_administrator,
         }
         return {**auth_model, "name": person.hub_name, "admin": False, "auth_state": state}
-
-    async def ask_groups(self, auth_state: dict[str, Any]) -> list[str]:
-        return await self.service.groups(auth_state["hub_name"])
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
         """Return a fresh model; False when the provider says the sign-in is over.

@@ -1,9 +1,11 @@
-"""The hub's own small pages: accepting the agreement, stopping one's server, the pages' style and scripts."""
+"""The hub's own small pages: agreement, launch and stop of one's server, the pages' style and scripts."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from tornado import web
 
@@ -34,6 +36,21 @@ class AgreementHandler(BaseHandler):  # type: ignore[misc]
         self.redirect(self.hub.base_url + "spawn")
 
 
+class LaunchHandler(SpawnHandler):  # type: ignore[misc]
+    """Takes the launch form once the person was renewed.
+
+    The hub renews them itself, but leads them on to the launch's progress after one second: where it takes
+    longer, nobody would hear that the launch was put off (429), and there would be no progress to see yet.
+    """
+
+    @web.authenticated
+    async def post(self, user_name: str | None = None, server_name: str = "") -> None:
+        with suppress(web.HTTPError):
+            # The hub's own renewal shares this one's answer, and shows what speaks against it in the form.
+            await self.authenticator.refresh_user(self.current_user, self)
+        await super().post(user_name, server_name)
+
+
 class StopHandler(BaseHandler):  # type: ignore[misc]
     """Stops the person's own server, from a plain form."""
 
@@ -55,3 +72,7 @@ def handlers(service: AllocationService) -> list[tuple[Any, ...]]:
         (r"/nexus/static/(.*)", CacheControlStaticFilesHandler, {"path": str(STATIC)}),
         *HANDLERS,
     ]
+
+
+# The hub's own page stands at this address, too: these have to come before.
+LAUNCHING = [(rf"/spawn{names}", LaunchHandler) for names in ("", "/([^/]+)", "/([^/]+)/([^/]+)")]

@@ -124,7 +124,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
         self.process_began = began_at(self.pid)
         self.tell_started(started, self.pid)
         watch_end(self.pid, self.note_end)
-        self.orm_spawner.state = self.get_state()
+        self.keep_state()
         return address
 
     def get_state(self) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The allocation service as the hub sees it: a few HTTP calls, each async and over within three seconds."""
+"""The allocation service as the hub sees it: a few HTTP calls, each async and over within three seconds.
+
+The three seconds begin when a call is sent: in a crowd it waits for its turn before.
+"""
 
 import asyncio
 import json
@@ -7,11 +10,16 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from nexus_allocator.domain.lab_tokens import lab_token
 
 DEADLINE_S = 3.0
+# So few calls at once that a busy service, too, answers each within the deadline.
+LANES = 8
+# How long a call waits for its turn; people are told to come again sooner than a browser gives up.
+PATIENCE_S = 30.0
 
 
 class Refused(Exception):  # noqa: N818 -- a refusal is an answer, not a fault
@@ -34,6 +42,7 @@ class Person:
     hub_name: str
     is_administrator: bool
     suspended: bool
+    groups: list[str]
     suspension_reason: str | None = None
 
 
@@ -71,6 +80,20 @@ class Admission:
         return cls(**known)
 
 
+class ServiceClient(SimpleAsyncHTTPClient):
+    """The hub's own lanes to the service, one set for each event loop.
+
+    What waits for notebook servers, the proxy or the sign-in provider shares a client of ten connections,
+    where a crowd's admissions would wait behind it.
+    """
+
+    lanes: asyncio.Semaphore
+
+    def initialize(self, **given: Any) -> None:  # type: ignore[override]
+        super().initialize(max_clients=LANES, **given)
+        self.lanes = asyncio.Semaphore(LANES)
+
+
 @dataclass(frozen=True)
 class AllocationService:
     """``url`` ends before ``/people``: {service}/services/nexus/api/hub."""
@@ -98,12 +121,9 @@ class AllocationService:
             answer["hub_name"],
             answer["is_administrator"],
             answer["suspended"],
+            answer["groups"],
             answer.get("suspension_reason"),
         )
-
-    async def groups(self, hub_name: str) -> list[str]:
-        answer = await self._call("GET", f"/people/{quote(hub_name)}/groups")
-        return list(answer["groups"])
 
     async def launch_model(self, hub_name: str) -> dict[str, Any]:
         return await self._call("GET", f"/people/{quote(hub_name)}/launch")
@@ -151,13 +171,19 @@ class AllocationService:
             request_timeout=self.deadline_s,
             connect_timeout=self.deadline_s,
         )
+        client = ServiceClient()
         try:
-            # The client's own time-outs do not cover waiting for a free connection.
-            response = await asyncio.wait_for(AsyncHTTPClient().fetch(request), self.deadline_s)
+            await asyncio.wait_for(client.lanes.acquire(), PATIENCE_S)
+        except TimeoutError as error:
+            raise ServiceUnavailable(f"{method} {path}: no turn within {PATIENCE_S:.0f} s") from error
+        try:
+            response = await client.fetch(request)
         except HTTPClientError as error:
             raise read_refusal(error) from error
-        except (TimeoutError, OSError) as error:
-            raise ServiceUnavailable(f"{method} {path}: {error or 'no answer in time'}") from error
+        except OSError as error:
+            raise ServiceUnavailable(f"{method} {path}: {error}") from error
+        finally:
+            client.lanes.release()
         return json.loads(response.body) if response.body else {}
 
 
