@@ -1,11 +1,12 @@
 """Prints how far colours on drizzled mosaics are from the truth, and what outlier detection takes and leaves.
 
-Run it as ``python -m tests.bench.colours [FOLDER] [SEED ...]``; references are made in FOLDER (a CPU minute)
-and found there the next time. Each seed is a field of stars and discs on a jittered grid, seen by a corner of
-one detector through its optics: four dithers in each of three filters, as L2 images without a ramp's history
-but with the rays that a ramp fit did not see. They become mosaics and a multi-band catalogue as ``wfi
-survey`` makes them. A bias is the median over sources of S/N 30 and more in each filter, its error 1.253
-robust widths over √n. Stars have the colours that draw them, the catalogue a G2V star's PSF for all.
+Run it as ``python -m tests.bench.colours [ramps] [FOLDER] [SEED ...]``; references are made in FOLDER (two
+CPU minutes) and found there the next time. Each seed is a field of stars and discs on a jittered grid, seen
+by a corner of one detector through its optics: four dithers in each of three filters, as L2 images without a
+ramp's history, or of calibrated ``ramps``, and 0.1 % of their pixels with rays of 10 to 200 σ. They become
+mosaics and a multi-band catalogue as ``wfi survey`` makes them. A bias is the median over sources of S/N 30
+and more in both filters, its error 1.253 robust widths over √n. Stars are drawn with PSFs of their colours;
+the catalogue takes a G2V star's for all.
 """
 
 import sys
@@ -25,10 +26,12 @@ from tests.support import simulator as scene
 
 from nexus_pipeline.instrument.wfi import BORDER
 from nexus_pipeline.measure.compare import median_and_error
+from nexus_pipeline.products import l1
 from nexus_pipeline.products.associations import Association
-from nexus_pipeline.products.model import Mosaic, RateImage
+from nexus_pipeline.products.model import Mosaic, Ramp, RateImage
 from nexus_pipeline.products.names import ExposureId, mosaic_stem
 from nexus_pipeline.recipes import mosaic, mosaic_product
+from nexus_pipeline.recipes.exposure import calibrate
 from nexus_pipeline.recipes.mosaic import Coadded, Member
 from nexus_pipeline.recipes.multiband import multiband_catalog
 from nexus_pipeline.references.store import ReferenceStore, open_store
@@ -81,7 +84,7 @@ def field(seed: int) -> Table:
     return table
 
 
-def images(table: Table, name: str, store: ReferenceStore, seed: int) -> list[RateImage]:
+def images(table: Table, name: str, store: ReferenceStore, *, seed: int, from_ramps: bool) -> list[RateImage]:
     sources, made = sources_from_table(table, name), []
     for number, (east, north) in enumerate(DITHERS_ARCSEC, start=1):
         ra, dec = RA + east / 3600 / np.cos(np.deg2rad(DEC)), DEC + north / 3600
@@ -89,9 +92,19 @@ def images(table: Table, name: str, store: ReferenceStore, seed: int) -> list[Ra
         meta = exposure.exposure_meta(
             build.DETECTOR, name, pointing=at, exposure_id=ExposureId(exposure=number)
         )
-        image, _ = exposure.simulate_ideal(sources, meta, store, seed=seed + number)
-        made.append(image)
+        if from_ramps:
+            seen = exposure.simulate(sources, meta, store, seed=seed + number)
+            made.append(calibrated(seen.ramp, store))
+        else:
+            made.append(exposure.simulate_ideal(sources, meta, store, seed=seed + number)[0])
     return made
+
+
+def calibrated(ramp: Ramp, store: ReferenceStore) -> RateImage:
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"{folder}/ramp_uncal.asdf"
+        l1.write_ramp(ramp, url)
+        return calibrate(url, store)
 
 
 def struck(image: RateImage, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -185,12 +198,12 @@ def colour_of(found: Table, quantity: str, blue: str) -> Floats:
     return np.asarray(-2.5 * np.log10(ratio))
 
 
-def run(seed: int, store: ReferenceStore) -> tuple[Table, Table]:
+def run(seed: int, store: ReferenceStore, *, from_ramps: bool) -> tuple[Table, Table]:
     """Return what was found in a field, and the truth."""
     table, rng = field(seed), np.random.default_rng(seed + 1)
     mosaics: dict[str, Mosaic] = {}
     for k, name in enumerate(FILTERS):
-        seen = images(table, name, store, 1000 * seed + 10 * k)
+        seen = images(table, name, store, seed=1000 * seed + 10 * k, from_ramps=from_ramps)
         hits = np.array([struck(image, rng) for image in seen])
         made, mosaics[name] = drizzled(seen, name)
         show_outliers(made, seen, hits, table)
@@ -199,11 +212,13 @@ def run(seed: int, store: ReferenceStore) -> tuple[Table, Table]:
 
 def main() -> None:
     words = sys.argv[1:]
+    from_ramps = words[:1] == ["ramps"]
+    words = words[from_ramps:]
     folder = Path(words.pop(0)) if words and not words[0].isdecimal() else Path(tempfile.mkdtemp())
     store, pairs = references(folder), []
     for seed in [int(each) for each in words] or SEEDS:
         print(f"seed {seed}")
-        pairs.append(matching(*run(seed, store)))
+        pairs.append(matching(*run(seed, store, from_ramps=from_ramps)))
     show_colours(*(vstack(list(each), metadata_conflicts="silent") for each in zip(*pairs, strict=True)))
 
 
