@@ -39,6 +39,7 @@ bench: ## print the figures that README and notes quote
 	$(bin)/python -m tests.bench.blends
 	$(bin)/python -m tests.bench.completeness
 	$(bin)/python -m tests.bench.fluxes
+	$(bin)/python -m tests.bench.colours
 	$(bin)/python -m tests.bench.star_probability
 	$(bin)/python -m tests.bench.shapes
 	$(bin)/python -m tests.bench.inject

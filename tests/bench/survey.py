@@ -17,9 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 import psutil
+from astropy.table import Table
+from tests.bench.colours import matching, show_colours
 from tests.support.pipeline import wfi
 
-from nexus_pipeline.products import hats, selection
+from nexus_pipeline.products import hats, parquet_table, selection
 from nexus_pipeline.simulate import catalog
 from nexus_pipeline.simulate.field import make_field
 from nexus_pipeline.sky import tessellation
@@ -50,13 +52,7 @@ def ramps(folder: Path) -> Path:
     if not (folder / "references" / "rules.json").exists():
         bands = [word for name in FILTERS for word in ("--filter", name)]
         run("references", "make", folder / "references", "--detector", DETECTOR, *bands)
-    field = make_field(
-        ra, dec, n_stars=N_STARS, n_galaxies=N_GALAXIES, rng=np.random.default_rng(SEED), filter_name="F158"
-    )
-    rng = np.random.default_rng(SEED + 1)
-    for name in FILTERS[:-1]:
-        field[f"mag_{name}"] = field["mag_F158"] + rng.uniform(-0.2, 1.0, len(field))
-    catalog.write_table(field, str(folder / "field.parquet"))
+    catalog.write_table(field(ra, dec), str(folder / "field.parquet"))
     exposure = 0
     for name in FILTERS:
         for east, north in DITHERS_ARCSEC:
@@ -70,6 +66,18 @@ def ramps(folder: Path) -> Path:
                 "--roll", ROLL, "--exposure", exposure, "--seed", SEED + exposure,
             )  # fmt: skip
     return folder / "ramps"
+
+
+def field(ra: float, dec: float) -> Table:
+    """Return stars and galaxies of the usual colours: F129 lies between the others."""
+    made = make_field(
+        ra, dec, n_stars=N_STARS, n_galaxies=N_GALAXIES, rng=np.random.default_rng(SEED), filter_name="F158"
+    )
+    rng = np.random.default_rng(SEED + 1)
+    redder = rng.uniform(-0.2, 0.6, len(made))
+    made["mag_F106"] = made["mag_F158"] + redder
+    made["mag_F129"] = made["mag_F158"] + redder * rng.uniform(0.35, 0.55, len(made))
+    return made
 
 
 def run(*words: object) -> None:
@@ -122,7 +130,9 @@ def main() -> None:
     print(f"the rest in {second:.1f} min, {second_gb:.1f} GB")
     minutes, gb = first + second, max(first_gb, second_gb)
     print(f"in all {minutes:.1f} min (must {MUST_MINUTES}), {gb:.1f} GB (must {MUST_GB})")
-    print(f"{len(hats.read_rows(str(out / 'survey')))} sources in the release")
+    rows = parquet_table.columns_of(hats.read_rows(str(out / "survey")))
+    print(f"{len(rows)} sources in the release; colours of those that are alone, of seed {SEED}:")
+    show_colours(*matching(rows, catalog.read_table(str(folder / "field.parquet"))))
     for name in FILTERS:
         share = selection.load(str(out / f"selection_{name.lower()}.asdf"))
         print(f"{name}: {share.found.sum()} of {share.injected.sum()} injected sources were found")

@@ -64,6 +64,20 @@ def test_rays_are_found_and_listed_and_stars_are_left(n: int) -> None:
     assert (np.abs(apart) > 3).sum() <= 30
 
 
+# Of the peaks that stars have through the optics in F106 and F062.
+@pytest.mark.parametrize("width", [0.55, 0.48])
+@pytest.mark.parametrize("n", [2, 4])
+def test_cores_of_undersampled_stars_are_no_outliers(n: int, width: float) -> None:
+    night = build.night(n, seed=SEED, n_stars=60, width=width)
+    for peak, most in ((3.0, 1), (0.0, np.inf)):
+        chosen = Settings({"outlier_detection": {"peak": peak, "peak_beside": peak / 2}})
+        lost = flagged(mosaic.coadd(night.members, build.grid(), settings=chosen)) & (night.starlight > 0.05)
+        print(f"σ of {width} pixels, {n} images, peak {peak}: {lost.sum()} pixels of 60 stars rejected")
+        assert lost.sum() <= most
+    # By slopes alone 12 to 22 pixels: half of the stars are too faint to lose any.
+    assert lost.sum() > 6
+
+
 def test_of_two_images_the_brighter_pixel_is_the_ray() -> None:
     night = build.night(2, seed=SEED, hit_share=2e-3)
     made = mosaic.coadd(night.members, build.grid())

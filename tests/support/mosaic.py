@@ -66,14 +66,16 @@ def image(pointing: Pointing, rate: Floats | None = None) -> RateImage:
     )
 
 
-def starlight(pointing: Pointing, ra: Floats, dec: Floats, flux_mjy: Floats) -> Floats:
+def starlight(
+    pointing: Pointing, ra: Floats, dec: Floats, flux_mjy: Floats, *, width: float = scene.SIGMA
+) -> Floats:
     """Return what stars leave in each pixel (DN/s): flux shared by a Gaussian, as surface brightness."""
     transform = distortion()
     x, y = wcs.to_pixels(wcs.build(transform, pointing, size=SIZE), ra, dec)
     rows, columns = np.indices((SIZE, SIZE))
     light = np.zeros((SIZE, SIZE))
     for at_x, at_y, total in zip(x, y, flux_mjy, strict=True):
-        light += total * scene.gaussian_fraction(columns - at_x, rows - at_y)
+        light += total * scene.gaussian_fraction(columns - at_x, rows - at_y, width)
     area = relative_pixel_area(transform, SIZE).astype(np.float64) * NOMINAL_PIXEL_AREA_SR
     return np.asarray(light / area / CONVERSION)
 
@@ -110,9 +112,18 @@ def _given(image: RateImage) -> RateImage:
 
 
 def night(
-    n: int, *, seed: int, n_stars: int = 30, hit_share: float = 0.0, skies: Floats | None = None
+    n: int,
+    *,
+    seed: int,
+    n_stars: int = 30,
+    hit_share: float = 0.0,
+    skies: Floats | None = None,
+    width: float = scene.SIGMA,
 ) -> Night:
-    """Return ``n`` images; ``hit_share`` of their pixels have 10 to 100 σ of cosmic rays."""
+    """Return ``n`` images; ``hit_share`` of their pixels have 10 to 100 σ of cosmic rays.
+
+    Stars are Gaussians, ``width`` pixels their σ.
+    """
     rng = np.random.default_rng(seed)
     ra, dec = degrees_of(sky_grid.about(RA, DEC, nx=1, ny=1, scale_arcsec=1.0).directions(
         rng.uniform(-9, 9, (n_stars, 2))
@@ -121,7 +132,7 @@ def night(
     electrons_per_dn_s = build.GAIN * build.meta().ma_table.exposure_time_s
     images, light, hits = [], [], []
     for number, pointing in enumerate(pointings(n, seed=seed)):
-        stars = starlight(pointing, ra, dec, flux_mjy)
+        stars = starlight(pointing, ra, dec, flux_mjy, width=width)
         sky = 1.0 if skies is None else skies[number]
         rays = rng.random(stars.shape) < hit_share
         poisson, rnoise = (stars + sky) / electrons_per_dn_s, np.full(stars.shape, 0.002)

@@ -6,6 +6,7 @@ A product bears the fingerprint of its making: work whose product is there with 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -13,10 +14,23 @@ from nexus_pipeline.errors import UnreadableProductError, WrongProductError
 from nexus_pipeline.products import asdf_file, store, tree
 
 SOFTWARE: Final = ("nexus-pipeline", "numpy", "numba", "gwcs", "asdf", "roman_datamodels", "rad")
+_KEPT: Final = 1000
 
 
 def sha256(url: str) -> str:
-    """Return the SHA-256 of the bytes at ``url``."""
+    """Return the SHA-256 of the bytes at ``url``; files of this machine are read again only once changed."""
+    if store.is_local(url) and store.exists(url):
+        state = store.local_path(url).stat()
+        return _of_state(url, (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return _of_bytes(url)
+
+
+@lru_cache(maxsize=_KEPT)
+def _of_state(url: str, _state: tuple[int, ...]) -> str:
+    return _of_bytes(url)
+
+
+def _of_bytes(url: str) -> str:
     with store.open_for_reading(url) as handle:
         digest = hashlib.sha256()
         while chunk := handle.read(1 << 22):

@@ -32,7 +32,7 @@ STEPS: Final = (
     Step(
         "outlier_detection",
         outlier_detection.detect,
-        parameters=("sigma", "sigma_beside", "slope", "slope_beside"),
+        parameters=("sigma", "sigma_beside", "slope", "slope_beside", "peak", "peak_beside"),
     ),
     Step("resample", resample.drizzle, parameters=("kernel", "pixfrac", "weight_type"), required=True),
 )

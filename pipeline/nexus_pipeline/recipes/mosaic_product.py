@@ -25,7 +25,7 @@ from nexus_pipeline.sky.tangent import directions_of
 from nexus_pipeline.steps import flux
 
 RECIPE: Final = "mosaic"
-RECIPE_VERSION: Final = 2
+RECIPE_VERSION: Final = 3
 """Goes up with each change of pixels, or of what is said of them: products of an older one are made again."""
 
 

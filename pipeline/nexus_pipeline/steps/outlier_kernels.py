@@ -81,15 +81,34 @@ def blot(median: Single, nodes_x: Floats, nodes_y: Floats, first: int, model: Si
 
 
 @compiled
+def _relief(model: Single, y: int, x: int) -> tuple[float, float]:
+    """Return the steepest step from a pixel to its four neighbours, and its rise above the lowest of eight.
+
+    The step is infinite beside pixels that the median does not know: its own end is of few pixels.
+    """
+    step, rise = 0.0, 0.0
+    for b in range(max(y - 1, 0), min(y + 2, model.shape[0])):
+        for a in range(max(x - 1, 0), min(x + 2, model.shape[1])):
+            above = model[y, x] - model[b, a]
+            if not np.isfinite(above):
+                return np.inf, 0.0
+            rise = max(rise, above)
+            if b == y or a == x:
+                step = max(step, abs(above))
+    return step, rise
+
+
+@compiled
 def judge(
     data: Single, var_rnoise: Single, var_poisson: Single, var_flat: Single, good: NDArray[np.bool_],
     model: Single, level: Floats, nodes_x: Floats, nodes_y: Floats, sky_poisson: float, sigmas: Floats,
-    slopes: Floats, first: int, last: int, verdict: NDArray[np.uint8],
+    slopes: Floats, peaks: Floats, first: int, last: int, verdict: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Write into rows ``first``…``last`` of ``verdict`` which pixels stand out from ``model``.
 
     By more than ``sigmas`` of the noise and ``slopes`` of the model's steepest step to a neighbour, for
-    OUTLIER and SUSPECT. Photons beyond the model's are not taken for noise: they are what is looked for.
+    OUTLIER and SUSPECT; upwards ``peaks`` of its rise above the lowest of eight neighbours, noise taken off,
+    where that is more. Photons beyond the model's are not taken for noise: they are what is looked for.
     """
     for y in range(first, last):
         j, down = y // STEP, (y % STEP) / STEP
@@ -104,19 +123,17 @@ def judge(
             at_y = (nodes_y[j, i] * (1 - right) + nodes_y[j, i + 1] * right) * (1 - down)
             at_y += (nodes_y[j + 1, i] * (1 - right) + nodes_y[j + 1, i + 1] * right) * down
             value = data[y, x] - (level[0] + level[1] * at_x + level[2] * at_y)
-            step = 0.0
-            for b, a in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-                if 0 <= y + b < data.shape[0] and 0 <= x + a < data.shape[1]:
-                    between = abs(model[y + b, x + a] - expected)
-                    step = max(step, between)
+            step, rise = _relief(model, y, x)
             poisson = var_poisson[y, x]
             if data[y, x] > 0 and expected < data[y, x]:
                 poisson = max(poisson * max(expected, 0.0) / data[y, x], min(poisson, sky_poisson))
             noise = np.sqrt(var_rnoise[y, x] + var_flat[y, x] + poisson)
+            # A drizzled median is blunter than an image: a star's core stands above it where it has a peak.
+            peak = np.sqrt(max(rise**2 - noise**2, 0.0)) if value > expected else 0.0
             apart = abs(value - expected)
-            if apart > slopes[0] * step + sigmas[0] * noise:
+            if apart > max(slopes[0] * step, peaks[0] * peak) + sigmas[0] * noise:
                 verdict[y, x] = OUTLIER
-            elif apart > slopes[1] * step + sigmas[1] * noise:
+            elif apart > max(slopes[1] * step, peaks[1] * peak) + sigmas[1] * noise:
                 verdict[y, x] = SUSPECT
 
 
