@@ -3,11 +3,14 @@
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 READ_AND_RUN = 0o755
+# What images call this machine.
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def write_image(archive: Path, reference: str, files: Mapping[str, Path], command: Sequence[str]) -> None:
@@ -15,7 +18,7 @@ def write_image(archive: Path, reference: str, files: Mapping[str, Path], comman
     layer = layer_of(files)
     configuration = json.dumps(
         {
-            "architecture": "amd64",
+            "architecture": MACHINES[platform.machine()],
             "os": "linux",
             "config": {"Entrypoint": [*command]},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},

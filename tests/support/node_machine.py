@@ -56,8 +56,8 @@ class Machine:
         return call(*self.inside(*words, mounts=mounts))
 
 
-def call(*words: str, timeout_s: float = 60) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout_s)
+def call(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stderr or done.stdout}"
     return done.stdout
 
@@ -148,17 +148,6 @@ def remove_cgroups(name: str) -> bool:
 
 def lacking() -> list[str]:
     """Return what a node needs of the machine that is not there."""
-    wanted = (
-        "containerd",
-        "ctr",
-        "runc",
-        "iptables",
-        "ipset",
-        "conntrack",
-        "nsenter",
-        "unshare",
-        "ip",
-        "busybox",
-    )
+    wanted = ("containerd", "ctr", "runc", "iptables", "conntrack", "nsenter", "unshare", "ip", "busybox")
     missing = [each for each in wanted if shutil.which(each) is None]
     return missing if os.geteuid() == 0 else ["root", *missing]
