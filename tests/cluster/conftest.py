@@ -13,7 +13,7 @@ from tests.support.helm import helm
 from tests.support.node import Node
 from tests.support.node_pods import import_small_images, serve_names
 
-ASKED = "NEXUS_REAL_NODE"
+ASKED, ENGINE = "NEXUS_REAL_NODE", "NEXUS_POLICY_ENGINE"
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +60,12 @@ def node() -> Iterator[Node]:
             yield found
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Path:
+    """kube-router, which enforces policies."""
+    found = os.environ.get(ENGINE) or shutil.which("kube-router")
+    if not found:
+        pytest.skip(f"nothing here enforces policies: put kube-router 2.6 on the path or name it in {ENGINE}")
+    return Path(found)

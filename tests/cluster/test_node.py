@@ -1,6 +1,7 @@
-"""A real kubelet: pods run as whom and within what they are told, and find each other."""
+"""A real kubelet: pods run as whom and within what they are told, find each other, and policies part them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +86,20 @@ def answers(node: Node, pod: str) -> bool:
         if NO_ANSWER in str(refused):
             return False
         raise
+
+
+def test_a_policy_closes_what_was_open_and_leaves_open_what_it_names(
+    node: Node, web: dict[str, Any], engine: Path
+) -> None:
+    node.plane.make(box("friend", STAYS, {"app": "friend"}), SPACE)
+    running(node.plane, SPACE, "friend")
+    node.enforce(engine)
+    until(lambda: answers(node, "visitor") and answers(node, "friend"), "both answered without a policy")
+    friends = {"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}], "ports": [{"port": 8080}]}
+    policy = {"podSelector": {"matchLabels": WEB}, "policyTypes": ["Ingress"], "ingress": [friends]}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "web"}}
+    node.plane.make({**kind, "spec": policy}, SPACE)
+    until(lambda: not answers(node, "visitor"), "the stranger refused", 60)
+    assert answers(node, "friend")
+    node.plane.delete(f"/apis/networking.k8s.io/v1/namespaces/{SPACE}/networkpolicies/web")
+    until(lambda: answers(node, "visitor"), "the stranger answered again", 60)

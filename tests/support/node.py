@@ -1,4 +1,4 @@
-"""A real node: containerd, runc, kubelet and kube-proxy.
+"""A real node: containerd, runc, kubelet and kube-proxy, and kube-router to enforce policies.
 
 Everything it starts, mounts and writes is inside its machine and its folder, and is gone with them.
 """
@@ -14,7 +14,7 @@ import yaml
 from tests.support.control_plane import ControlPlane
 from tests.support.hub import until
 from tests.support.image_archive import write_image
-from tests.support.node_machine import PODS, THERE, Machine, call
+from tests.support.node_machine import PODS, SERVICES, THERE, Machine, call
 
 NAME = "real"
 PAUSE = "docker.io/library/nexus-pause:1"
@@ -62,6 +62,15 @@ class Node:
             "kube-proxy", str(self.tools / "kube-proxy"), f"--config={self.folder / 'kube-proxy.yaml'}"
         )
         until(self.is_ready, "the node ready", 180)
+
+    def enforce(self, engine: Path) -> None:
+        """Let kube-router, and nothing else of it but its firewall, enforce policies from now on."""
+        self.machine.run(
+            "kube-router", str(engine), "--run-firewall=true", "--run-router=false",
+            "--run-service-proxy=false", "--run-loadbalancer=false", "--enable-cni=false",
+            f"--kubeconfig={self.plane.kubeconfig()}", f"--hostname-override={NAME}",
+            f"--service-cluster-ip-range={SERVICES}", "--metrics-port=0", "--v=1",
+        )  # fmt: skip
 
     def kubectl(self, *words: str) -> str:
         """Call kubectl as an operator; what it prints is returned, a failure told."""
