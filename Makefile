@@ -1,5 +1,5 @@
 # Thin: each line calls a tool you could call yourself.
-.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools deploy images lock
+.PHONY: up down test lint bench notebooks closure interop test-hub6 cluster-tools cluster-test deploy images lock
 bin := .venv/bin
 hub6 := .venv-hub6
 
@@ -77,6 +77,12 @@ images: ## build with buildah, podman or docker, and verify inside: NAMES="hub l
 cluster-tools: ## build the control plane that tests/cluster starts, once, into the cache outside the clone
 	@./bootstrap test
 	$(bin)/python -m tests.support.cluster_tools
+
+cluster-test: ## pods on a real kubelet, as root on a machine with containerd; builds its programs once
+	@./bootstrap test
+	$(bin)/python -m tests.support.cluster_tools
+	$(bin)/python -m tests.support.node_tools
+	NEXUS_REAL_NODE=1 $(bin)/python -m pytest tests/cluster/test_node.py
 
 deploy: ## show what would change in the cluster of kubectl's context and, once told to, change it: make deploy ENV=dev
 	helm/deploy $(ENV)

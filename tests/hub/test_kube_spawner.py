@@ -305,6 +305,19 @@ def test_the_chart_s_nodes_of_notebooks_stay_beside_those_of_a_size() -> None:
     assert [each["key"] for each in pod["spec"]["tolerations"]] == ["hub.jupyter.org/dedicated", "gpu"]
 
 
+def test_the_chart_s_labels_stay_on_the_pod_since_its_policies_go_by_them() -> None:
+    async def launched(spawner: Any) -> dict[str, Any]:
+        spawner.given_labels = {"hub.jupyter.org/network-access-hub": "true"}
+        spawner.given_annotations = {"example.org/asked": "yes"}
+        return await manifest(spawner, ON_GPU)
+
+    metadata = with_spawner(launched)["metadata"]
+    assert metadata["labels"]["hub.jupyter.org/network-access-hub"] == "true"
+    assert metadata["labels"]["nexus.roman/hold"]
+    assert metadata["annotations"]["example.org/asked"] == "yes"
+    assert metadata["annotations"]["nexus.roman/account"]
+
+
 @pytest.mark.parametrize(
     ("pod", "reasons", "alive"),
     [

@@ -1,4 +1,4 @@
-"""A real Kubernetes control plane on loopback, with nodes that kwok plays.
+"""A real Kubernetes control plane, on loopback with nodes that kwok plays, or where a real node reaches it.
 
 Pods of kwok's nodes run nowhere: each is said to be running at an address of loopback of its own.
 """
@@ -11,13 +11,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from tests.support import cluster_tools
 from tests.support.hub import until
 from tests.support.ports import own_ports
@@ -28,6 +32,7 @@ from nexus_allocator.embedded.commands import Command, plain_environment
 # Says of a node which kwok plays it.
 PLAYED, PLAYER = "kwok.x-k8s.io/node", "kwok"
 POD_RANGE = "127.64.0.1/12"
+LOOPBACK = "127.0.0.1"
 # Whom the API server knows by token: name and groups.
 PEOPLE = {"operator": ("operator", "system:masters"), "hub": ("system:serviceaccount:nexus:hub", "")}
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
@@ -39,17 +44,23 @@ class ControlPlane:
     tools: Path
     folder: Path
     ports: int
+    address: str = LOOPBACK
     tokens: dict[str, str] = field(default_factory=lambda: {who: secrets.token_hex(16) for who in PEOPLE})
     children: dict[str, Child] = field(default_factory=dict)
     http: httpx.Client = field(init=False)
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.ports + 2}"
+        return f"https://{self.address}:{self.ports + 2}"
 
     @property
     def authority(self) -> Path:
         return self.folder / "certificates" / "apiserver.crt"
+
+    @property
+    def kubelet_certificate(self) -> Path:
+        """With what the API server, asking for logs and commands, shows kubelets who it is."""
+        return self.folder / "kubelet-client.crt"
 
     def kubeconfig(self, who: str = "operator") -> Path:
         """Return the file with which a program reaches the API server as this person."""
@@ -235,10 +246,9 @@ def apiserver_flags(plane: ControlPlane) -> list[str]:
     )
     return [
         f"--etcd-servers=http://127.0.0.1:{plane.ports}", f"--token-auth-file={plane.folder / 'tokens.csv'}",
-        "--bind-address=127.0.0.1", f"--secure-port={plane.ports + 2}",
+        f"--bind-address={plane.address}", f"--secure-port={plane.ports + 2}",
         f"--cert-dir={plane.folder / 'certificates'}", "--authorization-mode=RBAC",
-        # Nobody asks for the API server by its service, and this machine may have no address but loopback.
-        "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none",
+        *reached_by_pods(plane),
         "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={key}", f"--service-account-key-file={key}",
         # A lost node's pods are given up at once, not after five minutes.
@@ -246,9 +256,41 @@ def apiserver_flags(plane: ControlPlane) -> list[str]:
     ]  # fmt: skip
 
 
+def reached_by_pods(plane: ControlPlane) -> list[str]:
+    if plane.address == LOOPBACK:
+        # Nobody asks for the API server by its service, and this machine may have no address but loopback.
+        return ["--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none"]
+    key = write_own_certificate(plane.kubelet_certificate)
+    return [
+        f"--advertise-address={plane.address}", "--kubelet-preferred-address-types=InternalIP",
+        f"--kubelet-client-certificate={plane.kubelet_certificate}", f"--kubelet-client-key={key}",
+    ]  # fmt: skip
+
+
+def write_own_certificate(path: Path) -> Path:
+    """Write a certificate for a client, signed by its own key, for a day; return where the key is."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    kept = path.with_suffix(".key")
+    kept.touch(mode=0o600)
+    kept.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()))
+    return kept
+
+
 def controller_flags(plane: ControlPlane) -> list[str]:
     return [
         f"--service-account-private-key-file={plane.folder / 'accounts.key'}", "--leader-elect=false",
+        f"--root-ca-file={plane.authority}", f"--flex-volume-plugin-dir={plane.folder / 'plugins'}",
         "--secure-port=0", "--use-service-account-credentials=false",
         # kwok's nodes tell that they live every two seconds: see --node-lease-duration-seconds.
         "--node-monitor-period=1s", "--node-monitor-grace-period=12s",
@@ -256,11 +298,12 @@ def controller_flags(plane: ControlPlane) -> list[str]:
 
 
 @contextmanager
-def running_control_plane(tools: Path) -> Iterator[ControlPlane]:
+def running_control_plane(tools: Path, address: str = LOOPBACK) -> Iterator[ControlPlane]:
+    """Yield a started control plane whose API server is at ``address``."""
     folder = Path(tempfile.mkdtemp(prefix="nexus-cluster-"))
     for name in ("log", "run", "certificates"):
         (folder / name).mkdir()
-    plane = ControlPlane(tools, folder, own_ports())
+    plane = ControlPlane(tools, folder, own_ports(), address)
     try:
         plane.start()
         yield plane

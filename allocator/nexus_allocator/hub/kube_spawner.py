@@ -38,12 +38,15 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     volume_mounts: dict[str, Any]
     node_selector: dict[str, str]
     tolerations: list[dict[str, Any]]
+    extra_labels: dict[str, str]
+    extra_annotations: dict[str, str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # As the chart's values have them: reference data, or nodes of their own. Each launch adds its own.
         self.given_volumes, self.given_mounts = dict(self.volumes), dict(self.volume_mounts)
         self.given_selector, self.given_tolerations = dict(self.node_selector), list(self.tolerations)
+        self.given_labels, self.given_annotations = dict(self.extra_labels), dict(self.extra_annotations)
 
     @default("extra_pod_config")
     def _default_extra_pod_config(self) -> dict[str, Any]:
@@ -78,8 +81,10 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         self.tolerations = [*self.given_tolerations, *placement.get("tolerations", [])]
         volumes, mounts = self.places_of(admission)
         self.volumes, self.volume_mounts = self.given_volumes | volumes, self.given_mounts | mounts
-        self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
-        self.extra_annotations = {
+        # z2jh's policies let a pod reach the hub by one of its labels.
+        own = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
+        self.extra_labels = self.given_labels | own
+        self.extra_annotations = self.given_annotations | {
             f"{LABEL}/account": admission.account,
             f"{LABEL}/until": admission.until,
             f"{LABEL}/passwd": passwd_of(self.user.name, self.uid, admission),
