@@ -19,13 +19,14 @@ BAND_ROWS: Final = 32
 _LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, *, fused: bool = False) -> Function:
     """Compile ``function`` without the GIL; numba's own decorator has no types.
 
-    The machine code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
+    ``fused``: a product and the sum it goes into may be rounded once. The machine code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
     package or, where that may not be written, under the home.
     """
-    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    rounded = {"contract"} if fused else False
+    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=rounded)(function)
     result: Function = kernel
     return result
 

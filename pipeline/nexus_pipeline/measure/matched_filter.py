@@ -23,17 +23,22 @@ _STAMP_ERROR: Final = 3e-2
 _WEIGHT_ERROR: Final = 1e-2
 """The same of its square, which only scales the result."""
 _TAPS: Final = 4
+fused = partial(compiled, fused=True)
 _LEAST_WEIGHT: Final = 1e-3
 """Where fewer of the stamp's weights are on usable pixels nothing can be said."""
 
 
-def significance(image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp: Plane) -> Plane:
+def significance(
+    image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp: Plane, *, rough: bool = False
+) -> Plane:
     """Return the matched filter of ``stamp`` (odd, square) over ``image`` in units of its own error.
 
     Unusable and infinite pixels weigh nothing. ``variance`` is the background's alone.
+    ``rough``: for what needs no thresholds, with what one separable term has of the stamp.
     """
     out = np.empty(image.shape, np.float32)
-    star, square = terms(stamp, _STAMP_ERROR), terms(stamp.astype(np.float64) ** 2, _WEIGHT_ERROR)
+    errors = (1.0, 1.0) if rough else (_STAMP_ERROR, _WEIGHT_ERROR)
+    star, square = (terms(stamp.astype(np.float64) ** power, error) for power, error in zip((1, 2), errors, strict=True))
     thin = (slice(None, None, 16),) * 2
     typical = variance[thin][usable[thin] & (variance[thin] > 0)]
     weight = float(np.median(1 / typical)) if typical.size else 1.0
@@ -152,7 +157,7 @@ def _across(rings: Plane, columns: Plane, top: int, out: Plane) -> None:
             _add_one(ring[(top + tap) % size], shares[tap], out)
 
 
-@compiled
+@fused
 def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane) -> None:
     """Add four rows at once: the sum is written once for all of them."""
     w, x, y, z = shares[0], shares[1], shares[2], shares[3]
@@ -160,7 +165,7 @@ def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane)
         out[i] += (w * a[i] + x * b[i]) + (y * c[i] + z * d[i])
 
 
-@compiled
+@fused
 def _add_one(line: Plane, share: np.float32, out: Plane) -> None:
     for i in range(out.size):
         out[i] += share * line[i]
