@@ -19,14 +19,20 @@ BAND_ROWS: Final = 32
 _LIMIT: Final[ContextVar[int | None]] = ContextVar("cores", default=None)
 
 
-def compiled(function: Function, *, fused: bool = False) -> Function:
+def compiled(function: Function) -> Function:
     """Compile ``function`` without the GIL; numba's own decorator has no types.
 
-    ``fused``: a product and the sum it goes into may be rounded once. The machine code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
+    The machine code is kept between runs, in NUMBA_CACHE_DIR where that is set, else beside the
     package or, where that may not be written, under the home.
     """
-    rounded = {"contract"} if fused else False
-    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath=rounded)(function)
+    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    result: Function = kernel
+    return result
+
+
+def compiled_fused(function: Function) -> Function:
+    """As ``compiled``; a product and the sum that it goes into are rounded once where the processor can."""
+    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function)
     result: Function = kernel
     return result
 

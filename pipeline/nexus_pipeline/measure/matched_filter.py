@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.bands import compiled, share_out
+from nexus_pipeline.bands import compiled, compiled_fused, share_out
 
 Plane = NDArray[np.float32]
 
@@ -23,7 +23,6 @@ _STAMP_ERROR: Final = 3e-2
 _WEIGHT_ERROR: Final = 1e-2
 """The same of its square, which only scales the result."""
 _TAPS: Final = 4
-fused = partial(compiled, fused=True)
 _LEAST_WEIGHT: Final = 1e-3
 """Where fewer of the stamp's weights are on usable pixels nothing can be said."""
 
@@ -38,7 +37,9 @@ def significance(
     """
     out = np.empty(image.shape, np.float32)
     errors = (1.0, 1.0) if rough else (_STAMP_ERROR, _WEIGHT_ERROR)
-    star, square = (terms(stamp.astype(np.float64) ** power, error) for power, error in zip((1, 2), errors, strict=True))
+    star, square = (
+        terms(stamp.astype(np.float64) ** power, error) for power, error in zip((1, 2), errors, strict=True)
+    )
     thin = (slice(None, None, 16),) * 2
     typical = variance[thin][usable[thin] & (variance[thin] > 0)]
     weight = float(np.median(1 / typical)) if typical.size else 1.0
@@ -157,7 +158,7 @@ def _across(rings: Plane, columns: Plane, top: int, out: Plane) -> None:
             _add_one(ring[(top + tap) % size], shares[tap], out)
 
 
-@fused
+@compiled_fused
 def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane) -> None:
     """Add four rows at once: the sum is written once for all of them."""
     w, x, y, z = shares[0], shares[1], shares[2], shares[3]
@@ -165,7 +166,7 @@ def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane)
         out[i] += (w * a[i] + x * b[i]) + (y * c[i] + z * d[i])
 
 
-@fused
+@compiled_fused
 def _add_one(line: Plane, share: np.float32, out: Plane) -> None:
     for i in range(out.size):
         out[i] += share * line[i]

@@ -46,9 +46,7 @@ def add_both(variance: Plane, extra: Plane, depth: Plane | None) -> None:
     over_rows(work, len(variance))
 
 
-def variance(
-    brightness: Plane, write: Callable[[Plane, Plane], None], extra: Plane, to_njy: Plane
-) -> Plane:
+def variance(brightness: Plane, write: Callable[[Plane, Plane], None], extra: Plane, to_njy: Plane) -> Plane:
     """Return the variance (nJy²) that ``write`` tells of a ``brightness``, with what is ``extra``."""
     out = np.empty(brightness.shape, np.float32)
 
