@@ -78,18 +78,18 @@ def _profiles(own: float) -> Iterator[Floats]:
 def _measured(light: Floats, filtered_light: Floats) -> tuple[Floats, Floats]:
     """Return (n, 4) what is shown of a galaxy of unit flux in the middle at depths, and ln(total / Kron)."""
     image, nothing = light.astype(np.float32), np.zeros(light.shape, np.bool_)
-    none, at = np.zeros_like(image), np.array([_SIZE // 2])
+    silence, at = np.zeros_like(image), np.array([_SIZE // 2])
     filtered_light /= filtered_light.max()
     sums, box = np.zeros((len(_DEPTHS), len(segment_kernels.SUMS))), np.empty((len(_DEPTHS), 4), np.int32)
     for k, depth in enumerate(_DEPTHS):
         labels = _middle_island((depth * filtered_light).astype(np.float32))
-        segment_kernels.sums(image, none, nothing, labels, at, at, sums[k : k + 1], box[k : k + 1])
+        segment_kernels.sums(image, silence, nothing, labels, at, at, sums[k : k + 1], box[k : k + 1])
     there = sums[:, 0] > 0
     at = np.repeat(at, np.count_nonzero(there))
     alone = correlation.independent()
     segments = sources.segments_of(sums[there], box[there], at, at, shared=alone)
     # No other sources: whose the pixels are does not matter to extents.
-    field = sources.Field(image, none, nothing, np.zeros(image.shape, np.int32), alone)
+    field = sources.Field(image, silence, nothing, np.zeros(image.shape, np.int32), alone)
     extents = sources.extents(field, segments, threads=1)
     good = (extents.flux > 0) & np.isfinite(extents.half_light)
     return _shown(extents, segments)[good], -np.log(extents.flux[good])

@@ -27,13 +27,6 @@ def typical(one: Plane, other: Plane, depth: Plane | None) -> Plane:
     return out
 
 
-def times(plane: Plane, depth: Plane | None) -> Plane:
-    """Multiply ``plane`` itself by ``depth``, and return it."""
-    if depth is not None:
-        plane *= depth
-    return plane
-
-
 def add_both(variance: Plane, extra: Plane, depth: Plane | None) -> None:
     """Write into ``extra`` what pixels have beside the typical ``variance``, and all they have into that."""
 

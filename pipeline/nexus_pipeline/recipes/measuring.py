@@ -218,7 +218,9 @@ def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> S
     own = planes.typical(picture.var_poisson, picture.var_rnoise, depth)
     curve = fit.NoiseCurve(*background.noise_curve(rate, own, unusable))
     first = background.estimate(rate, unusable, every=_ROUGH_ROWS)
-    variance = planes.times(curve.of_plane(first), depth)
+    variance = curve.of_plane(first)
+    if depth is not None:
+        variance *= depth
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
     filtered = significance(rate - first, variance, ~unusable, stamp, rough=True)
     hidden = covered(filtered, ~unusable, SOURCE_SIGMA)
