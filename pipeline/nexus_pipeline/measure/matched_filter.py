@@ -27,19 +27,13 @@ _LEAST_WEIGHT: Final = 1e-3
 """Where fewer of the stamp's weights are on usable pixels nothing can be said."""
 
 
-def significance(
-    image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp: Plane, *, rough: bool = False
-) -> Plane:
+def significance(image: Plane, variance: Plane, usable: NDArray[np.bool_], stamp: Plane) -> Plane:
     """Return the matched filter of ``stamp`` (odd, square) over ``image`` in units of its own error.
 
     Unusable and infinite pixels weigh nothing. ``variance`` is the background's alone.
-    ``rough``: for what needs no thresholds, with what one separable term has of the stamp.
     """
     out = np.empty(image.shape, np.float32)
-    errors = (1.0, 1.0) if rough else (_STAMP_ERROR, _WEIGHT_ERROR)
-    star, square = (
-        terms(stamp.astype(np.float64) ** power, error) for power, error in zip((1, 2), errors, strict=True)
-    )
+    star, square = terms(stamp, _STAMP_ERROR), terms(stamp.astype(np.float64) ** 2, _WEIGHT_ERROR)
     thin = (slice(None, None, 16),) * 2
     typical = variance[thin][usable[thin] & (variance[thin] > 0)]
     weight = float(np.median(1 / typical)) if typical.size else 1.0

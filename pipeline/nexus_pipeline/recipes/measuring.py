@@ -222,7 +222,7 @@ def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> S
     if depth is not None:
         variance *= depth
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
-    filtered = significance(rate - first, variance, ~unusable, stamp, rough=True)
+    filtered = significance(rate - first, variance, ~unusable, stamp)
     hidden = covered(filtered, ~unusable, SOURCE_SIGMA)
     second = background.estimate(rate, unusable, sources=hidden)
     image, behind, extra = rate - second, curve.of_plane(second), _extra_variance(picture, curve)
