@@ -30,6 +30,13 @@ def compiled(function: Function) -> Function:
     return result
 
 
+def compiled_fused(function: Function) -> Function:
+    """As ``compiled``; a product and the sum that it goes into are rounded once where the processor can."""
+    kernel: Any = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})(function)
+    result: Function = kernel
+    return result
+
+
 def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | None = None) -> None:
     """Call ``work(first, last)`` for bands that cover ``n_rows``; less than two bands are done at once."""
     if n_rows < 2 * BAND_ROWS:

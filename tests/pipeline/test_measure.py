@@ -74,6 +74,18 @@ def test_the_background_follows_a_slope_and_ignores_sources_and_bad_pixels() -> 
     np.testing.assert_allclose(found, slope, atol=4 * 0.0007 + 0.0025)
 
 
+def test_a_background_of_one_row_in_four_is_that_of_all_but_for_noise() -> None:
+    rng = np.random.default_rng(59)
+    image = (SKY + NOISE * rng.standard_normal((512, 512))).astype(np.float32)
+    # What is not looked at may be anything.
+    image[1::4] = 1e3
+    bad = np.zeros(image.shape, bool)
+    found = background.estimate(image, bad, every=4)
+    # Medians of 4096 pixels: 1.25 σ / 64 each, and 16 of them.
+    np.testing.assert_allclose(found, SKY, atol=5 * 1.25 * NOISE / 64)
+    assert np.median(background.estimate(image, bad)) > SKY + 0.1 * NOISE
+
+
 def test_the_matched_filter_gives_the_significance_of_a_star() -> None:
     stamp = scene.grid().stamp(100, 100, radius=4).astype(np.float32)
     image = np.zeros((64, 64), dtype=np.float32)

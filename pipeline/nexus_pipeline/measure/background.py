@@ -26,34 +26,38 @@ _NODES: Final = 40
 _SKY_PIXELS: Final = 500_000
 
 
-def estimate(image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.bool_] | None = None) -> Plane:
+def estimate(
+    image: Plane, unusable: NDArray[np.bool_], *, sources: NDArray[np.bool_] | None = None, every: int = 1
+) -> Plane:
     """Return the background of ``image``; pixels of ``sources`` and a margin about them do not count.
 
     With the sources known it is a mean, without them a median: photon noise is skewed, so that the
     median of an empty sky lies 0.3 % below the light that falls on a star. A field so crowded that no
-    box shows a tenth of its sky is treated as if no sources were known.
+    box shows a tenth of its sky is treated as if no sources were known. Only ``every`` so many rows of large
+    images are looked at.
     """
     if sources is not None:
         covered = np.empty_like(sources)
         over_rows(lambda first, last: grown(sources, _SOURCE_MARGIN, first, last, covered), len(sources))
-        level, share = _boxes(image, unusable, covered, mean=True)
+        level, share = _boxes(image, unusable, covered, mean=True, every=every)
         if float(np.max(share)) >= _MIN_SKY_SHARE:
             return _surface(level, share, image.shape)
-    return _surface(*_boxes(image, unusable, unusable, mean=False), image.shape)
+    return _surface(*_boxes(image, unusable, unusable, mean=False, every=every), image.shape)
 
 
 def _boxes(
-    image: Plane, unusable: NDArray[np.bool_], covered: NDArray[np.bool_], *, mean: bool
+    image: Plane, unusable: NDArray[np.bool_], covered: NDArray[np.bool_], *, mean: bool, every: int = 1
 ) -> tuple[Floats, Floats]:
     """Return the levels of boxes of about 128 pixels, and which share of each is sky."""
     box = min(BOX_PIXELS, *image.shape)
+    every = every if box == BOX_PIXELS else 1
     ny, nx = (max(1, round(size / box)) for size in image.shape)
     rows, columns = (
         np.linspace(0, size, n + 1).astype(np.int64) for size, n in zip(image.shape, (ny, nx), strict=True)
     )
     level, share = np.empty((ny, nx)), np.empty((ny, nx))
     share_out(
-        lambda j: level_boxes(image, unusable, covered, rows, columns, mean, j, j + 1, level, share),
+        lambda j: level_boxes(image, unusable, covered, rows, columns, mean, every, j, j + 1, level, share),
         range(ny),
     )
     return level, share

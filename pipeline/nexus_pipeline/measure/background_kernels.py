@@ -49,23 +49,28 @@ def level_boxes(
     rows: NDArray[np.int64],
     columns: NDArray[np.int64],
     mean: bool,
+    every: int,
     first: int,
     last: int,
     level: Floats,
     share: Floats,
 ) -> None:
-    """Write clipped mean (or median) and share of sky pixels of boxes of rows ``first`` to ``last``."""
+    """Write clipped mean (or median) and share of sky pixels of boxes of rows ``first`` to ``last``.
+
+    Of a box ``every`` so many rows are looked at.
+    """
     most = np.max(np.diff(rows)) * np.max(np.diff(columns))
     room, sorted_room = np.empty(most, np.float32), np.empty(most, np.float32)
     for j in range(first, last):
         for i in range(columns.size - 1):
             n = 0
-            for y in range(rows[j], rows[j + 1]):
+            for y in range(rows[j], rows[j + 1], every):
                 values, bad, hidden = image[y], unusable[y], covered[y]
                 for x in range(columns[i], columns[i + 1]):
                     room[n] = values[x]
                     n += 0 if bad[x] or hidden[x] or not abs(values[x]) < np.inf else 1
-            share[j, i] = n / ((rows[j + 1] - rows[j]) * (columns[i + 1] - columns[i]))
+            seen = (rows[j + 1] - rows[j] + every - 1) // every
+            share[j, i] = n / (seen * (columns[i + 1] - columns[i]))
             level[j, i] = clipped(room[:n], sorted_room[:n], mean) if n > 0 else np.nan
 
 

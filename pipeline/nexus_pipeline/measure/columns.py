@@ -5,6 +5,7 @@ Takes what was measured, in nJy and pixels; leaves one astropy table.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import astropy.units as u
@@ -126,18 +127,28 @@ def _aperture(radius_arcsec: float) -> str:
 
 def typed(columns: Columns, ours: Mapping[str, tuple[str, str, str]] = OUR_COLUMNS) -> Table:
     """Return ``columns`` with rad's types, units and descriptions; of ``ours`` with those given there."""
-    model = datamodels.ImageSourceCatalogModel.create_fake_data()
     result = Table()
     for name, found in columns.items():
         if name in ours:
             unit, kind, what = ours[name]
         else:
-            rule = model.get_column_definition(name)
-            unit, kind, what = rule["unit"], rule["datatype"], rule["description"]
+            unit, kind, what = _rule(name)
         result[name] = Column(
             np.asarray(found).astype(kind), unit=_NO_UNIT if unit == "none" else unit, description=what
         )
     return result
+
+
+@cache
+def _rule(name: str) -> tuple[str, str, str]:
+    """Return unit, type and description of a column of the mission's schema."""
+    rule = _schema().get_column_definition(name)
+    return rule["unit"], rule["datatype"], rule["description"]
+
+
+@cache
+def _schema() -> Any:
+    return datamodels.ImageSourceCatalogModel.create_fake_data()
 
 
 def _places(measured: Measured) -> Columns:

@@ -17,7 +17,7 @@ from scipy.fft import irfft2, rfft2
 from scipy.optimize import nnls
 from scipy.special import gammainc, gammaincinv
 
-from nexus_pipeline.measure import correlation, sources
+from nexus_pipeline.measure import correlation, segment_kernels, sources
 from nexus_pipeline.measure.islands import islands, paint
 
 Plane = NDArray[np.float32]
@@ -61,11 +61,9 @@ def learnt(stamp: Plane, kernel: Plane) -> KronTotal:
     filtered, own = np.conj(_modes(kernel)) / norm, _half_light(stamp)
     found = []
     for profile in _profiles(own):
-        light, filtered_light = irfft2(psf * profile), irfft2(psf * profile * filtered)
-        for depth in _DEPTHS:
-            scale = depth / float(filtered_light.max())
-            found.append(_measured(light, filtered_light * scale, scale))
-    seen, wanted = (np.array(each) for each in zip(*(one for one in found if one is not None), strict=True))
+        modes = psf * profile
+        found.append(_measured(irfft2(modes), irfft2(modes * filtered)))
+    seen, wanted = (np.concatenate(each) for each in zip(*found, strict=True))
     coefficients = np.linalg.lstsq(_terms(seen), wanted, rcond=None)[0]
     return KronTotal(coefficients, seen.min(axis=0), seen.max(axis=0))
 
@@ -77,24 +75,34 @@ def _profiles(own: float) -> Iterator[Floats]:
         yield _profile(_gaussians(index), ratio * own, axis_ratio)
 
 
-def _measured(light: Floats, significance: Floats, scale: float) -> tuple[Floats, float] | None:
-    """Return what is shown of a galaxy of unit flux in the middle, and ln(total / Kron)."""
-    middle = _SIZE // 2
-    found = islands(significance.astype(np.float32), _FLOOR_SIGMA)
-    mine = found.island[(found.row == middle) & (found.first <= middle) & (found.last >= middle)]
-    if not mine.size:
-        return None
-    labels = np.zeros(light.shape, np.int32)
-    paint(labels, found.row, found.first, found.last, (found.island == mine[0]).astype(np.int32))
-    variance = np.full(light.shape, 1 / scale**2, np.float32)
-    nothing = np.zeros(light.shape, np.bool_)
-    field = sources.Field(light.astype(np.float32), variance, nothing, labels, correlation.independent())
-    at = np.array([middle])
-    segments = sources.segments(field, at, at)
+def _measured(light: Floats, filtered_light: Floats) -> tuple[Floats, Floats]:
+    """Return (n, 4) what is shown of a galaxy of unit flux in the middle at depths, and ln(total / Kron)."""
+    image, nothing = light.astype(np.float32), np.zeros(light.shape, np.bool_)
+    silence, at = np.zeros_like(image), np.array([_SIZE // 2])
+    filtered_light /= filtered_light.max()
+    sums, box = np.zeros((len(_DEPTHS), len(segment_kernels.SUMS))), np.empty((len(_DEPTHS), 4), np.int32)
+    for k, depth in enumerate(_DEPTHS):
+        labels = _middle_island((depth * filtered_light).astype(np.float32))
+        segment_kernels.sums(image, silence, nothing, labels, at, at, sums[k : k + 1], box[k : k + 1])
+    there = sums[:, 0] > 0
+    at = np.repeat(at, np.count_nonzero(there))
+    alone = correlation.independent()
+    segments = sources.segments_of(sums[there], box[there], at, at, shared=alone)
+    # No other sources: whose the pixels are does not matter to extents.
+    field = sources.Field(image, silence, nothing, np.zeros(image.shape, np.int32), alone)
     extents = sources.extents(field, segments, threads=1)
-    if not extents.flux[0] > 0 or not np.isfinite(extents.half_light[0]):
-        return None
-    return _shown(extents, segments)[0], -float(np.log(extents.flux[0]))
+    good = (extents.flux > 0) & np.isfinite(extents.half_light)
+    return _shown(extents, segments)[good], -np.log(extents.flux[good])
+
+
+def _middle_island(significance: Plane) -> NDArray[np.int32]:
+    """Return 1 where pixels stand out together with the middle one, 0 elsewhere."""
+    middle = _SIZE // 2
+    found, labels = islands(significance, _FLOOR_SIGMA), np.zeros(significance.shape, np.int32)
+    mine = found.island[(found.row == middle) & (found.first <= middle) & (found.last >= middle)]
+    if mine.size:
+        paint(labels, found.row, found.first, found.last, (found.island == mine[0]).astype(np.int32))
+    return labels
 
 
 def _shown(extents: sources.Extents, segments: sources.Segments) -> Floats:
@@ -150,5 +158,7 @@ def _profile(weights: Floats, radius: float, axis_ratio: float) -> Floats:
         np.exp(-0.5 * (wave * radius * _GAUSSIANS[:, None]) ** 2 * stretch)
         for wave, stretch in ((kx, 1 / axis_ratio), (ky, axis_ratio))
     )
-    sign = (-1.0) ** (np.arange(_SIZE)[:, None] + np.arange(_SIZE // 2 + 1)[None, :])
-    return np.asarray(((across * weights[:, None]).T @ along) * sign, dtype=np.float64)
+    # Every second mode has the other sign: the profile is in the middle and not about the origin.
+    along[:, 1::2] *= -1
+    across[:, 1::2] *= -1
+    return np.asarray((across * weights[:, None]).T @ along, dtype=np.float64)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nexus_pipeline.bands import compiled, share_out
+from nexus_pipeline.bands import compiled, compiled_fused, share_out
 
 Plane = NDArray[np.float32]
 
@@ -152,7 +152,7 @@ def _across(rings: Plane, columns: Plane, top: int, out: Plane) -> None:
             _add_one(ring[(top + tap) % size], shares[tap], out)
 
 
-@compiled
+@compiled_fused
 def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane) -> None:
     """Add four rows at once: the sum is written once for all of them."""
     w, x, y, z = shares[0], shares[1], shares[2], shares[3]
@@ -160,7 +160,7 @@ def _add_four(a: Plane, b: Plane, c: Plane, d: Plane, shares: Plane, out: Plane)
         out[i] += (w * a[i] + x * b[i]) + (y * c[i] + z * d[i])
 
 
-@compiled
+@compiled_fused
 def _add_one(line: Plane, share: np.float32, out: Plane) -> None:
     for i in range(out.size):
         out[i] += share * line[i]

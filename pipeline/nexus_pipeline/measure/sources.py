@@ -106,16 +106,24 @@ def segments(field: Field, peak_x: NDArray[np.int64], peak_y: NDArray[np.int64])
     Light without a positive sum has no centroid (NaN); second moments never fall below one pixel's.
     """
     n = len(peak_x)
-    out, box = np.zeros((n, len(segment_kernels.SUMS))), np.empty((n, 4), np.int32)
-    segment_kernels.sums(field.image, field.variance, field.unusable, field.labels, peak_x, peak_y, out, box)
-    of = dict(zip(segment_kernels.SUMS, out.T, strict=True))
+    sums, box = np.zeros((n, len(segment_kernels.SUMS))), np.empty((n, 4), np.int32)
+    segment_kernels.sums(field.image, field.variance, field.unusable, field.labels, peak_x, peak_y, sums, box)
+    return segments_of(sums, box, peak_x, peak_y, shared=field.correlation)
+
+
+def segments_of(
+    sums: Floats, box: NDArray[np.int32], peak_x: NDArray[np.int64], peak_y: NDArray[np.int64], *,
+    shared: Correlation,
+) -> Segments:  # fmt: skip
+    """Return what ``segments`` does of ``segment_kernels.sums`` and boxes."""
+    of = dict(zip(segment_kernels.SUMS, sums.T, strict=True))
     flux = np.where(of["f"] > 0, of["f"], np.nan)
     dx, dy = of["fx"] / flux, of["fy"] / flux
     least = _LEAST_VARIANCE
     xx, yy = of["fxx"] / flux - dx**2, of["fyy"] / flux - dy**2
     xy = of["fxy"] / flux - dx * dy
     xx, xy, yy = _not_too_thin(xx, xy, yy, least)
-    factor = field.correlation.over_area(of["n"])
+    factor = shared.over_area(of["n"])
     errors = [
         np.sqrt(np.maximum(of[f"v{a}{a}"] - 2 * d * of[f"v{a}"] + d**2 * of["v"], least * of["v"]) * factor)
         / flux

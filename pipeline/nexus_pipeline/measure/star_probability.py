@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from nexus_pipeline.bands import compiled
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -91,38 +93,44 @@ def _shares(likelihoods: Floats) -> Floats:
     n, kinds = likelihoods.shape
     everywhere = np.full(kinds, 0.5 / (kinds - 1))
     everywhere[0] = 0.5
+    there, nowhere = np.empty((2, kinds)), np.zeros(n)
     for _ in range(_STEPS):
-        everywhere = _posterior(likelihoods, everywhere).mean(axis=0)
+        _count(likelihoods, np.tile(everywhere, (2, 1)), np.ones(n, np.int64), nowhere, there)
+        everywhere = there[0] / n
     galaxies = everywhere[1:] / max(everywhere[1:].sum(), 1e-9)
     places = np.linspace(0, n - 1, int(np.clip(n // _PER_NODE, 1, _MOST_NODES)) + 1)
     upper = np.clip(np.searchsorted(places, np.arange(n)), 1, places.size - 1)
     after = (np.arange(n) - places[upper - 1]) / max(places[1] - places[0], 1.0)
-    firsts = np.searchsorted(upper, np.arange(1, places.size))
-    shares = np.tile(everywhere, (n, 1))
+    nodes, there = np.tile(everywhere, (places.size, 1)), np.empty((places.size, kinds))
     for _ in range(_STEPS):
-        there = _at_places(_posterior(likelihoods, shares), after, firsts)
+        _count(likelihoods, nodes, upper, after, there)
         # Half a star and half a galaxy, so that no share is none for good.
         star = (there[:, 0] + 0.5) / (there.sum(axis=1) + 1)
         sizes = there[:, 1:] + _AS_ELSEWHERE * galaxies
         sizes *= ((1 - star) / np.maximum(sizes.sum(axis=1), 1e-9))[:, None]
         nodes = np.column_stack([star, sizes])
-        shares = (1 - after)[:, None] * nodes[upper - 1] + after[:, None] * nodes[upper]
-    return shares
+    return (1 - after)[:, None] * nodes[upper - 1] + after[:, None] * nodes[upper]
 
 
-def _posterior(likelihoods: Floats, shares: Floats) -> Floats:
-    weighed = likelihoods * shares
-    return np.asarray(weighed / weighed.sum(axis=1, keepdims=True), dtype=np.float64)
+@compiled
+def _count(  # noqa: PLR0917 - compiled code takes its arrays one by one
+    likelihoods: Floats, nodes: Floats, upper: Indices, after: Floats, there: Floats
+) -> None:
+    """Write how many sources of each kind there are at places, (places, kinds), if shares are ``nodes``.
 
-
-def _at_places(counts: Floats, after: Floats, firsts: Indices) -> Floats:
-    """Return ``counts`` (n, kinds) shared out to the places on either side, (places, kinds).
-
-    ``after`` says how far beyond the place before it each is, ``firsts`` the first one between two places.
+    Each source counts for the places on either side: ``upper`` is the later, and ``after`` says how far
+    beyond the one before it the source is.
     """
-    later = np.add.reduceat(after[:, None] * counts, firsts, axis=0)
-    all_between = np.add.reduceat(counts, firsts, axis=0)
-    out = np.zeros((firsts.size + 1, counts.shape[1]))
-    out[:-1] += all_between - later
-    out[1:] += later
-    return out
+    kinds = likelihoods.shape[1]
+    chance = np.empty(kinds)
+    there[:] = 0.0
+    for n in range(likelihoods.shape[0]):
+        own, a, u = likelihoods[n], after[n], upper[n]
+        before, behind, total = nodes[u - 1], nodes[u], 0.0
+        for k in range(kinds):
+            chance[k] = own[k] * ((1.0 - a) * before[k] + a * behind[k])
+            total += chance[k]
+        earlier, later = there[u - 1], there[u]
+        for k in range(kinds):
+            earlier[k] += (1.0 - a) / total * chance[k]
+            later[k] += a / total * chance[k]

@@ -50,11 +50,12 @@ class NoiseCurve:
     def of_plane(self, brightness: Plane) -> Plane:
         """Return the variance of pixels of a ``brightness`` (ny, nx); beyond the nodes it stays level."""
         out = np.empty(brightness.shape, np.float32)
-        over_rows(
-            lambda first, last: variances(brightness[first:last], self.level, self.variance, out[first:last]),
-            len(brightness),
-        )
+        over_rows(lambda first, last: self.write(brightness[first:last], out[first:last]), len(brightness))
         return out
+
+    def write(self, brightness: Plane, out: Plane) -> None:
+        """Write what ``of_plane`` returns into ``out``."""
+        variances(brightness, self.level, self.variance, out)
 
 
 @dataclass(frozen=True)

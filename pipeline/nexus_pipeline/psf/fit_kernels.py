@@ -27,7 +27,7 @@ _NEARLY_SETTLED_PIXELS: Final = 1e-2
 _SAME_PIXELS, _SAME_SHARE = 5e-3, 1e-3
 """Steps that leave the noise of the pixels as it was: of place, and of the flux."""
 _BEND_PIXELS: Final = 0.5
-_BUCKETS: Final = 1024
+_BUCKETS: Final = 4096
 _NOTHING: Final = np.float32(1e30)
 """The variance of a pixel that does not count."""
 
@@ -248,19 +248,23 @@ def _between(level: Floats, variance: Floats, at: float, i: int) -> float:
 @compiled
 def variances(brightness: Plane, level: Floats, variance: Floats, out: Plane) -> None:
     """Write the variance at each pixel's ``brightness`` (ny, nx) into ``out``; beyond the nodes, theirs."""
-    start = np.empty(_BUCKETS + 1, np.int64)
+    start, slope = np.empty(_BUCKETS + 1, np.int16), np.zeros(level.size)
+    for i in range(1, level.size):
+        span = level[i] - level[i - 1]
+        slope[i] = (variance[i] - variance[i - 1]) / span if span > 0.0 else 0.0
     # Noise jumps from node to node: where to look is read from a table, of the lower half of the nodes.
     scale, near = _BUCKETS / max(level[level.size // 2] - level[0], 1e-300), 1
     for b in range(start.size):
         near = _segment(level, level[0] + b / scale, near)
         start[b] = near
     for y in range(brightness.shape[0]):
-        for x in range(brightness.shape[1]):
-            at = min(max(float(brightness[y, x]), level[0]), level[-1])
+        line, to = brightness[y], out[y]
+        for x in range(line.size):
+            at = min(max(float(line[x]), level[0]), level[-1])
             bucket = (at - level[0]) * scale
             # Also false for NaN.
             near = _segment(level, at, start[int(bucket)] if bucket < _BUCKETS else start[_BUCKETS])
-            out[y, x] = _between(level, variance, at, near)
+            to[x] = variance[near - 1] + slope[near] * max(at - level[near - 1], 0.0)
 
 
 @compiled

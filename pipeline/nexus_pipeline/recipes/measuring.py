@@ -23,6 +23,7 @@ from nexus_pipeline.measure import (
     detect,
     joining,
     kron_total,
+    planes,
     shapes,
     sources,
     star_probability,
@@ -41,6 +42,8 @@ Told = Callable[[str], AbstractContextManager[Any]]
 SOURCE_SIGMA: Final = 2.5
 STAR_FWHM_ARCSEC: Final = 0.176
 _FILTER_ARCSEC: Final = 0.44
+_ROUGH_ROWS: Final = 4
+"""One row in so many tells the first background: it is only to show where sources are."""
 _BLANK_PIXELS: Final = 2048
 """Edge of the middle of an image whose blank pixels tell how noise goes together."""
 
@@ -211,18 +214,19 @@ def photon_slope(noise: fit.NoiseCurve) -> float:
 
 def sky_behind(picture: Picture, unusable: NDArray[np.bool_], stamp: Plane) -> Sky:
     """Estimate the background twice: the second time without the sources seen in the first."""
-    rate = picture.rate
-    depth = np.float32(1) if picture.depth is None else picture.depth
-    own = (picture.var_poisson + picture.var_rnoise) / depth
+    rate, depth = picture.rate, picture.depth
+    own = planes.typical(picture.var_poisson, picture.var_rnoise, depth)
     curve = fit.NoiseCurve(*background.noise_curve(rate, own, unusable))
-    first = background.estimate(rate, unusable)
-    filtered = significance(rate - first, curve.of_plane(first) * depth, ~unusable, stamp)
+    first = background.estimate(rate, unusable, every=_ROUGH_ROWS)
+    variance = curve.of_plane(first)
+    if depth is not None:
+        variance *= depth
     # Deep lows go with the peaks: were only noise of one sign left out, the sky would come out too dark.
+    filtered = significance(rate - first, variance, ~unusable, stamp)
     hidden = covered(filtered, ~unusable, SOURCE_SIGMA)
     second = background.estimate(rate, unusable, sources=hidden)
-    typical = curve.of_plane(second)
-    extra = _extra_variance(picture, curve) + typical * (depth - 1)
-    image, behind = rate - second, typical + extra
+    image, behind, extra = rate - second, curve.of_plane(second), _extra_variance(picture, curve)
+    planes.add_both(behind, extra, depth)
     shared = correlation.independent()
     if picture.shares_noise:
         shared = correlation_of(image, behind, ~(unusable | hidden))
@@ -301,12 +305,7 @@ def field_of(picture: Picture, sky: Sky, labels: NDArray[np.int32]) -> sources.F
 
 def variance_of(picture: Picture, sky: Sky) -> Plane:
     """Return the variance of each pixel, its own light's and all (nJy²)."""
-    variance = sky.noise.of_plane(picture.rate)
-    variance += sky.extra_variance
-    # Twice by it, and not by its square: that would be one more plane to make.
-    variance *= picture.to_njy
-    variance *= picture.to_njy
-    return variance
+    return planes.variance(picture.rate, sky.noise.write, sky.extra_variance, picture.to_njy)
 
 
 def measured(
