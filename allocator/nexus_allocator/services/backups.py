@@ -106,10 +106,11 @@ def restore(folder: BackupFolder, state: State) -> Restored:
             if (path := state.folders.get(name)) is not None:
                 undo.callback(empty_out, path)
                 folder.bring_back(name, path)
+        stores = {source: Bucket(target) for source, target in state.buckets.items()}
         for stored in manifest.objects:
-            if (name_of_bucket := state.buckets.get(stored.bucket)) is not None:
-                undo.callback(Bucket(name_of_bucket).delete, stored.key)
-                _bring_back(folder, stored, Bucket(name_of_bucket))
+            if (store := stores.get(stored.bucket)) is not None:
+                undo.callback(store.delete, stored.key)
+                _bring_back(folder, stored, store)
         reached = _bring_up_to_date(state.allocator_url)
         undo.pop_all()
     return Restored(manifest, reached, tuple(_left(manifest, state, urls)))

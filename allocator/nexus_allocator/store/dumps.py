@@ -15,19 +15,23 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 POSTGRESQL, SQLITE = "postgresql", "sqlite"
-# What a database of ours has beside tables, whose triggers and indexes go with them.
-LEFT_OVER = """
-    SELECT format('DROP FUNCTION %s CASCADE', p.oid::regprocedure) FROM pg_proc p
-    WHERE p.pronamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT format('DROP TYPE %s CASCADE', t.oid::regtype) FROM pg_type t
-    WHERE t.typnamespace = 'public'::regnamespace AND t.typtype = 'e'
-"""
+# Of the schema all that is no extension's. Triggers and indexes go with their tables, and so do sequences.
 TABLES = """
     SELECT format('DROP %s IF EXISTS %s CASCADE', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW'
                   ELSE 'TABLE' END, c.oid::regclass)
     FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
     ORDER BY c.relkind = 'S'
+"""
+LEFT_OVER = """
+    SELECT format('DROP %s %s CASCADE', what, name) FROM (
+        SELECT 'FUNCTION' AS what, oid, oid::regprocedure::text AS name FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT 'TYPE', oid, oid::regtype::text FROM pg_type
+        WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'
+    ) o
+    WHERE NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = o.oid AND d.deptype = 'e')
 """
 
 
