@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from tests.support.cluster_hub import FOR_NOTEBOOKS, prepare, running_cluster_hub
 from tests.support.control_plane import ControlPlane
-from tests.support.faults import INTERVAL_S, Nexus, Watch, own_small, watching
+from tests.support.faults import INTERVAL_S, Nexus, Watch, is_clear, launch, own_small, signed_in, watching
 from tests.support.hub import PLAIN, Visitor, people_file, until
 from tests.support.postgres import PostgresServer, private_postgres, programs
 
@@ -23,7 +23,6 @@ from nexus_allocator.store.session import Database
 
 NAMES = ("ada", "bela", "cleo", "dora")
 DISK_MB = 192
-AWAY = "The allocation service does not answer"
 
 
 @contextmanager
@@ -73,7 +72,7 @@ def nexus(
 
 @pytest.fixture(scope="module")
 def people(nexus: Nexus) -> dict[str, Visitor]:
-    return {name: nexus.hub.sign_in(name) for name in NAMES}
+    return {name: signed_in(nexus.hub, name) for name in NAMES}
 
 
 @pytest.fixture
@@ -83,16 +82,11 @@ def watch(nexus: Nexus) -> Iterator[Watch]:
     nexus.stop_all()
 
 
-def is_clear(answer: httpx.Response) -> bool:
-    """Whether a launch was taken, or refused with words for people."""
-    return answer.status_code == httpx.codes.OK or AWAY in answer.text
-
-
 def all_run(nexus: Nexus, people: dict[str, Visitor]) -> None:
     """Have whoever has no server launch again, as their page tells them to, until everybody's runs."""
     for name, person in people.items():
         if nexus.hub.server(name) is None:
-            assert person.launch_by_form(own_small(name)).is_success
+            launch(nexus.hub, person, name)
     for name in people:
         nexus.hub.wait_until_ready(name)
 
@@ -173,8 +167,7 @@ def test_a_full_disk_of_the_database_refuses_in_clear_words_and_charges_all_that
     nexus: Nexus, people: dict[str, Visitor], watch: Watch, postgres: PostgresServer
 ) -> None:
     runner, refused = "ada", "bela"
-    assert people[runner].launch_by_form(own_small(runner)).is_success
-    nexus.hub.wait_until_ready(runner)
+    launch(nexus.hub, people[runner], runner)
     name = nexus.database.url.database
     assert name is not None
     with full(postgres, name):

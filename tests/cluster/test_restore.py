@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.cluster_hub import FOR_NOTEBOOKS, prepare, running_cluster_hub
 from tests.support.control_plane import ControlPlane
-from tests.support.faults import INTERVAL_S, SLACK_S, Nexus, own_small, watching
+from tests.support.faults import INTERVAL_S, SLACK_S, Nexus, launch, signed_in, watching
 from tests.support.hub import HubUnderTest, Visitor, people_file, until
 from tests.support.postgres import PostgresServer, private_postgres, programs
 
@@ -57,11 +57,6 @@ def bring_up(hub: HubUnderTest, url: str) -> None:
         hub.start(replace(before, environment={**before.environment, "NEXUS_DATABASE_URL": url}))
 
 
-def launch(hub: HubUnderTest, person: Visitor, name: str) -> None:
-    assert person.launch_by_form(own_small(name)).is_success
-    hub.wait_until_ready(name)
-
-
 def stop(hub: HubUnderTest, person: Visitor, name: str) -> None:
     person.stop()
     hub.wait_until_gone(name)
@@ -76,7 +71,7 @@ def test_a_nexus_with_live_servers_comes_back_from_its_backup(
     known = people_file(tmp_path, [{**one, "email": f"{one['subject']}@x.invalid"} for one in people])
     url, again = (postgres.url(postgres.new_database()) for _ in range(2))
     with running_cluster_hub(plane, {"NEXUS_DATABASE_URL": url}, NEXUS_PEOPLE_FILE=str(known)) as hub:
-        visitors = {name: hub.sign_in(name) for name in NAMES}
+        visitors = {name: signed_in(hub, name) for name in NAMES}
         for name in (STAYS, STOPS, CHANGES):
             launch(hub, visitors[name], name)
         first = Nexus(hub, plane, Database(url, threads=2))
@@ -119,7 +114,7 @@ def test_a_nexus_with_live_servers_comes_back_from_its_backup(
 
         # Browsers are still signed in, for the cookie secret was kept; the server that ran on answers.
         assert visitors[STAYS].get(f"/user/{STAYS}/api").json()["version"]
-        newcomer = hub.sign_in(COMES)
+        newcomer = signed_in(hub, COMES)
         launch(hub, newcomer, COMES)
         assert newcomer.get(f"/user/{COMES}/api").json()["version"]
         launch(hub, visitors[CHANGES], CHANGES)

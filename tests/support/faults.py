@@ -23,6 +23,7 @@ from nexus_allocator.store.tables import Hold
 # How often the services under test read the live servers, and a word of slack for clocks and this machine.
 INTERVAL_S, SLACK_S = 5.0, 2.0
 EVERY_S = 0.5
+AWAY = "The allocation service does not answer"
 
 
 @dataclass
@@ -131,3 +132,31 @@ class Nexus:
 
 def own_small(name: str) -> dict[str, str]:
     return {**SMALL, "account": name}
+
+
+def signed_in(hub: HubUnderTest, name: str) -> Visitor:
+    """Return somebody at the launch page; who met a hub that gave up on a slow answer tries again."""
+
+    def attempt() -> Visitor | None:
+        visitor = hub.sign_in(name)
+        return visitor if visitor.get("/hub/spawn").url.path == "/hub/spawn" else None
+
+    visitor: Visitor = until(attempt, f"{name} signed in", 90)
+    return visitor
+
+
+def launch(hub: HubUnderTest, person: Visitor, name: str) -> None:
+    """Launch a small server, again where the page says to try again, and wait until it is ready."""
+
+    def attempt() -> bool:
+        page = person.launch_by_form(own_small(name))
+        assert is_clear(page), page.text
+        return page.is_success
+
+    until(attempt, f"{name}'s launch taken", 90)
+    hub.wait_until_ready(name)
+
+
+def is_clear(answer: httpx.Response) -> bool:
+    """Whether a launch was taken, or refused with words for people."""
+    return answer.status_code == httpx.codes.OK or AWAY in answer.text

@@ -91,10 +91,10 @@ class StraysHandler(ForService):
     def holds_alive(self) -> set[str]:
         """Return the holds of servers that the hub runs, starts, stops or still checks."""
         rows = self.db.query(orm.Spawner).filter(orm.Spawner.server_id.is_not(None))
-        found = {(row.state or {}).get("hold_id") for row in rows}
+        kept = ((row.state or {}).get("hold_id") for row in rows)
         loaded = (each for user in self.users.values() for each in user.spawners.values())
-        found |= {each.hold_id for each in loaded if each.active}
-        return found - {None}
+        running = (each.hold_id for each in loaded if each.active)
+        return {hold_id for hold_id in (*kept, *running) if hold_id is not None}
 
 
 HANDLERS = [

@@ -82,7 +82,7 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
         self.tolerations = [*self.given_tolerations, *placement.get("tolerations", [])]
         volumes, mounts = self.places_of(admission)
         self.volumes, self.volume_mounts = self.given_volumes | volumes, self.given_mounts | mounts
-        self.extra_labels = {pods.HOLD: admission.hold_id, f"{LABEL}/size": size_of(admission)}
+        self.extra_labels = {f"{LABEL}/hold": admission.hold_id, f"{LABEL}/size": size_of(admission)}
         self.extra_annotations = {
             f"{LABEL}/account": admission.account,
             f"{LABEL}/until": admission.until,
