@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
 from nexus_allocator.cli_announce import announce_app
+from nexus_allocator.cli_backup import backup, restore
 from nexus_allocator.cli_database import opened, reading, utc_now, writing
 from nexus_allocator.cli_events import event_app
 from nexus_allocator.cli_log import log
@@ -83,6 +84,8 @@ app.add_typer(person_app, name="person")
 app.command()(simulate)
 app.command()(deliver)
 app.command()(rounds)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(webhook_app, name="webhook")
 app.add_typer(outbox_app, name="outbox")
 app.command()(log)

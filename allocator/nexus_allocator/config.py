@@ -14,7 +14,7 @@ from nexus_allocator.domain.webhooks import Reach
 
 PREFIX = "NEXUS_"
 # Read by other processes that share the environment, so not misspellings of ours.
-OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL"}) | {
+OTHERS = frozenset({"NEXUS_PORT", "NEXUS_STATE", "NEXUS_SERVICE_URL", "NEXUS_HUB_DATABASE_URL"}) | {
     f"NEXUS_STORAGE_{name}" for name in ("KEY_FILE", "COLD_BUCKET")
 }
 Driver = Literal["directory", "btrfs", "xfs", "efs", "openzfs"]

@@ -17,7 +17,7 @@ from nexus_allocator.api import lab as lab_routes
 from nexus_allocator.api import metrics as metrics_routes
 from nexus_allocator.api import v1
 from nexus_allocator.api.context import Context, allowed
-from nexus_allocator.api.refusals import refuse, refuse_malformed, refuse_path
+from nexus_allocator.api.refusals import refuse, refuse_for_database, refuse_malformed, refuse_path
 from nexus_allocator.carriers import account_store, vault_of
 from nexus_allocator.clients.hub import HubClient
 from nexus_allocator.config import Settings, read_settings
@@ -27,7 +27,7 @@ from nexus_allocator.policy import load_policy
 from nexus_allocator.rounds import running_rounds, terms_of
 from nexus_allocator.services import agreements, rates
 from nexus_allocator.services.metering import Clock
-from nexus_allocator.store.session import Database
+from nexus_allocator.store.session import UNUSABLE, Database
 from nexus_allocator.web.app import portal_app
 from nexus_allocator.web.context import Portal
 from nexus_allocator.web.oauth import HubSignIn
@@ -79,6 +79,8 @@ def create_app(settings: Settings, policy: Policy, *, clock: Clock = utc_now) ->
     app.state.portal = portal
     app.state.context = _context(settings, policy, database, hub, clock=clock)
     app.add_exception_handler(AllocatorError, refuse)
+    for unusable in UNUSABLE:
+        app.add_exception_handler(unusable, refuse_for_database)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_path)
     prefix = settings.service_prefix.rstrip("/")

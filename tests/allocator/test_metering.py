@@ -133,6 +133,27 @@ def test_a_server_whose_hold_has_ended_is_stopped_and_the_reason_kept(world: Wor
     assert (round_of(world, hub).unpaid, world.hold(admitted.hold_id).usage_micro) == (0, 0)
 
 
+def test_a_server_whose_hold_a_restored_database_lacks_is_stopped_once_it_was_seen_twice(
+    world: World, hub: FakeHub
+) -> None:
+    world.astronomer()
+    lost = UUID(int=7)
+    hub.runs("astronomer", lost, world.clock())
+    # Of whom this database knows nobody: it may be the wrong one.
+    hub.runs("stranger", UUID(int=8), world.clock())
+    assert (round_of(world, hub).unpaid, hub.stops) == (0, [])
+    assert (round_of(world, hub).unpaid, hub.stops) == (1, [("astronomer", "")])
+
+
+def test_what_runs_without_the_hubs_knowledge_is_ended_and_told(world: World, hub: FakeHub) -> None:
+    hub.strays = [UUID(int=9)]
+    assert round_of(world, hub).strays == [UUID(int=9)]
+    with world.database.reading_scope() as session:
+        tick = meter.last_tick(session)
+    assert tick is not None
+    assert tick.facts["strays"] == [str(UUID(int=9))]
+
+
 def test_the_name_s_next_server_is_not_stopped_for_the_one_before(world: World, hub: FakeHub) -> None:
     world.astronomer()
     admitted = world.launch()

@@ -29,6 +29,7 @@ UNRECORDED = {
     **dict.fromkeys(("holds.settle", "holds.witness_part", "clusters._witness"), HOLDS),
     **dict.fromkeys(("leases._collect_lease", "leases._end", "leases._remember"), HOLDS),
     "forecasts.keep_days": "sums derived from the ledger",
+    "backups._bring_up_to_date": "a restored database, in which numbers are left out before anybody uses it",
     "notices.tell": "what somebody is told; what it is about has a record",
     "notices.put_away": "a notice that its reader has read",
     "web_sessions.open_session": "a browser's session",

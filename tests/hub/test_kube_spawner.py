@@ -337,3 +337,39 @@ def test_the_reason_of_an_end_reaches_the_service_once(
         return spawner.service.reasons, spawner.alive_at_stop
 
     assert with_spawner(look) == (reasons, alive)
+
+
+def listed(hold_id: str, **metadata: str) -> dict[str, Any]:
+    """A pod of a hold as the reflector has it."""
+    named = {"name": f"jupyter-{hold_id}", "namespace": "nexus", "uid": f"uid-{hold_id}"}
+    return {"metadata": {**named, "labels": {"nexus.roman/hold": hold_id}, **metadata}}
+
+
+def test_the_pod_of_a_later_launch_is_not_the_server_that_a_restored_hub_remembers() -> None:
+    async def judge(spawner: Any) -> list[bool]:
+        spawner.hold_id = "earlier"
+        found = [spawner.is_another_launch(each) for each in (listed("earlier"), listed("later"), None, {})]
+        spawner._spawn_pending = True
+        return [*found, spawner.is_another_launch(listed("later"))]
+
+    assert with_spawner(judge) == [False, True, False, False, False]
+
+
+def test_pods_of_which_the_hub_knows_no_server_are_ended_each_by_its_own_number() -> None:
+    ended: list[tuple[str, str]] = []
+
+    async def delete(name: str, _namespace: str, *, body: Any) -> None:
+        ended.append((name, body.preconditions.uid))
+
+    async def end(spawner: Any) -> list[str]:
+        seen = [listed("alive"), listed("stray"), listed("going", deletionTimestamp="2026-11-22T12:00:00Z")]
+        reflector = SimpleNamespace(pods={each["metadata"]["name"]: each for each in seen} | {"other": {}})
+        spawner.__class__.reflectors = {spawner._get_reflector_key("pods"): reflector}
+        spawner._start_watching_pods = lambda: asyncio.sleep(0)
+        spawner.api = SimpleNamespace(delete_namespaced_pod=delete)
+        found: list[str] = await spawner.end_strays(lambda: {"alive"})
+        spawner.__class__.reflectors = {}
+        return found
+
+    assert with_spawner(end) == ["stray"]
+    assert ended == [("jupyter-stray", "uid-stray")]

@@ -306,6 +306,7 @@ class FakeHub:
     stops: list[tuple[str, str]] = field(default_factory=list)
     people_tokens: dict[str, list[str]] = field(default_factory=dict)
     while_stopping: Callable[[], None] | None = None
+    strays: list[UUID] = field(default_factory=list)
 
     page_limit: int = 50
 
@@ -391,6 +392,11 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
         def do_DELETE(self) -> None:
             if self.path.startswith("/hub/api/nexus/tokens/"):
                 self.answer(hub.end_tokens(unquote(self.path.rpartition("/")[2])), None)
+                return
+            if self.path == "/hub/api/nexus/strays":
+                hub.asked.append(self.path)
+                self.answer(hub.status, {"ended": [str(each) for each in hub.strays]})
+                hub.strays.clear()
                 return
             words = [unquote(word) for word in self.path.removeprefix("/hub/api/users/").split("/")]
             hub.stops.append((words[0], words[2] if words[1] == "servers" else ""))

@@ -35,7 +35,12 @@ FOR_NOTEBOOKS: dict[str, Any] = {
 
 
 def prepare(plane: ControlPlane) -> None:
-    """Make what an operator makes before the hub: namespace, rights, and the claim of the shared volume."""
+    """Make what an operator makes before the hub: namespace, rights, and the claim of the shared volume.
+
+    Once for all hubs that come after one another on a control plane.
+    """
+    if plane.get(f"/api/v1/namespaces/{NAMESPACE}") is not None:
+        return
     plane.namespace(NAMESPACE)
     rbac, named = "rbac.authorization.k8s.io", {"metadata": {"name": "hub"}}
     plane.make({"apiVersion": f"{rbac}/v1", "kind": "Role", **named, "rules": HUB_MAY}, NAMESPACE)

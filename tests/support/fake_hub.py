@@ -130,6 +130,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] != f"token {SERVICE_TOKEN}":
             self.answer(403, {"message": "not allowed"})
             return
+        if self.path == "/hub/api/nexus/strays":
+            self.answer(503 if self.hub.is_down else 200, {"ended": []})
+            return
         for seen in self.hub.on_stop:
             seen()
         self.hub.stopped.append(self.path.removeprefix("/hub/api/users/"))

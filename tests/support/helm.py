@@ -24,6 +24,8 @@ EVERYTHING = NEEDED | {
     "settings__mail__from": "nexus@example.org", "settings__mail__user": "nexus", "tiersFile": "version: 4",
     "settings__store__bucket": "nexus", "settings__store__role": "arn:aws:iam::123456789012:role/nexus",
     "settings__store__mission": "mission", "settings__store__region": "us-east-1",
+    "jobs__backup__enabled": "true", "jobs__backup__existingClaim": "backups",
+    "jobs__backup__objects": "{s3://nexus/accounts/}",
 }  # fmt: skip
 # With a volume to look after.
 STORAGE = {

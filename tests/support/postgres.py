@@ -63,9 +63,11 @@ def as_server_user() -> list[str]:
 
 
 @contextmanager
-def private_postgres(folder: Path, options: tuple[str, ...] = OPTIONS) -> Iterator[PostgresServer]:
+def private_postgres(
+    folder: Path, options: tuple[str, ...] = OPTIONS, *, parent: Path | None = None
+) -> Iterator[PostgresServer]:
     """Run a new PostgreSQL with its data in a temporary place; ``folder`` holds its programs."""
-    data = Path(tempfile.mkdtemp(prefix="nexus-postgres-"))
+    data = Path(tempfile.mkdtemp(prefix="nexus-postgres-", dir=parent))
     process = None
     try:
         _initialise(folder, data)

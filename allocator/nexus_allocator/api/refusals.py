@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from nexus_allocator.api.context import Context
 from nexus_allocator.api.models import RefusalModel
-from nexus_allocator.domain.errors import AllocatorError, InvalidRequest
+from nexus_allocator.domain.errors import AllocatorError, DatabaseUnavailable, InvalidRequest
 from nexus_allocator.domain.wording import sentence
 
 log = logging.getLogger("nexus_allocator.decisions")
@@ -27,6 +27,12 @@ async def refuse(request: Request, error: Exception) -> JSONResponse:
     context.counted.refusals.labels(error.slug).inc()
     body = RefusalModel(error=error.slug, message=sentence(error), facts=error.facts)
     return JSONResponse(body.model_dump(mode="json"), status_code=error.status)
+
+
+async def refuse_for_database(request: Request, error: Exception) -> JSONResponse:
+    """Answer that the database can't be used: it is away, or its disk is full. The operator reads why."""
+    log.error("the database can't be used", exc_info=error)
+    return await refuse(request, DatabaseUnavailable())
 
 
 async def refuse_malformed(request: Request, error: Exception) -> JSONResponse:

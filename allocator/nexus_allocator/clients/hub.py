@@ -103,6 +103,19 @@ class HubClient:
         )
         self._ask("DELETE", path, fine=(ACCEPTED, NO_CONTENT, NOT_FOUND))
 
+    def end_strays(self) -> list[UUID]:
+        """Have servers ended that run without the hub's knowledge; return their holds. Raises HubUnavailable.
+
+        A hub of an earlier version looks for none.
+        """
+        answer = self._ask("DELETE", "nexus/strays", fine=(OK, NOT_FOUND))
+        if answer.status_code == NOT_FOUND:
+            return []
+        try:
+            return [UUID(each) for each in _body(answer)["ended"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise HubUnavailable(problem=f"the answer about strays can't be read: {error!r}") from error
+
     def share_server(self, hub_name: str, server_name: str, with_whom: str) -> None:
         """Let an administrator enter this one server, until that is taken back. Raises HubUnavailable."""
         self._ask("PUT", _door(hub_name, server_name, with_whom), fine=(NO_CONTENT,))

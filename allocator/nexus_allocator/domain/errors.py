@@ -408,6 +408,28 @@ class NoAccountStore(AllocatorError):
     slug, status = "no_account_store", 409
 
 
+class DatabaseUnavailable(AllocatorError):
+    """The database can't be reached, or can't write now: its disk may be full. Nothing was changed."""
+
+    slug, status = "database_unavailable", 503
+
+
+class BackupFailed(AllocatorError):
+    slug, status = "backup_failed", 503
+
+
+class BadBackup(AllocatorError):
+    """Not whole, altered, of another kind, or made by a newer version."""
+
+    slug, status = "bad_backup", 409
+
+
+class TargetNotEmpty(AllocatorError):
+    """A backup is restored into what is empty only."""
+
+    slug, status = "target_not_empty", 409
+
+
 class ObjectStoreUnavailable(AllocatorError):
     """Whoever gives credentials for it did not answer, or refused us."""
 

@@ -272,6 +272,16 @@ SENTENCES: dict[str, Callable[[Facts], str]] = {
     "no_object_store": lambda f: "There is no object store for cold files: set NEXUS_STORAGE_COLD_BUCKET.",
     "no_account_store": lambda f: "Accounts keep no objects here: this Nexus has no bucket for them.",
     "object_store_unavailable": lambda f: "The object store gives no credentials just now. Try again soon.",
+    "database_unavailable": lambda f: (
+        "The service's database can't be used just now. Nothing was changed; please try again in a "
+        "minute, and tell the operator if it lasts."
+    ),
+    "backup_failed": lambda f: f"No backup was made: {f['problem']}.",
+    "bad_backup": lambda f: f"This backup is not restored: {f['problem']}. Nothing was changed.",
+    "target_not_empty": lambda f: (
+        f"Nothing was restored: {f['target']} is not empty ({f['found']}). "
+        "A backup goes into what is empty only."
+    ),
     "nothing_to_restore": lambda f: "Nothing of this waits in quarantine any more.",
     "snapshot_under_way": lambda f: (
         f"The snapshot {f['snapshot']} of {f['place']} is on its way. Ask again in some minutes."

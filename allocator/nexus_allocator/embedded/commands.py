@@ -76,6 +76,8 @@ def service_environment(settings: Settings, secrets: Secrets) -> dict[str, str]:
         "NEXUS_CONFINEMENT": confinement_sentence(),
         # Everything of this Nexus is on this machine; so may be what it tells.
         "NEXUS_WEBHOOK_REACH": "loopback",
+        # For backup and restore.
+        "NEXUS_HUB_DATABASE_URL": f"sqlite:///{settings.folder('db') / 'hub.sqlite'}",
         "NEXUS_STORAGE_ROOT": str(settings.state),
         "NEXUS_STORAGE_DRIVER": "directory",
         "NEXUS_STORAGE_RECORDS": str(settings.folder("purges")),

@@ -1,7 +1,8 @@
 """What the hub does for the allocation service where its own scopes would let the service do far more.
 
-`tokens` could also make tokens for anybody, and `shares` enter every server. Behind two scopes of ours stand
-only these: ending all tokens of a person, and an administrator's way into one server and out of it again.
+`tokens` could also make tokens for anybody, and `shares` enter every server. Behind scopes of ours stand
+only these: ending all tokens of a person, an administrator's way into one server and out of it again, and the
+end of what runs without the hub's knowledge.
 """
 
 from datetime import timedelta
@@ -14,9 +15,11 @@ from tornado import web
 from nexus_allocator.domain.scopes import ADMINISTRATORS
 
 END_TOKENS, OPEN_DOORS = "custom:nexus:service:end-tokens", "custom:nexus:service:open-doors"
+END_STRAYS = "custom:nexus:service:end-strays"
 CUSTOM_SCOPES = {
     END_TOKENS: {"description": "End all tokens of a person"},
     OPEN_DOORS: {"description": "Let an administrator of the Nexus into one server, and out again"},
+    END_STRAYS: {"description": "End servers that the hub does not know of"},
 }
 
 
@@ -72,7 +75,30 @@ class DoorHandler(ForService):
         return spawner, visitor
 
 
+class StraysHandler(ForService):
+    needs = END_STRAYS
+
+    async def delete(self) -> None:
+        """End servers that run and are none of the hub's: one that was restored may lack what still runs."""
+        self.prepare_for()
+        anybody = self.db.query(orm.User).first()
+        ended: list[str] = []
+        # Any spawner will do. A hub that knows nobody has a wrong database rather than strays.
+        if anybody is not None and hasattr(self.settings["spawner_class"], "end_strays"):
+            ended = await self.user_from_username(anybody.name).spawner.end_strays(self.holds_alive)
+        self.write({"ended": ended})
+
+    def holds_alive(self) -> set[str]:
+        """Return the holds of servers that the hub runs, starts, stops or still checks."""
+        rows = self.db.query(orm.Spawner).filter(orm.Spawner.server_id.is_not(None))
+        kept = ((row.state or {}).get("hold_id") for row in rows)
+        loaded = (each for user in self.users.values() for each in user.spawners.values())
+        running = (each.hold_id for each in loaded if each.active)
+        return {hold_id for hold_id in (*kept, *running) if hold_id is not None}
+
+
 HANDLERS = [
     (r"/api/nexus/tokens/([^/]+)", TokensHandler),
     (r"/api/nexus/doors/([^/]+)/([^/]+)/([^/]+)", DoorHandler),
+    (r"/api/nexus/strays", StraysHandler),
 ]

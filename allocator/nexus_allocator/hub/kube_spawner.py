@@ -1,8 +1,11 @@
 """Servers as pods of a cluster, each with the identity, size and places that its admission gives it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from kubernetes_asyncio.client import V1DeleteOptions, V1Preconditions
+from kubernetes_asyncio.client.rest import ApiException
 from kubespawner import KubeSpawner
 from traitlets import Dict, Unicode, default
 
@@ -14,6 +17,7 @@ from nexus_allocator.hub.service import Admission
 
 LABEL = "nexus.roman"
 GPU = "nvidia.com/gpu"
+NOT_FOUND, CONFLICT = 404, 409
 # Debian's libnss-extrausers reads passwd and group entries here, beside those of the image.
 EXTRA_USERS = "/var/lib/extrausers"
 # Goes with the pod: HOME of who only reads, and of whose own home takes nothing more.
@@ -148,6 +152,8 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     async def _start(self) -> Any:
         """Start the pod; what is charged begins with the server's process, not with pulling its image."""
         address = await super()._start()
+        # A pod of that name that stood in the way was ended; what is known of that end is not this one's.
+        self.alive_at_stop = self.ended_at = None
         began = pods.started_at(self.pod)
         self.tell_started(began or datetime.now(UTC), 0)
         self.keep_state()
@@ -164,11 +170,39 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
     async def poll(self) -> int | None:
         self.end_overdue_lease()
         await self._start_watching_pods()
+        if self.is_another_launch(self.pod):
+            return 1
         await self.note_end(self.pod)
         if (given_up := pods.given_up_at(self.pod, datetime.now(UTC))) and not self.pending:
             return await self.clear_lost(given_up)
         status: int | None = await super().poll()
         return status
+
+    def is_another_launch(self, pod: pods.Pod | None) -> bool:
+        """Whether the pod of this server's name is of another hold: a restored hub has an earlier one's."""
+        hold_id = pods.hold_of(pod)
+        return hold_id not in (None, self.hold_id) and self.pending != "spawn"
+
+    async def end_strays(self, holds_alive: Callable[[], set[str]]) -> list[str]:
+        """End the pods of launches that the hub knows nothing of; return their holds.
+
+        They are listed before the hub is asked for its holds, so that none is ended at its start.
+        """
+        await self._start_watching_pods()
+        listed = {hold: pod for pod in self.pod_reflector.pods.values() if (hold := pods.hold_of(pod))}
+        alive = holds_alive()
+        strays = {hold: pod for hold, pod in listed.items() if hold not in alive and not pods.is_going(pod)}
+        for hold, pod in strays.items():
+            named = pod["metadata"]
+            self.log.warning("Ending the pod %s of hold %s: this hub did not start it", named["name"], hold)
+            # By its number: a new one may have the name by now.
+            options = V1DeleteOptions(preconditions=V1Preconditions(uid=named["uid"]))
+            try:
+                await self.api.delete_namespaced_pod(named["name"], named["namespace"], body=options)
+            except ApiException as error:
+                if error.status not in (NOT_FOUND, CONFLICT):
+                    raise
+        return sorted(strays)
 
     async def note_end(self, pod: pods.Pod | None) -> None:
         """Keep how a server ended by itself, and why, before its pod is cleared away."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 CONTAINER = "notebook"
+HOLD = "nexus.roman/hold"
 OUT_OF_MEMORY = "OOMKilled"
 # A shell's way to say that a signal ended the process; container runtimes say it so, too.
 SIGNALLED = 128
@@ -58,6 +59,17 @@ def given_up_at(pod: Pod | None, now: datetime) -> datetime | None:
     if gone_by is None or now < gone_by + CONFIRMATION:
         return None
     return gone_by - timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+
+
+def hold_of(pod: Pod | None) -> str | None:
+    """Return the hold that the pod was made for, None where it does not say."""
+    labels = ((pod or {}).get("metadata") or {}).get("labels") or {}
+    hold: str | None = labels.get(HOLD)
+    return hold
+
+
+def is_going(pod: Pod) -> bool:
+    return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def _state(pod: Pod | None) -> Mapping[str, Any]:

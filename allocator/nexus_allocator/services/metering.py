@@ -11,7 +11,7 @@ from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services import leases, stops
-from nexus_allocator.store import holds, meter
+from nexus_allocator.store import holds, meter, people
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
 
@@ -36,6 +36,7 @@ class Round:
     overrun: int = 0
     leases: int = 0
     unpaid: int = 0
+    strays: list[UUID] = field(default_factory=list)
     unaccounted: list[Sighting] = field(default_factory=list)
     trouble: str | None = None
 
@@ -51,6 +52,7 @@ def run_round(database: Database, hub: HubClient, *, terms: Terms, clock: Clock)
         _witness_alive(database, seen, result, terms=terms, asked_at=asked_at)
         _end_gone(database, hub, seen, result, terms=terms, asked_at=asked_at, clock=clock)
         result.unpaid = _stop_unpaid(database, hub, result.unaccounted, asked_at=asked_at)
+        result.strays = hub.end_strays()
         over = stops.stop_overrun(database, hub, now=clock())
         result.overrun, result.trouble = over.servers, over.trouble
     except HubUnavailable as error:
@@ -116,19 +118,27 @@ def _stop_unpaid(
 ) -> int:
     """Have servers stopped that live on, or began, after their hold had ended: nothing pays for them.
 
-    A hold that this database never had is only told of: the hub may know what a restored backup does not.
+    So is one of a person we know whose hold this database never had, since a backup older than the launch was
+    restored, once two rounds in a row have seen it.
     """
     asked = 0
+    with database.reading_scope() as session:
+        tick = meter.last_tick(session)
+        before = set(tick.facts.get("unaccounted", ())) if tick else set()
     for shown in unaccounted:
         with database.reading_scope() as session:
             hold = holds.by_id(session, shown.hold_id) if shown.hold_id else None
-        if hold is None or hold.settled_at is None or hold.settled_at >= asked_at:
+            owner = people.by_hub_name(session, shown.hub_name)
+        if hold is None and (owner is None or str(shown.hold_id) not in before):
+            continue
+        if hold is not None and (hold.settled_at is None or hold.settled_at >= asked_at):
             continue
         # Asked for by name, which another server has once this one is gone.
-        if not any(now.is_alive and now.hold_id == hold.id for now in hub.servers_of(shown.hub_name)):
+        if not any(now.is_alive and now.hold_id == shown.hold_id for now in hub.servers_of(shown.hub_name)):
             continue
-        with database.session_scope() as session:
-            stops.note_why(session, hold, StopReason.UNPAID, now=asked_at)
+        if hold is not None:
+            with database.session_scope() as session:
+                stops.note_why(session, hold, StopReason.UNPAID, now=asked_at)
         hub.stop_server(shown.hub_name, shown.server_name)
         asked += 1
     return asked
@@ -161,7 +171,7 @@ def _evidence_of_end(servers: list[Sighting], hold: Hold) -> Evidence | None:
 def _record(database: Database, result: Round, *, at: datetime) -> None:
     facts = {
         "witnessed": result.witnessed, "ended": result.ended, "overrun": result.overrun,
-        "leases": result.leases, "unpaid": result.unpaid,
+        "leases": result.leases, "unpaid": result.unpaid, "strays": [str(each) for each in result.strays],
         "unaccounted": [str(each.hold_id) for each in result.unaccounted[:100]],
     }  # fmt: skip
     with database.session_scope() as session:

@@ -24,11 +24,13 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
 def is_ready(database: Database) -> bool:
     """Whether the database has at least the schema of this code; a newer version's is taken for that."""
-    revision = current(database)
-    with database.engine.connect() as connection:
-        ours = ScriptDirectory.from_config(_config(connection))
-        known = {script.revision for script in ours.walk_revisions()}
-        return revision is not None and (revision == ours.get_current_head() or revision not in known)
+    revision, ours = current(database), _scripts()
+    return revision is not None and (revision == ours.get_current_head() or revision not in known())
+
+
+def known() -> set[str]:
+    """Return the revisions of which this code knows the schema."""
+    return {script.revision for script in _scripts().walk_revisions()}
 
 
 def current(database: Database) -> str | None:
@@ -46,6 +48,16 @@ def differences(database: Database) -> list[Any]:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return list(compare_metadata(context, Base.metadata))
+
+
+def known_to_hub() -> set[str]:
+    """Return the revisions of the hub's own database that the JupyterHub installed here knows."""
+    scripts = ScriptDirectory(str(files("jupyterhub") / "alembic"))
+    return {script.revision for script in scripts.walk_revisions()}
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(files("nexus_allocator.store") / "migrations"))
 
 
 def _config(connection: Connection) -> Config:

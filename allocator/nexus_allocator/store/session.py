@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
@@ -17,6 +19,8 @@ log = logging.getLogger("nexus_allocator.decisions")
 BUSY_TIMEOUT_MS = 60_000
 EVENTS = "nexus_events"
 SNAPSHOT = "REPEATABLE READ"
+# What is raised when the database is away, its disk is full, or no connection comes free in time.
+UNUSABLE = (OperationalError, PoolTimeout)
 
 
 class Database:

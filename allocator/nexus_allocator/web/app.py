@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from nexus_allocator.domain import wording
-from nexus_allocator.domain.errors import AllocatorError
+from nexus_allocator.domain.errors import AllocatorError, DatabaseUnavailable
+from nexus_allocator.store.session import UNUSABLE
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HubUnreachableError
 from nexus_allocator.web.rendering import page, template_environment
@@ -169,6 +170,11 @@ def on_refusal(request: Request, error: Exception) -> Response:
     return message(request, error.status, heading, wording.sentence(error), action=home_action(request))
 
 
+def on_database_unusable(request: Request, error: Exception) -> Response:
+    log.error("the database can't be used", exc_info=error)
+    return on_refusal(request, DatabaseUnavailable())
+
+
 def on_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 404:
@@ -196,6 +202,7 @@ HANDLERS: dict[type[Exception], Callable[[Request, Exception], Response]] = {
     ForbiddenError: on_forbidden,
     HubUnreachableError: on_hub_unreachable,
     AllocatorError: on_refusal,
+    **dict.fromkeys(UNUSABLE, on_database_unusable),
     RequestValidationError: on_invalid,
     HTTPException: on_http_error,
     Exception: on_bug,

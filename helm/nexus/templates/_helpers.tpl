@@ -95,6 +95,10 @@ imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args: {{ toJson .args }}
 env:
   {{- include "nexus.env" .root | nindent 2 }}
+  {{- if eq .name "backup" }}
+  - name: NEXUS_HUB_DATABASE_URL
+    valueFrom: {secretKeyRef: {name: {{ .root.Values.existingSecret }}, key: hub-database-url}}
+  {{- end }}
 securityContext:
   {{- include "nexus.containerSecurity" .root | nindent 2 }}
 volumeMounts:

@@ -36,6 +36,16 @@ class Held:
     size_bytes: int
 
 
+def problems() -> tuple[type[Exception], ...]:
+    """Return what boto raises for a store that does not answer, or refuses; none without the extra."""
+    try:
+        from boto3.exceptions import Boto3Error  # noqa: PLC0415 - needed where there is a store alone
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as above
+    except ImportError:
+        return ()
+    return Boto3Error, BotoCoreError, ClientError
+
+
 class Bucket:
     """A bucket of S3, or of what speaks its language; who may do what there, and where it is, boto knows."""
 
@@ -89,6 +99,21 @@ class Bucket:
                 before = found.get(name, Held(0, 0))
                 found[name] = Held(before.objects + 1, before.size_bytes + each["Size"])
         return found
+
+    def keys_below(self, prefix: str) -> Iterator[str]:
+        """Yield every key below ``prefix``, a thousand a request."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        yield from (each["Key"] for page in pages for each in page.get("Contents", ()))
+
+    def fetch(self, key: str) -> tuple[Iterator[bytes], str, dict[str, str]]:
+        """Return an object's content, its content type, and what is noted with it."""
+        found = self._client.get_object(Bucket=self.name, Key=key)
+        return found["Body"].iter_chunks(CHUNK_BYTES), found["ContentType"], found["Metadata"]
+
+    def bring_back(self, key: str, body: BinaryIO, *, content_type: str, metadata: dict[str, str]) -> None:
+        """Store an object as `fetch` gave it; one too large for a request goes in parts."""
+        extra = {"ContentType": content_type, "Metadata": metadata, "ChecksumAlgorithm": "SHA256"}
+        self._client.upload_fileobj(body, self.name, key, ExtraArgs=extra)
 
     def delete(self, key: str) -> None:
         self._client.delete_object(Bucket=self.name, Key=key)
