@@ -66,6 +66,22 @@ class GroupsModel(BaseModel):
     groups: list[str]
 
 
+class StandingModel(BaseModel):
+    """``team``: whether the account is a team's own; ``suspended`` is a person."""
+
+    team: bool
+    suspended: bool
+
+
+class TeamServerModel(BaseModel):
+    """A team's own server; ``size``, ``started_by`` and ``until`` of one that runs."""
+
+    label: str
+    size: str | None
+    started_by: str | None
+    until: datetime | None
+
+
 class AgreementBody(Body):
     version: Word
 
@@ -79,6 +95,7 @@ class LaunchBody(Body):
     size: Word
     image: Word
     hours: Any
+    started_by: Word | None = None
 
 
 class AdmissionModel(BaseModel):
@@ -101,6 +118,7 @@ class AdmissionModel(BaseModel):
     environment: dict[str, str]
     read_only: bool = False
     rescue: bool = False
+    team: str | None = None
 
     @classmethod
     def of(cls, admission: Admission, *, rescue: bool) -> "AdmissionModel":
@@ -124,6 +142,7 @@ class AdmissionModel(BaseModel):
             environment=_environment(admission),
             read_only=admission.read_only,
             rescue=rescue,
+            team=admission.team,
         )
 
 

@@ -1,5 +1,6 @@
 """People: the first sign-in, the groups the hub is told, the agreement, suspension."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -10,6 +11,7 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.scopes import ADMINISTRATORS
 from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.domain.teams import group_of_team
 from nexus_allocator.services import allocations, places
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
@@ -82,11 +84,26 @@ def _free_name(session: Session, preferred_username: str, now: datetime) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a hub's account that nobody signs in to just now."""
+
+    team: bool
+    suspended: bool
+
+
+def standing(session: Session, *, hub_name: str) -> Standing:
+    """Return whose account of the hub it is. Raises UnknownPerson."""
+    if people.by_hub_name(session, hub_name) is None and accounts.team_by_slug(session, hub_name) is not None:
+        return Standing(team=True, suspended=False)
+    return Standing(team=False, suspended=person_called(session, hub_name).suspended_at is not None)
+
+
 def groups(session: Session, *, hub_name: str) -> list[str]:
     """Return the hub groups of a person: tiers, teams and, for administrators, theirs."""
     person = person_called(session, hub_name)
     found = {f"tier-{account.allocation.tier}" for account in accounts.chargeable_by(session, person.id)}
-    found |= {f"team-{team.slug}" for team in accounts.teams_of(session, person.id)}
+    found |= {group_of_team(team.slug) for team in accounts.teams_of(session, person.id)}
     if person.is_administrator:
         found.add(ADMINISTRATORS)
     return sorted(found)
