@@ -102,7 +102,7 @@ def team_launch_page(team: str, hub_name: str, here: Here) -> LaunchModel:
     with here.database.reading_scope() as session:
         team_servers.server_of(session, team=team, hub_name=hub_name)
         page = launches.launch_page(session, policy=here.policy, hub_name=hub_name, now=here.clock())
-    theirs = [account for account in page.accounts if account.slug == team and account.reading is None]
+    theirs = [account for account in page.accounts if account.slug == team]
     nothing = leases.Offline(None, [])
     return _launch_model(here, replace(page, accounts=theirs, last_stop=None), nothing)
 

@@ -50,6 +50,12 @@ class ReadableCallbackHandler(OAuthCallbackHandler):  # type: ignore[misc]
             message = "This sign-in was begun in another window, or too long ago. Please sign in again."
             raise web.HTTPError(400, message) from error
 
+    async def login_user(self, data: Any = None) -> Any:
+        user = await super().login_user(data)
+        if user is not None:
+            leave_team_servers(user, {group.name for group in user.groups})
+        return user
+
 
 class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
     issuer = Unicode(

@@ -175,7 +175,7 @@ def _admit_to_read(
 ) -> Admission:
     """Admit the one small server of the days of grace, which costs nothing. Raises ReadOnlyNow."""
     fits = order.size == offered.size and order.price.planned_minutes <= offered.minutes_left
-    if order.team is not None or not fits or rooms.left(session, allocation.id).live:
+    if not fits or rooms.left(session, allocation.id).live:
         until = allocation.expires_at + policy.tiers[allocation.tier].grace
         raise ReadOnlyNow(
             account=order.account.slug, until=until.date().isoformat(), size=offered.size.label,
