@@ -139,7 +139,7 @@ async def groups(name: str) -> dict[str, list[str]]:
 async def standing(name: str) -> dict[str, bool]:
     if name != TEAM and name not in state.people:
         raise RefusalError(404, "unknown_person", f"Nobody is known as {name}.")
-    return {"team": name == TEAM, "suspended": name in state.settings["suspended"]}
+    return {"suspended": name in state.settings["suspended"]}
 
 
 def require_member(team: str, name: str) -> None:

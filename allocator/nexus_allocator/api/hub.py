@@ -84,7 +84,7 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
 @does(Action.GROUPS_SEE)
 def standing(hub_name: str, here: Here) -> StandingModel:
     with here.database.reading_scope() as session:
-        return StandingModel(**vars(people.standing(session, hub_name=hub_name)))
+        return StandingModel(suspended=people.is_suspended(session, hub_name=hub_name))
 
 
 @trusted.get("/teams/{team}/server")

@@ -67,9 +67,8 @@ class GroupsModel(BaseModel):
 
 
 class StandingModel(BaseModel):
-    """``team``: whether the account is a team's own; ``suspended`` is a person."""
+    """Of an account of the hub, a person's or a team's."""
 
-    team: bool
     suspended: bool
 
 

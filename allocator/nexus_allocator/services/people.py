@@ -1,6 +1,5 @@
 """People: the first sign-in, the groups the hub is told, the agreement, suspension."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.orm import Session
@@ -84,19 +83,12 @@ def _free_name(session: Session, preferred_username: str, now: datetime) -> str:
     return name
 
 
-@dataclass(frozen=True)
-class Standing:
-    """What is known of a hub's account that nobody signs in to just now."""
-
-    team: bool
-    suspended: bool
-
-
-def standing(session: Session, *, hub_name: str) -> Standing:
-    """Return whose account of the hub it is. Raises UnknownPerson."""
-    if people.by_hub_name(session, hub_name) is None and accounts.team_by_slug(session, hub_name) is not None:
-        return Standing(team=True, suspended=False)
-    return Standing(team=False, suspended=person_called(session, hub_name).suspended_at is not None)
+def is_suspended(session: Session, *, hub_name: str) -> bool:
+    """Say whether an account of the hub, a person's or a team's, may have no server. Raises UnknownPerson."""
+    person = people.by_hub_name(session, hub_name)
+    if person is None and accounts.team_by_slug(session, hub_name) is not None:
+        return False
+    return person_called(session, hub_name).suspended_at is not None
 
 
 def groups(session: Session, *, hub_name: str) -> list[str]:
