@@ -57,6 +57,7 @@ IMAGES = {
         Image("dask", ("pipeline", "images/lab/data.md")),
         Image("lab", LAB, base="dask", shown=IMPORTS, keeps_home=True),
         Image("lab-gpu", ("images/lab", *LAB), base="dask", shown=IMPORTS, keeps_home=True),
+        Image("dask-gateway", ("allocator",), shown=("helm/dask-gateway/values.yaml",)),
         Image("proxy", ("requirements-node.lock",)),
     )
 }

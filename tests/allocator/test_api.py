@@ -2,19 +2,29 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from httpx import Client, Response
 from prometheus_client.parser import text_string_to_metric_families
-from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, ISSUER, METRICS_TOKEN, served
+from tests.support.allocator import (
+    HUB_TOKEN,
+    INTERNAL_TOKEN,
+    ISSUER,
+    METRICS_TOKEN,
+    Clock,
+    World,
+    served,
+)
 from tests.support.postgres import free_port
 
 from nexus_allocator.config import Settings
 from nexus_allocator.domain.lab_tokens import lab_token
 from nexus_allocator.main import create_app
 from nexus_allocator.policy import load_policy
+from nexus_allocator.store.session import Database
 
 BASE = "/services/nexus/api/hub"
 LAB = "/services/nexus/api/lab"
@@ -253,3 +263,26 @@ def test_a_stop_from_inside_is_recorded_as_the_person_s_own_before_the_hub_is_as
     last = service.get(f"{BASE}/people/astronomer/launch").json()["last_stop"]
     assert (last["reason"], last["actor"]) == ("own-hand", "astronomer")
     refused(service.get(f"{LAB}/card", headers=of_server(hold_id)), 404, "unknown_hold")
+
+
+def test_a_team_s_own_server_is_asked_about_as_the_hub_does(service: Hub, database_url: str) -> None:
+    for name in ("ann", "zoe"):
+        service.accepted(name)
+    database = Database(database_url)
+    World(database, clock=Clock(datetime.now(UTC))).team("survey", "ann")
+    database.dispose()
+    for account, status in (("survey", 200), ("ann", 200), ("nobody", 404)):
+        assert service.get(f"{BASE}/people/{account}/standing").status_code == status
+    page = service.get(f"{BASE}/teams/survey/launch", params={"hub_name": "ann"}).json()
+    assert [account["slug"] for account in page["accounts"]] == ["survey"]
+    assert page["offline"] == {"offer": None, "collected": []}
+    for path in ("launch", "server"):
+        assert service.get(f"{BASE}/teams/survey/{path}", params={"hub_name": "zoe"}).status_code == 404
+    admitted = service.admit(hub_name="survey", account="survey", started_by="ann").json()
+    assert (admitted["team"], admitted["umask"], admitted["home"]) == ("survey", "0007", "")
+    assert service.admit(hub_name="survey", account="survey", started_by="zoe").status_code == 404
+    shown = service.get(f"{BASE}/teams/survey/server", params={"hub_name": "ann"}).json()
+    assert (shown["started_by"], shown["size"]) == ("Ann", "small")
+    asked = {"reason": "idle", "actor": "idle-culler"}
+    assert service.post(f"{BASE}/servers/survey/-/stop-intent", json=asked).status_code == 204
+    assert service.get(f"{BASE}/servers/survey/-/keep-alive").json() == {"keep_alive_until": None}

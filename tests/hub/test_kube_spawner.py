@@ -29,6 +29,12 @@ PERSONAL = Admission(
 READER = Admission(
     **{**vars(PERSONAL), "supplemental_gids": (), "teams": (), "scratch": (), "read_only": True}
 )
+TEAM = Admission(
+    **{
+        **vars(PERSONAL), "uid": 40_001, "gid": 40_001, "supplemental_gids": (40_001,), "teams": ("grism",),
+        "umask": 0o007, "home": "", "scratch": (), "team": "grism",
+    }
+)  # fmt: skip
 FULL = Admission(**{**vars(PERSONAL), "rescue": True})
 ON_GPU = Admission(**{**vars(PERSONAL), "gpu": 1, "environment": {"NEXUS_SIZE": "gpu"}})
 
@@ -373,3 +379,18 @@ def test_pods_of_which_the_hub_knows_no_server_are_ended_each_by_its_own_number(
 
     assert with_spawner(end) == ["stray"]
     assert ended == [("jupyter-stray", "uid-stray")]
+
+
+def test_a_team_s_own_server_has_the_team_s_folder_and_nobody_s_home() -> None:
+    pod = pod_of(TEAM)
+    mounts = {mount["mountPath"]: mount.get("subPath") for mount in container_of(pod)["volumeMounts"]}
+    assert mounts["/teams/grism"] == "teams/grism"
+    assert not [path for path in mounts if path.startswith(("/home/grism", "/scratch"))]
+    told = environment_of(pod)
+    assert (told["HOME"], told["NEXUS_TEAM_FOLDER"]) == ("/teams/grism/.nexus-server", "/teams/grism")
+    assert told["NEXUS_UMASK"] == "007"
+    context = pod["spec"]["securityContext"] | container_of(pod)["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"]) == (40_001, 40_001)
+    names = pod["metadata"]["annotations"]
+    assert names["nexus.roman/passwd"].endswith(":x:40001:40001::/teams/grism/.nexus-server:/bin/bash\n")
+    assert names["nexus.roman/group"].count("\n") == 1

@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 import nexus_allocator
 
 CREDIT = 1_000_000
+TEAM, TEAM_GID = "wide-field-demo", 40000
 SIZES = {
     "small": {
         "slug": "small",
@@ -52,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "memory_bytes": 4 * 2**30,
     "offers": True,
     "person_delay_s": 0.0,
+    "outsiders": [],
     "read_only": False,
     "renamed": {},
     "suspended": [],
@@ -121,13 +123,45 @@ async def put_person(body: dict[str, Any]) -> dict[str, Any]:
     name = state.settings["renamed"].get(body["preferred_username"], body["preferred_username"])
     state.people[name] = body
     ours = ["nexus-administrators"] if "nexus-admins" in body["groups"] else []
+    team = [] if name in state.settings["outsiders"] else [f"team-{TEAM}"]
     return {
         "person_id": name,
         "hub_name": name,
         "is_administrator": "nexus-admins" in body["groups"],
         "suspended": name in state.settings["suspended"],
-        "groups": ["tier-entry", "team-wide-field-demo", *ours],
+        "groups": ["tier-entry", *team, *ours],
     }
+
+
+@api.get("/people/{name}/standing", dependencies=hub_only)
+async def standing(name: str) -> dict[str, bool]:
+    if name != TEAM and name not in state.people:
+        raise RefusalError(404, "unknown_person", f"Nobody is known as {name}.")
+    return {"suspended": name in state.settings["suspended"]}
+
+
+def require_member(team: str, name: str) -> None:
+    if team != TEAM or name in state.settings["outsiders"]:
+        raise RefusalError(404, "unknown_account", f"There is no account {team} that you may charge.")
+
+
+@api.get("/teams/{team}/server", dependencies=hub_only)
+async def team_server(team: str, hub_name: str) -> dict[str, Any]:
+    require_member(team, hub_name)
+    return {
+        "label": "Wide-field demo",
+        "size": None,
+        "started_by": None,
+        "until": None,
+    }
+
+
+@api.get("/teams/{team}/launch", dependencies=hub_only)
+async def team_launch(team: str, hub_name: str) -> dict[str, Any]:
+    require_member(team, hub_name)
+    page = await launch(hub_name)
+    theirs = [account for account in page["accounts"] if account["slug"] == team]
+    return page | {"accounts": theirs, "offline": {"offer": None, "collected": []}}
 
 
 @api.get("/people/{name}/launch", dependencies=hub_only)
@@ -216,7 +250,11 @@ async def accept(name: str, body: dict[str, str]) -> None:
 @api.post("/admissions", dependencies=hub_only, status_code=201)
 async def admit(body: dict[str, Any]) -> dict[str, Any]:
     await asyncio.sleep(state.settings["admission_delay_s"])
-    name = body["hub_name"]
+    of_team = body["hub_name"] == TEAM
+    # A service asks for nobody; then the team's lead answers for it.
+    name = body["started_by"] or "astronomer" if of_team else body["hub_name"]
+    if of_team:
+        require_member(TEAM, name)
     if name not in state.accepted:
         raise RefusalError(403, "agreement_required", "Please accept the user agreement first.")
     if body["account"] not in (name, "wide-field-demo"):
@@ -236,8 +274,8 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
         raise RefusalError(402, "quota_exceeded", message)
     hold_id = f"hold-{len(state.holds) + 1}"
     state.holds[hold_id] = {"hub_name": name, "stopped": None}
-    number = number_of(name)
-    team_gids = state.settings["teams"]
+    number = TEAM_GID if of_team else number_of(name)
+    team_gids = {TEAM: TEAM_GID} if of_team else state.settings["teams"]
     return {
         "hold_id": hold_id,
         "cpu": SIZES[body["size"]]["cpu"],
@@ -246,8 +284,9 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
         "uid": number,
         "gid": number,
         "supplemental_gids": list(team_gids.values()),
-        "umask": "0027",
-        "home": name,
+        "umask": "0007" if of_team else "0027",
+        "home": "" if of_team else name,
+        "team": TEAM if of_team else None,
         "teams": list(team_gids),
         "until": (datetime.now(UTC) + timedelta(hours=body["hours"])).isoformat(),
         "account": body["account"],

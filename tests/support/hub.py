@@ -228,21 +228,21 @@ def stand_in(settings: Settings, secrets: Secrets) -> commands.Command:
     return commands.Command("allocation service", arguments, environment, health)
 
 
-def hub_command(settings: Settings, own: dict[str, str]) -> commands.Command:
+def hub_command(settings: Settings, own: dict[str, str], config: Path | None = None) -> commands.Command:
+    """Return what starts the hub, with another configuration where one is given."""
     command = commands.hub(settings)
-    return commands.Command(
-        command.name, command.arguments, {**command.environment, **own}, command.health_url
-    )
+    arguments = command.arguments if config is None else (*command.arguments[:-1], str(config))
+    return commands.Command(command.name, arguments, {**command.environment, **own}, command.health_url)
 
 
 @contextmanager
-def running_hub(**changes: str) -> Iterator[HubUnderTest]:
+def running_hub(*, config: Path | None = None, **changes: str) -> Iterator[HubUnderTest]:
     """Yield a hub ready for people; end it and every server it started."""
     with hub_to_be(**changes) as hub:
         hub.start(commands.provider(hub.settings, hub.secrets))
         hub.start(commands.proxy(hub.settings, hub.secrets))
         hub.start(stand_in(hub.settings, hub.secrets))
-        hub.start(hub_command(hub.settings, hub.environment))
+        hub.start(hub_command(hub.settings, hub.environment, config))
         yield hub
 
 

@@ -1,5 +1,6 @@
 """The routes the hub asks; every one but the health check needs its token."""
 
+from dataclasses import replace
 from uuid import UUID
 
 from fastapi import APIRouter, Response
@@ -22,14 +23,25 @@ from nexus_allocator.api.models import (
     OfflineModel,
     PersonModel,
     RefusalModel,
+    StandingModel,
     StartedBody,
     StopIntentBody,
     StoppedBody,
+    TeamServerModel,
 )
 from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.rights import Action, Reach, does
 from nexus_allocator.domain.wording import pool_sentence
-from nexus_allocator.services import admission, holds, launches, leases, people, stops, storage_quotas
+from nexus_allocator.services import (
+    admission,
+    holds,
+    launches,
+    leases,
+    people,
+    stops,
+    storage_quotas,
+    team_servers,
+)
 
 NO_CONTENT = 204
 REFUSALS: dict[int | str, dict[str, object]] = {
@@ -66,6 +78,33 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
             suspension_reason=person.suspension_reason,
             groups=people.groups(session, hub_name=person.hub_name),
         )
+
+
+@trusted.get("/people/{hub_name}/standing")
+@does(Action.GROUPS_SEE)
+def standing(hub_name: str, here: Here) -> StandingModel:
+    with here.database.reading_scope() as session:
+        return StandingModel(suspended=people.is_suspended(session, hub_name=hub_name))
+
+
+@trusted.get("/teams/{team}/server")
+@does(Action.LAUNCH_SEE)
+def team_server(team: str, hub_name: str, here: Here) -> TeamServerModel:
+    """The team's own server, for a member of it."""
+    with here.database.reading_scope() as session:
+        return TeamServerModel(**vars(team_servers.server_of(session, team=team, hub_name=hub_name)))
+
+
+@trusted.get("/teams/{team}/launch")
+@does(Action.LAUNCH_SEE)
+def team_launch_page(team: str, hub_name: str, here: Here) -> LaunchModel:
+    """What a member may start as the team's own server: on its account, and never without this service."""
+    with here.database.reading_scope() as session:
+        team_servers.server_of(session, team=team, hub_name=hub_name)
+        page = launches.launch_page(session, policy=here.policy, hub_name=hub_name, now=here.clock())
+    theirs = [account for account in page.accounts if account.slug == team]
+    nothing = leases.Offline(None, [])
+    return _launch_model(here, replace(page, accounts=theirs, last_stop=None), nothing)
 
 
 @trusted.get("/people/{hub_name}/launch")

@@ -63,6 +63,21 @@ class CredentialsModel(BaseModel):
         return cls(**vars(given))
 
 
+class StandingModel(BaseModel):
+    """Of an account of the hub, a person's or a team's."""
+
+    suspended: bool
+
+
+class TeamServerModel(BaseModel):
+    """A team's own server; ``size``, ``started_by`` and ``until`` of one that runs."""
+
+    label: str
+    size: str | None
+    started_by: str | None
+    until: datetime | None
+
+
 class AgreementBody(Body):
     version: Word
 
@@ -76,6 +91,7 @@ class LaunchBody(Body):
     size: Word
     image: Word
     hours: Any
+    started_by: Word | None = None
 
 
 class AdmissionModel(BaseModel):
@@ -98,6 +114,7 @@ class AdmissionModel(BaseModel):
     environment: dict[str, str]
     read_only: bool = False
     rescue: bool = False
+    team: str | None = None
 
     @classmethod
     def of(cls, admission: Admission, *, rescue: bool) -> "AdmissionModel":
@@ -121,6 +138,7 @@ class AdmissionModel(BaseModel):
             environment=_environment(admission),
             read_only=admission.read_only,
             rescue=rescue,
+            team=admission.team,
         )
 
 

@@ -450,6 +450,12 @@ class UnknownVolume(AllocatorError):
     slug, status = "unknown_volume", 404
 
 
+class TeamPays(AllocatorError):
+    """A team's own server is charged to nobody else."""
+
+    slug, status = "team_pays", 422
+
+
 class TooManyTeams(AllocatorError):
     slug, status = "too_many_teams", 409
 

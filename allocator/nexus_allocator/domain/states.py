@@ -171,6 +171,8 @@ class StopReason(StrEnum):
     SUSPENDED = "suspended"
     LEFT_TEAM = "left-team"
     ACCESS_ENDED = "access-ended"
+    TEAM_HAND = "team-hand"
+    MEMBER_GONE = "member-gone"
     UNPAID = "unpaid"
     SHUTDOWN = "shutdown"
     START_FAILED = "start-failed"

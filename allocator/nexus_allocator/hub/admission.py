@@ -67,7 +67,9 @@ class AdmittedServer(Server):  # type: ignore[misc]
     async def render_launch_form(self) -> str:
         """Return the form for this person, fresh from the service; an outage is told in its place."""
         try:
-            model = await self.service.launch_model(self.user.name)
+            model = await self.service.launch_model(
+                self.user.name, asked_by=asked_by(self.handler) or self.user.name
+            )
         except (Refused, ServiceUnavailable) as error:
             self.log.warning("No launch page for %s: %s", self.user.name, error)
             model = None
@@ -102,7 +104,9 @@ class AdmittedServer(Server):  # type: ignore[misc]
         """Place the hold that pays for this server, or raise the refusal."""
         try:
             options = read_options(self.user_options)
-            admission = await self.service.admit(self.user.name, self.name, options)
+            admission = await self.service.admit(
+                self.user.name, self.name, options, started_by=asked_by(self.handler)
+            )
         except ValueError as error:
             raise self._refused(refusal(self.handler, 422, str(error))) from error
         except Refused as error:
@@ -280,6 +284,12 @@ def write_now(row: Any) -> None:
     """Commit the hub's session, to which the row belongs; the spawner's own handle on it is deprecated."""
     if (session := object_session(row)) is not None:
         session.commit()
+
+
+def asked_by(handler: Any) -> str | None:
+    """Return the hub's name of the person whose request it is, None for a service and for the hub itself."""
+    visitor: Any = getattr(handler, "current_user", None)
+    return visitor.name if getattr(visitor, "kind", None) == "user" else None
 
 
 def refused_link() -> Exception:

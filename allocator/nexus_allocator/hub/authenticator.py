@@ -3,12 +3,14 @@
 import asyncio
 from typing import Any
 
+from jupyterhub import orm
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler
 from tornado import web
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Instance, Unicode
 
+from nexus_allocator.domain.teams import group_of_team
 from nexus_allocator.hub.discovery import ForeignToken, Provider, ProviderUnavailable
 from nexus_allocator.hub.handlers import LAUNCHING
 from nexus_allocator.hub.refusals import readable
@@ -21,6 +23,9 @@ SUSPENDED = (
 SIGN_IN_AGAIN = (
     "Your sign-in has ended, so nothing was started and nothing was charged. Sign in again, then launch."
 )
+GONE = "{account} has no servers any more: it is suspended, or no team. Nothing was started."
+# What a member may with the one server of the team's account: enter it; see, start and stop it.
+TEAM_SCOPES = ("access:servers", "servers")
 # Parallel requests share one refresh: a rotated refresh token used twice ends the whole grant.
 REFRESH_SHARED_FOR_S = 2.0
 CONNECTIONS = 100
@@ -46,6 +51,12 @@ class ReadableCallbackHandler(OAuthCallbackHandler):  # type: ignore[misc]
         except web.HTTPError as error:
             message = "This sign-in was begun in another window, or too long ago. Please sign in again."
             raise web.HTTPError(400, message) from error
+
+    async def login_user(self, data: Any = None) -> Any:
+        user = await super().login_user(data)
+        if user is not None:
+            leave_team_servers(user, {group.name for group in user.groups})
+        return user
 
 
 class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
@@ -125,7 +136,14 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
 
         An outage of provider or service signs nobody out: it says nothing about the person,
         and admission asks the service anyway.
+
+        Who asks for another's server is signed in themselves; whose server it is need not be. A team's
+        account never signs in: the service says whether it may have a server.
         """
+        if is_for_another(user, handler):
+            if not (goes_on := await self._may_go_on(user)) and is_launch(handler):
+                raise readable(403, GONE.format(account=user.name))
+            return goes_on
         try:
             refreshed = await self._shared_refresh(user, handler)
         except (ProviderUnavailable, ServiceUnavailable, OSError) as error:
@@ -137,9 +155,18 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         if refreshed and refreshed["name"] != user.name:
             # They are called otherwise now: the hub can't rename a user under way.
             refreshed = False
+        if refreshed:
+            leave_team_servers(user, set(refreshed["groups"]))
         if not refreshed and is_launch(handler):
             raise readable(403, SIGN_IN_AGAIN)
         return refreshed
+
+    async def _may_go_on(self, user: Any) -> bool:
+        try:
+            return await self.service.may_go_on(user.name)
+        except ServiceUnavailable as error:
+            self.log.warning("Cannot ask about %s: %s", user.name, error)
+            return True
 
     async def _shared_refresh(self, user: Any, handler: Any) -> Any:
         state = await user.get_auth_state()
@@ -175,6 +202,23 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
             handler, self.build_refresh_token_request_params(refresh_token)
         )
         return {"refresh_token": refresh_token, **token_info}
+
+
+def leave_team_servers(user: Any, groups: set[str]) -> None:
+    """Take back what the user may do with servers of teams in whose group they are no more."""
+    for share in list(user.orm_user.shared_with_me):
+        owner = share.spawner.user.name
+        # An administrator's way into a server has other scopes, and an end of its own.
+        of_team = any(scope.startswith(TEAM_SCOPES[1]) for scope in share.scopes)
+        if of_team and group_of_team(owner) not in groups:
+            orm.Share.revoke(user.db, share.spawner, user.orm_user)
+
+
+def is_for_another(user: Any, handler: Any) -> bool:
+    """Say whether somebody else's request, a person's or a service's, is about the user's server."""
+    # Until the hub knows who asks it refreshes them, and nobody else.
+    visitor = getattr(handler, "_jupyterhub_user", None)
+    return visitor is not None and (getattr(visitor, "kind", None) != "user" or visitor.name != user.name)
 
 
 def is_launch(handler: Any) -> bool:

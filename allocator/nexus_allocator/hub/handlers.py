@@ -3,17 +3,21 @@
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from jupyterhub import orm
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from tornado import web
 
+from nexus_allocator.hub.authenticator import TEAM_SCOPES
 from nexus_allocator.hub.for_service import HANDLERS
-from nexus_allocator.hub.refusals import OUT_OF_ORDER
-from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
+from nexus_allocator.hub.refusals import OUT_OF_ORDER, readable
+from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable, TeamServer
 
 STATIC = Path(__file__).parent / "static"
+STOPPED_BY_TEAM = "team-hand"
 
 
 class AgreementHandler(BaseHandler):  # type: ignore[misc]
@@ -65,11 +69,57 @@ class StopHandler(BaseHandler):  # type: ignore[misc]
         self.redirect(self.hub.base_url + "home")
 
 
+class TeamServerHandler(BaseHandler):  # type: ignore[misc]
+    """A team's own server: that of an account nobody signs in to, which the team's members share."""
+
+    def initialize(self, service: AllocationService) -> None:
+        self.service = service
+
+    @web.authenticated
+    async def get(self, team: str) -> None:
+        """Show it to a member, for whom the hub opens the account if it has none yet."""
+        server = await self.ask(team)
+        spawner = self.shared(team)
+        page = await self.render_template(
+            "team_server.html", team=server, account=spawner.user, spawner=spawner
+        )
+        self.finish(page)
+
+    @web.authenticated
+    async def post(self, team: str) -> None:
+        """Stop it, from a plain form."""
+        await self.ask(team)
+        spawner = self.shared(team)
+        if spawner.ready:
+            await spawner.announce_stop(STOPPED_BY_TEAM, self.current_user.name)
+            await self.stop_single_user(spawner.user)
+        elif spawner.pending:
+            raise web.HTTPError(409, "The server is starting or stopping just now. Try again in a moment.")
+        self.redirect(self.hub.base_url + f"nexus/team/{quote(team)}")
+
+    async def ask(self, team: str) -> TeamServer:
+        try:
+            return await self.service.team_server(team, asked_by=self.current_user.name)
+        except Refused as error:
+            raise readable(error.status, error.message) from error
+        except ServiceUnavailable as error:
+            raise web.HTTPError(503, OUT_OF_ORDER) from error
+
+    def shared(self, team: str) -> Any:
+        """Return the server of the team's account at the hub, which the visitor may use from now on."""
+        spawner = self.user_from_username(team).spawner
+        # Not with the team's group: of a group's shares JupyterHub 5 takes no account in tokens, and a
+        # server asks with one. The authenticator takes it back from who is no member any more.
+        orm.Share.grant(self.db, spawner.orm_spawner, self.current_user.orm_user, TEAM_SCOPES)
+        return spawner
+
+
 def handlers(service: AllocationService) -> list[tuple[Any, ...]]:
     return [
         (r"/nexus/agreement", AgreementHandler, {"service": service}),
         (r"/nexus/stop", StopHandler),
         (r"/nexus/static/(.*)", CacheControlStaticFilesHandler, {"path": str(STATIC)}),
+        (r"/nexus/team/([a-z0-9-]+)", TeamServerHandler, {"service": service}),
         *HANDLERS,
     ]
 

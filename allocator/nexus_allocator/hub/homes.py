@@ -10,6 +10,8 @@ from nexus_allocator.hub.service import Admission
 # Uids of people begin at 20,000; a container may map none from 65,536 on.
 READERS = 30_000
 SPARE = "readers"
+# In a team's folder, what the team's own server calls HOME: settings, caches, history of documents.
+TEAM_HOME = ".nexus-server"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,10 @@ class Folders:
         """Return what the server calls HOME: the home, or a folder that goes with the server.
 
         The latter is a reader's, and that of who can write nothing more in their home.
+        A team's own server has a folder in the team's.
         """
+        if admission.team:
+            return self.teams / admission.team / TEAM_HOME
         return self.spare(admission) if admission.read_only or admission.rescue else self.home(admission)
 
     def spare(self, admission: Admission) -> Path:
@@ -54,7 +59,8 @@ class Folders:
         Existing folders are left alone. Everything below a home is made by its owner (see start_lab):
         what root writes there could be led elsewhere by a link.
         """
-        self._make(self.home(admission), admission.uid, admission.gid, 0o750)
+        if not admission.team:
+            self._make(self.home(admission), admission.uid, admission.gid, 0o750)
         (self.homes.parent / SPARE).mkdir(exist_ok=True)
         self._make(self.spare(admission), self.uid(admission), admission.gid, 0o700)
         if admission.read_only:

@@ -11,7 +11,7 @@ from traitlets import Dict, Unicode, default
 
 from nexus_allocator.hub import pods
 from nexus_allocator.hub.admission import AdmittedServer
-from nexus_allocator.hub.homes import READERS
+from nexus_allocator.hub.homes import READERS, TEAM_HOME
 from nexus_allocator.hub.refusals import refusal
 from nexus_allocator.hub.service import Admission
 
@@ -137,6 +137,7 @@ class KubernetesSpawner(AdmittedServer, KubeSpawner):  # type: ignore[misc]
             "NEXUS_IMAGE": admission.image,
             "NEXUS_LAB_TOKEN": self.service.lab_token(admission.hold_id),
             "NEXUS_LAB_URL": self.service.lab_url,
+            "NEXUS_TEAM_FOLDER": f"/teams/{admission.team}" if admission.team else "",
             "NEXUS_TEAMS": ":".join(f"/teams/{team}" for team in admission.teams),
             "NEXUS_UMASK": f"{admission.umask:03o}",
             # Thread pools would otherwise size themselves by the node, not by what was reserved.
@@ -245,6 +246,8 @@ def seen_of(admission: Admission) -> dict[str, str]:
 
     Of scratch only what was made is admitted: a pod would make a folder that is not there, as root's.
     """
+    if admission.team:
+        return {f"teams/{admission.team}": f"/teams/{admission.team}"}
     found = {f"homes/{admission.home}": f"/home/{admission.home}"}
     if not admission.read_only:
         found |= {f"teams/{team}": f"/teams/{team}" for team in admission.teams}
@@ -257,7 +260,9 @@ def annotation(name: str) -> dict[str, Any]:
 
 
 def working_of(admission: Admission) -> str:
-    """Return what the server calls HOME."""
+    """Return what the server calls HOME; a team's own server has a folder in the team's."""
+    if admission.team:
+        return f"/teams/{admission.team}/{TEAM_HOME}"
     return SPARE_HOME if admission.read_only or admission.rescue else f"/home/{admission.home}"
 
 
@@ -267,6 +272,6 @@ def passwd_of(name: str, uid: int, admission: Admission) -> str:
 
 def groups_of(name: str, admission: Admission) -> str:
     """Return the person's own group and those of their teams; git and ssh ask for them by name."""
-    teams = zip(admission.teams, admission.supplemental_gids, strict=True)
+    teams = zip(admission.teams, admission.supplemental_gids, strict=True) if not admission.team else ()
     own = f"{name}:x:{admission.gid}:\n"
     return own + "".join(f"{team}:x:{gid}:{name}\n" for team, gid in teams)

@@ -13,6 +13,7 @@ TEMPLATES = Environment(
     loader=PackageLoader("nexus_allocator.hub"), autoescape=True, trim_blocks=True, lstrip_blocks=True
 )
 PORTAL = "/services/nexus/"
+HUB = "/hub/"
 
 
 def credits_text(micro: int) -> str:
@@ -55,6 +56,7 @@ def render_form(model: dict[str, Any] | None, chosen: dict[str, Any], now: datet
         view,
         chosen=still_valid(model, chosen),
         portal=PORTAL,
+        hub=HUB,
         estimate=estimate(model, chosen, now or datetime.now(UTC)),
     )
 

@@ -106,6 +106,7 @@ class LocalSpawner(AdmittedServer, LocalProcessSpawner):  # type: ignore[misc]
             "NEXUS_STORE_URL": store,
             "NEXUS_ACCOUNT_STORE_URL": f"{store}/accounts/{admission.account}",
             "NEXUS_SCRATCH": ":".join(str(folder) for folder in self.folders.scratch(admission)),
+            "NEXUS_TEAM_FOLDER": str(self.folders.teams / admission.team) if admission.team else "",
             "NEXUS_TEAMS": ":".join(str(self.folders.teams / team) for team in admission.teams),
             # Thread pools would otherwise size themselves by the machine, not by what was reserved.
             "OMP_NUM_THREADS": str(max(1, int(admission.cpu))),

@@ -47,8 +47,21 @@ class Person:
 
 
 @dataclass(frozen=True)
+class TeamServer:
+    """A team's own server as a member may see it."""
+
+    label: str
+    size: str | None
+    started_by: str | None
+    until: str | None
+
+
+@dataclass(frozen=True)
 class Admission:
-    """A yes: the hold that pays for one server, and what the server may have."""
+    """A yes: the hold that pays for one server, and what the server may have.
+
+    ``team`` is the team whose own server it is: that has no home but a folder of the team's.
+    """
 
     hold_id: str
     cpu: float
@@ -69,6 +82,7 @@ class Admission:
     environment: dict[str, str] = field(default_factory=dict)
     read_only: bool = False
     rescue: bool = False
+    team: str | None = None
 
     @classmethod
     def from_answer(cls, answer: dict[str, Any]) -> "Admission":
@@ -83,7 +97,7 @@ class Admission:
 class ServiceClient(SimpleAsyncHTTPClient):
     """The hub's own lanes to the service, one set for each event loop.
 
-    What waits for notebook servers, the proxy or the sign-in provider shares a client of ten connections,
+    What waits for notebook servers, the proxy or the sign-in provider shares another client,
     where a crowd's admissions would wait behind it.
     """
 
@@ -125,15 +139,36 @@ class AllocationService:
             answer.get("suspension_reason"),
         )
 
-    async def launch_model(self, hub_name: str) -> dict[str, Any]:
-        return await self._call("GET", f"/people/{quote(hub_name)}/launch")
+    async def may_go_on(self, account: str) -> bool:
+        """Say whether an account that is not signed in may have servers: a team's, or a person's."""
+        try:
+            answer = await self._call("GET", f"/people/{quote(account)}/standing")
+        except Refused:
+            return False
+        return not answer["suspended"]
+
+    async def launch_model(self, account: str, *, asked_by: str) -> dict[str, Any]:
+        """Return what may be started on a person's account of the hub, or by a member on a team's."""
+        if account == asked_by:
+            return await self._call("GET", f"/people/{quote(account)}/launch")
+        return await self._call("GET", f"/teams/{quote(account)}/launch?hub_name={quote(asked_by)}")
+
+    async def team_server(self, team: str, *, asked_by: str) -> TeamServer:
+        """Return the team's own server to a member. Raises Refused for who is not in the team."""
+        answer = await self._call("GET", f"/teams/{quote(team)}/server?hub_name={quote(asked_by)}")
+        return TeamServer(**answer)
 
     async def accept_agreement(self, hub_name: str, version: str) -> None:
         await self._call("POST", f"/people/{quote(hub_name)}/agreement", {"version": version})
 
-    async def admit(self, hub_name: str, server_name: str, options: dict[str, Any]) -> Admission:
-        """Ask for a hold. ``options`` is {account, size, image, hours}; the service judges them."""
-        body = {"hub_name": hub_name, "server_name": server_name, **options}
+    async def admit(
+        self, hub_name: str, server_name: str, options: dict[str, Any], *, started_by: str | None
+    ) -> Admission:
+        """Ask for a hold. ``options`` is {account, size, image, hours}; the service judges them.
+
+        ``started_by`` is the person who asked for the server, None when a service of the hub did.
+        """
+        body = {"hub_name": hub_name, "server_name": server_name, "started_by": started_by, **options}
         return Admission.from_answer(await self._call("POST", "/admissions", body))
 
     async def started(self, hold_id: str, process_started_at: datetime, pid: int) -> None:

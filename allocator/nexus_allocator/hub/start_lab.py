@@ -25,6 +25,11 @@ CACHES = {
 # What a starting server writes at least: Jupyter's runtime files and a kernel's.
 ROOM_BYTES = 256 << 10
 LOOK_S, MOST_NAMED = 5.0, 15
+# A team's own server: people edit together, and what they wrote is kept step by step beside their folder.
+TOGETHER = (
+    "--YDocExtension.disable_rtc=False",
+    "--SQLiteYStore.db_path={home}/history.db",
+)
 RESCUE_PAGE = "YOUR-HOME-IS-FULL.md"
 RESCUE = """# Your home is full
 
@@ -136,12 +141,31 @@ def store_access(environment: Mapping[str, str]) -> dict[str, str]:
     return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url, "AWS_CONTAINER_AUTHORIZATION_TOKEN": token}
 
 
+def begin_team(folder: Path, home: Path, command: list[str]) -> None:
+    """Become a team's own server in its folder; where that takes nothing more, people may read and delete."""
+    history = home
+    try:
+        home.mkdir(exist_ok=True)
+        os.environ.update(make_caches(home))
+    except OSError as error:
+        print(f"the team's folder takes nothing more: {error}", file=sys.stderr)  # noqa: T201
+        history = Path(os.environ.get("NEXUS_SPARE_HOME") or tempfile.mkdtemp(prefix="nexus-home-"))
+        os.environ["HOME"] = str(history)
+        os.environ.update(make_caches(history))
+    os.environ.update(store_access(os.environ))
+    os.chdir(folder)
+    together = [option.format(home=history) for option in TOGETHER]
+    os.execvp(command[0], [*command, *together])  # noqa: S606
+
+
 def main(command: list[str]) -> None:
     home = Path(os.environ["HOME"])
     if umask := os.environ.get("NEXUS_UMASK"):
         # In a pod nobody sets it before this runs.
         os.umask(int(umask, 8))
     rescue = os.environ.get("NEXUS_RESCUE_HOME") or ""
+    if team := os.environ.get("NEXUS_TEAM_FOLDER"):
+        begin_team(Path(team), home, command)
     try:
         if reading := os.environ.get("NEXUS_READ_ONLY_HOME"):
             # HOME is a folder that goes with this server; the home is read at its usual place.

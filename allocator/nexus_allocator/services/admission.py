@@ -7,27 +7,40 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.endings import ReadOnly
-from nexus_allocator.domain.errors import AgreementRequired, ReadOnlyNow
+from nexus_allocator.domain.errors import (
+    AgreementRequired,
+    ReadOnlyNow,
+    TeamPays,
+    UnknownMember,
+    UnknownPerson,
+)
 from nexus_allocator.domain.launches import Price, planned_minutes
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.policy import Image, Policy, Size
 from nexus_allocator.domain.room import Room, require_room
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.domain.teams import server_of_team
 from nexus_allocator.services import endings, maintenance, pool, shares
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.rights import account_to_charge, in_good_standing, locked_person_called
-from nexus_allocator.store import accounts, holds, people, places
+from nexus_allocator.store import accounts, holds, people, places, teams
 from nexus_allocator.store import room as rooms
 from nexus_allocator.store.session import announce
-from nexus_allocator.store.tables import Account, Allocation, Hold, Person
+from nexus_allocator.store.tables import Account, Allocation, Hold, Person, Team
 
 UMASK = "0027"
+# What somebody writes in a team's own server is the team's.
+TEAM_UMASK = "0007"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What a launch asks for, as the hub sent it; nothing in it is trusted but the person."""
+    """What a launch asks for, as the hub sent it; nothing in it is trusted but who asks.
+
+    ``hub_name`` is the account whose server it is, a person's or a team's; ``started_by`` the person who
+    asked, None when nobody did: a service of the hub.
+    """
 
     hub_name: str
     server_name: str
@@ -35,6 +48,7 @@ class Launch:
     size: str
     image: str
     hours: object
+    started_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,19 @@ class Admission:
     home_is_over: bool
     umask: str = UMASK
     read_only: bool = False
+    team: str | None = None
+    """The team whose own server it is; then it has no home."""
 
 
 @dataclass(frozen=True)
 class _Order:
-    """A launch whose words were checked against the policy."""
+    """A launch whose words were checked against the policy; ``person`` answers for it.
+
+    ``team`` is there when the server is the team's own.
+    """
 
     person: Person
+    team: Team | None
     account: Account
     server_name: str
     size: Size
@@ -93,14 +113,38 @@ def admit(
 
 
 def _checked(session: Session, launch: Launch, *, policy: Policy, grace_minutes: int) -> _Order:
-    person = in_good_standing(locked_person_called(session, launch.hub_name))
+    person, team = _who_starts(session, launch)
+    in_good_standing(person)
     if not people.has_accepted(session, person.id, policy.agreement.version):
         raise AgreementRequired(version=policy.agreement.version)
     account = account_to_charge(session, person, launch.account)
+    if team is not None and account.team_id != team.id:
+        raise TeamPays(team=team.slug)
     size, image = policy.size(launch.size), policy.image(launch.image)
     minutes = planned_minutes(launch.hours, policy.hours)
     price = Price(policy.rate_micro(size), minutes, grace_minutes)
-    return _Order(person, account, launch.server_name, size, image, price)
+    name = server_of_team(team.slug) if team else launch.server_name
+    return _Order(person, team, account, name, size, image, price)
+
+
+def _who_starts(session: Session, launch: Launch) -> tuple[Person, Team | None]:
+    """Return who answers for the server, locked, and the team whose own it is.
+
+    For a team's server that is who asked for it, and its lead when a service did. Raises UnknownPerson,
+    and UnknownMember for a team without a lead.
+    """
+    person = people.lock_called(session, launch.hub_name)
+    if person is not None:
+        return person, None
+    team = accounts.team_by_slug(session, launch.hub_name)
+    if team is None:
+        raise UnknownPerson(person=launch.hub_name[:40])
+    if launch.started_by is not None:
+        return locked_person_called(session, launch.started_by), team
+    lead = teams.lead(session, team.id)
+    if lead is None:
+        raise UnknownMember(person="a lead", team=team.label)
+    return people.lock(session, lead), team
 
 
 def _lock_after_earlier(session: Session, order: _Order, *, now: datetime) -> Allocation:
@@ -108,7 +152,10 @@ def _lock_after_earlier(session: Session, order: _Order, *, now: datetime) -> Al
 
     The hub starts a server only when it knows it is not running, so an earlier hold has ended.
     """
-    earlier = holds.open_of_server(session, order.person.id, order.server_name)
+    if order.team is not None:
+        earlier = holds.open_of_team(session, order.team.slug)
+    else:
+        earlier = holds.open_of_server(session, order.person.id, order.server_name)
     wanted = order.account.allocation.id
     locked = accounts.lock(session, {wanted} | ({earlier.allocation_id} if earlier else set()))
     if earlier is not None:
@@ -187,8 +234,10 @@ def _place(
 
 
 def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) -> Admission:
-    teams = accounts.teams_of(session, order.person.id)
-    laid = places.laid(session, order.person.id, [team.id for team in teams])
+    if order.team is not None:
+        return _team_admission(session, order, order.team, hold)
+    joined = accounts.teams_of(session, order.person.id)
+    laid = places.laid(session, order.person.id, [team.id for team in joined])
     home = Place(PlaceKind.HOME, order.person.home_folder)
     return Admission(
         hold_id=hold.id,
@@ -200,9 +249,24 @@ def _admission(session: Session, order: _Order, hold: Hold, *, now: datetime) ->
         home=order.person.home_folder,
         uid=order.person.uid,
         gid=order.person.uid,
-        supplemental_gids=[team.gid for team in teams],
-        teams=[team.slug for team in teams],
+        supplemental_gids=[team.gid for team in joined],
+        teams=[team.slug for team in joined],
         scratch=[each.place.name for each in laid if each.ends_at is not None and each.ends_at > now],
         volumes={str(each.place): each.volume for each in laid if each.volume is not None},
         home_is_over=any(each.is_over and each.place == home for each in laid),
     )
+
+
+def _team_admission(session: Session, order: _Order, team: Team, hold: Hold) -> Admission:
+    """Return what the team's own server may have: the team's folder and nothing of who started it.
+
+    Its uid is the number of the team's group: numbers of people and of teams never meet.
+    """
+    laid = places.laid_of_team(session, team.id)
+    return Admission(
+        hold_id=hold.id, account=order.account.slug, size=order.size, image=order.image.slug,
+        until=hold.until, rate_micro_per_hour=hold.rate_micro_per_hour, home="", uid=team.gid, gid=team.gid,
+        supplemental_gids=[team.gid], teams=[team.slug], scratch=[],
+        volumes={str(each.place): each.volume for each in laid if each.volume is not None},
+        home_is_over=False, umask=TEAM_UMASK, team=team.slug,
+    )  # fmt: skip

@@ -18,6 +18,7 @@ from nexus_allocator.domain.errors import AlreadyEntered, BadAmount, HubUnavaila
 from nexus_allocator.domain.records import Act
 from nexus_allocator.domain.rights import Action
 from nexus_allocator.domain.states import NoticeKind
+from nexus_allocator.domain.teams import at_hub
 from nexus_allocator.services.allocations import require_reason
 from nexus_allocator.services.notices import tell
 from nexus_allocator.services.records import record
@@ -91,7 +92,7 @@ def open_door(writing: Scope, hub: HubClient, grant: Grant, *, now: datetime) ->
     next round asks for it to be taken back. Raises HubUnavailable.
     """
     try:
-        hub.share_server(grant.hub_name, grant.server_name, grant.administrator)
+        hub.share_server(*at_hub(grant.hub_name, grant.server_name), grant.administrator)
     except HubUnavailable:
         with writing() as session:
             enterings.lock(session, grant.id).until = now
@@ -115,7 +116,7 @@ def end_due(reading: Scope, writing: Scope, hub: HubClient, *, now: datetime) ->
     ended = 0
     for grant in over:
         try:
-            hub.unshare_server(grant.hub_name, grant.server_name, grant.administrator)
+            hub.unshare_server(*at_hub(grant.hub_name, grant.server_name), grant.administrator)
         except HubUnavailable as error:
             log.warning("a server's share is taken back later: %s", error.facts["problem"])
             continue

@@ -16,6 +16,7 @@ from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.outbox import Channel, DeliveryFailed, HubCall
 from nexus_allocator.domain.states import LIVE
+from nexus_allocator.domain.teams import at_hub
 from nexus_allocator.services.delivery import Delivered, Nothing, Scopes, Send, deliver
 from nexus_allocator.services.outbox import enqueue
 from nexus_allocator.store import holds, outbox, people
@@ -87,7 +88,7 @@ class HubCarrier:
         # While this hold is open no other server can have its name.
         if hold is None or hold.state not in LIVE:
             return Nothing("The server has ended.")
-        hub_name, server_name = hold.person.hub_name, hold.server_name
+        hub_name, server_name = at_hub(hold.person.hub_name, hold.server_name)
         return _asking(lambda: self.hub.stop_server(hub_name, server_name))
 
     def failed(self, session: Session, row: Outgoing, *, problem: str, now: datetime) -> None:

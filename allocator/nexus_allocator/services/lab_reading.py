@@ -7,9 +7,11 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from nexus_allocator.domain.errors import UnknownHold
+from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.quotas import Overfull, StorageTerms
 from nexus_allocator.domain.states import LIVE
+from nexus_allocator.domain.teams import TEAM_SERVER
 from nexus_allocator.services import announcements, enforcement, launches, stops, storage_quotas
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services.announcements import Announced
@@ -53,8 +55,17 @@ def card(
         stopping=intent is not None,
         notice=enforcement.standing(notice, terms) if notice else None,
         announced=tuple(announcements.standing(session, now=now)),
-        places=tuple(storage_quotas.warnings(session, hold.person_id, terms=storage, now=now)),
+        places=tuple(_warnings(session, hold, terms=storage, now=now)),
     )
+
+
+def _warnings(session: Session, hold: Hold, *, terms: StorageTerms, now: datetime) -> list[Overfull]:
+    """Return which places hold too much; in a team's own server nothing of who started it."""
+    found = storage_quotas.warnings(session, hold.person_id, terms=terms, now=now)
+    if not hold.server_name.startswith(TEAM_SERVER):
+        return found
+    name = hold.server_name.removeprefix(TEAM_SERVER)
+    return [each for each in found if each.place == Place(PlaceKind.TEAM, name)]
 
 
 def stop(session: Session, hold_id: UUID, *, now: datetime) -> ToStop:

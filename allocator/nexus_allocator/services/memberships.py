@@ -184,7 +184,19 @@ def _part(
         reason = StopReason.ACCESS_ENDED
         holds.add_intent(session, hold.id, reason=reason, actor=actor[:64], note=team.label, now=now)
         order_stop(session, hold, now=now, after=ACCESS_LASTS)
+    _stop_team_server(session, team, person, actor=actor, now=now)
     return servers, len(others)
+
+
+def _stop_team_server(session: Session, team: Team, gone: Person, *, actor: str, now: datetime) -> None:
+    """Have the team's own server stopped in a while: who left may be in it, and the hub puts nobody out."""
+    hold = holds.open_of_team(session, team.slug)
+    # That of who started it stops at once, with all that they run on the team's credits.
+    if hold is not None and hold.person_id != gone.id:
+        holds.add_intent(
+            session, hold.id, reason=StopReason.MEMBER_GONE, actor=actor[:64], note=None, now=now
+        )
+        order_stop(session, hold, now=now, after=ACCESS_LASTS)
 
 
 def _keep(

@@ -9,6 +9,7 @@ from nexus_allocator.clients.hub import HubClient, Sighting
 from nexus_allocator.domain.errors import HubUnavailable
 from nexus_allocator.domain.states import HoldState, StopReason
 from nexus_allocator.domain.stops import Evidence
+from nexus_allocator.domain.teams import at_hub
 from nexus_allocator.services import holds as lifecycle
 from nexus_allocator.services import leases, stops
 from nexus_allocator.store import holds, meter, people
@@ -92,7 +93,7 @@ def _end_gone(
 ) -> None:
     for hold in _missing(database, seen, terms=terms, asked_at=asked_at):
         # The list was whole, yet people move between its pages while it is read: ask by name as well.
-        evidence = _evidence_of_end(hub.servers_of(hold.person.hub_name), hold)
+        evidence = _evidence_of_end(hub.servers_of(_at_hub(hold)[0]), hold)
         if evidence is None:
             continue
         never = StopReason.NEVER_STARTED if hold.state == HoldState.PLACED else None
@@ -108,8 +109,7 @@ def _missing(database: Database, seen: list[Sighting], *, terms: Terms, asked_at
         return [
             hold
             for hold in holds.open_servers(session)
-            if _is_old_enough(hold, terms, asked_at)
-            and _may_have_ended(shown.get((hold.person.hub_name, hold.server_name)), hold.id)
+            if _is_old_enough(hold, terms, asked_at) and _may_have_ended(shown.get(_at_hub(hold)), hold.id)
         ]
 
 
@@ -159,13 +159,17 @@ def _may_have_ended(sighting: Sighting | None, hold_id: UUID) -> bool:
 def _evidence_of_end(servers: list[Sighting], hold: Hold) -> Evidence | None:
     """Return what is known of the hold's end, None when it may still be alive."""
     for server in servers:
-        if server.server_name != hold.server_name:
+        if server.server_name != _at_hub(hold)[1]:
             continue
         if not _may_have_ended(server, hold.id):
             return None
         if server.last_stop is not None and server.last_stop[0] == hold.id:
             return server.last_stop[1]
     return Evidence()
+
+
+def _at_hub(hold: Hold) -> tuple[str, str]:
+    return at_hub(hold.person.hub_name, hold.server_name)
 
 
 def _record(database: Database, result: Round, *, at: datetime) -> None:

@@ -10,6 +10,7 @@ from nexus_allocator.domain.policy import Policy
 from nexus_allocator.domain.records import NEXUS, Act
 from nexus_allocator.domain.scopes import ADMINISTRATORS
 from nexus_allocator.domain.states import AccountKind, TierSlug
+from nexus_allocator.domain.teams import group_of_team
 from nexus_allocator.services import allocations, places
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import person_called
@@ -82,11 +83,19 @@ def _free_name(session: Session, preferred_username: str, now: datetime) -> str:
     return name
 
 
+def is_suspended(session: Session, *, hub_name: str) -> bool:
+    """Say whether an account of the hub, a person's or a team's, may have no server. Raises UnknownPerson."""
+    person = people.by_hub_name(session, hub_name)
+    if person is None and accounts.team_by_slug(session, hub_name) is not None:
+        return False
+    return person_called(session, hub_name).suspended_at is not None
+
+
 def groups(session: Session, *, hub_name: str) -> list[str]:
     """Return the hub groups of a person: tiers, teams and, for administrators, theirs."""
     person = person_called(session, hub_name)
     found = {f"tier-{account.allocation.tier}" for account in accounts.chargeable_by(session, person.id)}
-    found |= {f"team-{team.slug}" for team in accounts.teams_of(session, person.id)}
+    found |= {group_of_team(team.slug) for team in accounts.teams_of(session, person.id)}
     if person.is_administrator:
         found.add(ADMINISTRATORS)
     return sorted(found)

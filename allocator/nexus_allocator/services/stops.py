@@ -18,7 +18,7 @@ from nexus_allocator.services.holds import INTENT_LASTS
 from nexus_allocator.services.hub_calls import ToStop, ask_at_once, order_stop
 from nexus_allocator.services.records import record
 from nexus_allocator.services.rights import overseer, person_called, themselves
-from nexus_allocator.store import holds
+from nexus_allocator.store import accounts, holds, people
 from nexus_allocator.store.session import Database
 from nexus_allocator.store.tables import Hold
 
@@ -132,9 +132,8 @@ def note_why(
 
 
 def running(session: Session, *, hub_name: str, server_name: str) -> Hold:
-    """Return the open hold of a server. Raises UnknownPerson, UnknownServer."""
-    person = person_called(session, hub_name)
-    hold = holds.open_of_server(session, person.id, server_name)
+    """Return the open hold of a server, which may be a team's own. Raises UnknownPerson, UnknownServer."""
+    hold = _open_at_hub(session, hub_name, server_name)
     if hold is None:
         raise UnknownServer(person=hub_name, server=server_name or "default")
     return hold
@@ -154,8 +153,15 @@ def keep_alive(
 
 def kept_alive_until(session: Session, *, hub_name: str, server_name: str, now: datetime) -> datetime | None:
     """Return until when the culler must leave the server alone; None when it need not."""
-    person = person_called(session, hub_name)
-    hold = holds.open_of_server(session, person.id, server_name)
+    hold = _open_at_hub(session, hub_name, server_name)
     if hold is None or hold.keep_alive_until is None or hold.keep_alive_until <= now:
         return None
     return hold.keep_alive_until
+
+
+def _open_at_hub(session: Session, hub_name: str, server_name: str) -> Hold | None:
+    """Return the open hold of the server of a hub's account. Raises UnknownPerson."""
+    person = people.by_hub_name(session, hub_name)
+    if person is None and accounts.team_by_slug(session, hub_name) is not None:
+        return holds.open_of_team(session, hub_name)
+    return holds.open_of_server(session, person_called(session, hub_name).id, server_name)

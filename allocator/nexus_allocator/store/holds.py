@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.states import LIVE, HoldState
+from nexus_allocator.domain.teams import server_of_team
 from nexus_allocator.store import accounts
 from nexus_allocator.store.tables import Allocation, Hold, StopIntent
 
@@ -28,6 +29,12 @@ def lock(session: Session, hold_id: UUID) -> Hold | None:
 def open_of_server(session: Session, person_id: UUID, server_name: str) -> Hold | None:
     found = select(Hold).where(Hold.person_id == person_id, Hold.server_name == server_name)
     return session.scalar(found.where(Hold.state.in_(LIVE)))
+
+
+def open_of_team(session: Session, slug: str) -> Hold | None:
+    """Return the open hold of a team's own server, whoever of the team started it."""
+    found = select(Hold).where(Hold.server_name == server_of_team(slug), Hold.state.in_(LIVE))
+    return session.scalar(found.options(*WITH_OWNERS))
 
 
 def every_open(session: Session) -> Sequence[Hold]:

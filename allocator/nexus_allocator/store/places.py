@@ -5,7 +5,20 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Select, case, cast, delete, extract, func, or_, select, union_all, update
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Select,
+    case,
+    cast,
+    delete,
+    extract,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, defer, joinedload
 
@@ -64,8 +77,17 @@ def laid(session: Session, person_id: UUID, team_ids: Collection[UUID]) -> list[
     # Each half by an index of its own: either or both in one condition would read all accounts.
     own = select(Account.id).where(Account.person_id == person_id)
     theirs = union_all(own, select(Account.id).where(Account.team_id.in_(team_ids))) if team_ids else own
+    return _laid(session, theirs)
+
+
+def laid_of_team(session: Session, team_id: UUID) -> list[Laid]:
+    """Return the places of a team that were made."""
+    return _laid(session, select(Account.id).where(Account.team_id == team_id))
+
+
+def _laid(session: Session, account_ids: Select[UUID] | CompoundSelect[UUID]) -> list[Laid]:
     columns = (PlaceRow.kind, PlaceRow.name, PlaceRow.volume, PlaceRow.ends_at, PlaceRow.over_since)
-    made = select(*columns).where(PlaceRow.account_id.in_(theirs), PlaceRow.made_at.is_not(None))
+    made = select(*columns).where(PlaceRow.account_id.in_(account_ids), PlaceRow.made_at.is_not(None))
     rows = session.execute(made.order_by(PlaceRow.kind, PlaceRow.name))
     return [
         Laid(Place(kind, name), volume, ends_at, over_since is not None)

@@ -73,6 +73,11 @@ def members(session: Session, team_id: UUID) -> Sequence[tuple[Person, Membershi
     return [(person, member) for person, member in rows]
 
 
+def lead(session: Session, team_id: UUID) -> UUID | None:
+    found = select(Membership.person_id).where(Membership.team_id == team_id, Membership.role == Role.LEAD)
+    return session.scalar(found)
+
+
 def leading(session: Session, team_id: UUID) -> Sequence[UUID]:
     """Return who leads or manages the team."""
     roles = (Role.LEAD, Role.MANAGER)

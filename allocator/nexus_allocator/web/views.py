@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from nexus_allocator.domain import science, wording
@@ -11,6 +12,7 @@ from nexus_allocator.domain.forecast import Forecast
 from nexus_allocator.domain.notices import notice_sentence
 from nexus_allocator.domain.policy import Policy, RateCard, Tier
 from nexus_allocator.domain.states import Approval, HoldState, RequestState, StopReason, TierSlug
+from nexus_allocator.domain.teams import TEAM_SERVER, at_hub
 from nexus_allocator.services import enforcement
 from nexus_allocator.services.forecasts import DayLeft, DaySpend, PoolReading
 from nexus_allocator.services.notices import Told
@@ -129,6 +131,12 @@ class ServerView:
     is_running: bool
     ending: str
 
+    @property
+    def hub_path(self) -> str:
+        """Where it is entered, below the hub's public address."""
+        account, name = at_hub(self.reading.hub_name, self.reading.server_name)
+        return f"/user/{quote(account)}/{quote(name)}"
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.reading, name)
 
@@ -139,12 +147,18 @@ def server_view(server: ServerReading, policy: Policy, *, own: bool) -> ServerVi
     size = policy.sizes.get(server.size)
     return ServerView(
         reading=server,
-        label=f"Server “{name}”" if name else "Default server",
+        label=server_label(name),
         path_name=name or DEFAULT_SERVER,
         size_label=size.label if size else server.size,
         is_running=server.state == HoldState.RUNNING,
         ending=LIVE_TEXTS.get(server.state) or stop_text(server, own=own),
     )
+
+
+def server_label(name: str) -> str:
+    if name.startswith(TEAM_SERVER):
+        return "The team's own server"
+    return f"Server “{name}”" if name else "Default server"
 
 
 def stop_text(server: ServerReading, *, own: bool) -> str:

@@ -102,12 +102,13 @@ def enter_page(
             session, administrator_id=visitor.person_id, hub_name=hub_name, server_name=name
         )
         past = enterings.of_person(session, hub_name=hub_name)
+    shown = views.server_view(found, portal.policy, own=False)
     values = {
-        "server": views.server_view(found, portal.policy, own=False),
+        "server": shown,
         "grant": grant if grant and grant.until > portal.clock() else None,
         "past": [each for each in past if each.until <= portal.clock()],
         "is_own": hub_name == visitor.hub_name,
-        "server_url": f"{portal.hub_public_url}/user/{hub_name}/{name}".rstrip("/") + "/",
+        "server_url": f"{portal.hub_public_url}{shown.hub_path}".rstrip("/") + "/",
         "choices": CHOICES,
         "errors": errors,
         "reason": reason,
