@@ -81,7 +81,7 @@ def sign_in(body: IdentityBody, here: Here) -> PersonModel:
 
 
 @trusted.get("/people/{hub_name}/standing")
-@does(Action.GROUPS_SEE)
+@does(Action.STANDING_SEE)
 def standing(hub_name: str, here: Here) -> StandingModel:
     with here.database.reading_scope() as session:
         return StandingModel(suspended=people.is_suspended(session, hub_name=hub_name))

@@ -101,6 +101,7 @@ class Action(StrEnum):
     SNAPSHOT_SEE = "snapshot.see"
     SNAPSHOT_RESTORE = "snapshot.restore"
     IDENTITY_RECORD = "identity.record"
+    STANDING_SEE = "standing.see"
     LAUNCH_SEE = "launch.see"
     LAUNCH_ADMIT = "launch.admit"
     HOLD_REPORT = "hold.report"
@@ -197,6 +198,7 @@ TABLE: Mapping[Action, Cells] = {
     Action.SNAPSHOT_SEE: {**OWNER, **SEATED, **OVERSEEN},
     Action.SNAPSHOT_RESTORE: {**OWNER, **LEADING, **OVERSEEN},
     Action.IDENTITY_RECORD: HUB,
+    Action.STANDING_SEE: HUB,
     Action.LAUNCH_SEE: HUB,
     Action.LAUNCH_ADMIT: HUB,
     Action.HOLD_REPORT: HUB,

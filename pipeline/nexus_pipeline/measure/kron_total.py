@@ -79,7 +79,7 @@ def _measured(light: Floats, filtered_light: Floats) -> tuple[Floats, Floats]:
     """Return (n, 4) what is shown of a galaxy of unit flux in the middle at depths, and ln(total / Kron)."""
     image, nothing = light.astype(np.float32), np.zeros(light.shape, np.bool_)
     silence, at = np.zeros_like(image), np.array([_SIZE // 2])
-    filtered_light /= filtered_light.max()
+    filtered_light = filtered_light / np.max(filtered_light)
     sums, box = np.zeros((len(_DEPTHS), len(segment_kernels.SUMS))), np.empty((len(_DEPTHS), 4), np.int32)
     for k, depth in enumerate(_DEPTHS):
         labels = _middle_island((depth * filtered_light).astype(np.float32))

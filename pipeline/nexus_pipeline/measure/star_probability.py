@@ -109,7 +109,8 @@ def _shares(likelihoods: Floats) -> Floats:
         sizes = there[:, 1:] + _AS_ELSEWHERE * galaxies
         sizes *= ((1 - star) / np.maximum(sizes.sum(axis=1), 1e-9))[:, None]
         nodes = np.column_stack([star, sizes])
-    return (1 - after)[:, None] * nodes[upper - 1] + after[:, None] * nodes[upper]
+    shares: Floats = (1 - after)[:, None] * nodes[upper - 1] + after[:, None] * nodes[upper]
+    return shares
 
 
 @compiled
