@@ -72,14 +72,14 @@ class Node:
             f"--service-cluster-ip-range={SERVICES}", "--metrics-port=0", "--v=1",
         )  # fmt: skip
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str, timeout_s: float = 120) -> str:
         """Call kubectl as an operator; what it prints is returned, a failure told."""
         own = f"--kubeconfig={self.plane.kubeconfig()}", f"--cache-dir={self.folder / 'kubectl'}"
-        return call(str(self.tools / "kubectl"), *own, *words)
+        return call(str(self.tools / "kubectl"), *own, *words, timeout_s=timeout_s)
 
-    def shell(self, namespace: str, pod: str, *words: str) -> str:
+    def shell(self, namespace: str, pod: str, *words: str, timeout_s: float = 120) -> str:
         """Run a command within a pod's first container, by kubectl exec."""
-        return self.kubectl("exec", f"--namespace={namespace}", pod, "--", *words)
+        return self.kubectl("exec", f"--namespace={namespace}", pod, "--", *words, timeout_s=timeout_s)
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).write_text(text)
@@ -101,7 +101,21 @@ class Node:
         return self.machine.inside("ctr", f"--address={self.socket}", "--namespace=k8s.io", *words)
 
     def ctr(self, *words: str) -> str:
-        return call(*self.containers(*words))
+        return call(*self.containers(*words), timeout_s=900)
+
+    def import_image(self, archive: Path, reference: str) -> None:
+        """Bring an image of one archive, called as ``reference`` is when no registry is named."""
+        before, name = self.images(), f"docker.io/library/{reference}"
+        self.ctr("images", "import", str(archive))
+        found = self.images() - before
+        if name not in found:
+            self.ctr("images", "tag", min(found), name)
+        for other in found - {name}:
+            self.ctr("images", "remove", other)
+
+    def images(self) -> set[str]:
+        listed = self.ctr("images", "list", "--quiet").split()
+        return {each for each in listed if not each.startswith("sha256:")}
 
     def import_pause(self) -> None:
         archive = self.folder / "pause.tar"

@@ -56,8 +56,8 @@ class Machine:
         return call(*self.inside(*words, mounts=mounts))
 
 
-def call(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+def call(*words: str, timeout_s: float = 120) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout_s)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stderr or done.stdout}"
     return done.stdout
 
