@@ -133,6 +133,14 @@ def test_a_policy_file_of_one_s_own_is_read_with_the_agreement_beside_it(tmp_pat
     assert policy.tiers[TierSlug.SPECIAL].credits_micro is None
 
 
+def test_a_policy_file_that_stands_alone_has_the_packaged_agreement(tmp_path: Path) -> None:
+    written = write(tmp_path)
+    (tmp_path / "agreement.html").unlink()
+    assert load_policy(written).agreement.text_html == load_policy().agreement.text_html
+    with pytest.raises(FileNotFoundError, match="own.html"):
+        load_policy(write(tmp_path, agreement=DOCUMENT["agreement"] | {"file": "own.html"}))
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 from tests.support.cluster_hub import HUB_MAY, NAMESPACE
 from tests.support.control_plane import ControlPlane
 from tests.support.forward import forwarded
 from tests.support.helm import CHART, given, merged, run
 from tests.support.hub import PLAIN, HubUnderTest, hub_to_be, until
+from tests.support.nexus import ROOT
 from tests.support.node import Node
 from tests.support.node_machine import DEVICES, HERE, call
 from tests.support.node_policies import RELEASE, stand_in_policies
@@ -32,6 +34,7 @@ DATABASE, METADATA = 5432, ("169.254.169.254", 80)
 ACCESS = "hub.jupyter.org/network-access"
 HUB = {"app": "jupyterhub", "component": "hub"}
 PROXY = {"app": "jupyterhub", "component": "proxy"}
+POLICY = ROOT / "allocator" / "nexus_allocator" / "policy" / "tiers.yaml"
 HUB_CONFIG = Path(__file__).with_name("node_hub_config.py")
 
 
@@ -78,11 +81,21 @@ class NexusOnNode:
         values = {
             "image__repository": repository, "image__tag": tag, "settings__publicUrl": PUBLIC,
             "settings__meteringIntervalS": "5", "networkPolicy__databaseCidr": f"{HERE}/32",
-            "service__replicas": "1", "storage__enabled": "true", "storage__driver": "directory",
+            "service__replicas": "1", "service__resources__requests__cpu": "100m", "storage__enabled": "true", "storage__driver": "directory",
             "storage__existingClaim": "nexus-shared", "storage__recordsClaim": "nexus-purges",
         }  # fmt: skip
         where = ("--namespace", NAMESPACE, "--kubeconfig", str(self.node.plane.kubeconfig()))
-        words = ("upgrade", "--install", RELEASE, str(CHART), *given(values | changes), *where)
+        policy = f"tiersFile={own_policy(self.node.folder)}"
+        words = (
+            "upgrade",
+            "--install",
+            RELEASE,
+            str(CHART),
+            *given(values | changes),
+            "--set-file",
+            policy,
+            *where,
+        )
         done = run(self.program, *words)
         assert done.returncode == 0, done.stderr
         self.node.kubectl(
@@ -132,6 +145,17 @@ class NexusOnNode:
         """Apply what z2jh's policies say, with our values' additions."""
         for each in stand_in_policies(merged("dev", "jupyterhub")):
             self.node.plane.make(each, NAMESPACE)
+
+
+def own_policy(folder: Path) -> Path:
+    """Write this site's policy: a small server leaves room on a node of two processors, credits are few."""
+    policy = yaml.safe_load(POLICY.read_text())
+    sizes = {each["slug"]: each for each in policy["sizes"]}
+    tiers = {each["slug"]: each for each in policy["tiers"]}
+    sizes["small"]["cpu"], tiers["entry"]["credits"] = 1, "1"
+    path = folder / "tiers.yaml"
+    path.write_text(yaml.safe_dump(policy, sort_keys=False))
+    return path
 
 
 @contextmanager

@@ -289,15 +289,19 @@ class PolicyDocument(Document):
 def load_policy(path: Path | None = None, *, change: Callable[[Any], Any] | None = None) -> Policy:
     """Read the policy file at ``path``, or the packaged one.
 
-    ``change`` alters the document before it is checked. The
-    agreement's text stands beside the file. Raises pydantic.ValidationError naming each field
-    that is wrong.
+    ``change`` alters the document before it is checked. The agreement's text is the file that it names: one
+    beside the policy, else the packaged one of that name. Raises pydantic.ValidationError naming each field
+    that is wrong, and FileNotFoundError where there is no such agreement.
     """
-    folder = files(__name__) if path is None else path.parent
-    text = (folder / "tiers.yaml").read_text() if path is None else path.read_text()
-    written = yaml.safe_load(text)
+    packaged = files(__name__)
+    written = yaml.safe_load((packaged / "tiers.yaml" if path is None else path).read_text())
     document = PolicyDocument.model_validate(change(written) if change else written)
-    return document.to_policy((folder / document.agreement.file).read_text())
+    agreement = packaged / document.agreement.file
+    if path is not None and (
+        (beside := path.parent / document.agreement.file).exists() or not agreement.is_file()
+    ):
+        agreement = beside
+    return document.to_policy(agreement.read_text())
 
 
 def _micro(amount: Decimal) -> int:
