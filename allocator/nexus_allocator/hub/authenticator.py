@@ -12,7 +12,7 @@ from traitlets import Instance, Unicode
 
 from nexus_allocator.domain.teams import group_of_team
 from nexus_allocator.hub.discovery import ForeignToken, Provider, ProviderUnavailable
-from nexus_allocator.hub.handlers import LAUNCHING
+from nexus_allocator.hub.handlers import LAUNCHING, TEAM_SCOPES
 from nexus_allocator.hub.refusals import readable
 from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable
 from nexus_allocator.hub.sign_out import SignedOutHandler, SignOutHandler
@@ -24,8 +24,6 @@ SIGN_IN_AGAIN = (
     "Your sign-in has ended, so nothing was started and nothing was charged. Sign in again, then launch."
 )
 GONE = "{account} has no servers any more: it is suspended, or no team. Nothing was started."
-# What a member may with the one server of the team's account: enter it; see, start and stop it.
-TEAM_SCOPES = ("access:servers", "servers")
 # Parallel requests share one refresh: a rotated refresh token used twice ends the whole grant.
 REFRESH_SHARED_FOR_S = 2.0
 CONNECTIONS = 100

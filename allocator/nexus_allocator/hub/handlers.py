@@ -11,12 +11,13 @@ from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from tornado import web
 
-from nexus_allocator.hub.authenticator import TEAM_SCOPES
 from nexus_allocator.hub.for_service import HANDLERS
 from nexus_allocator.hub.refusals import OUT_OF_ORDER, readable
 from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable, TeamServer
 
 STATIC = Path(__file__).parent / "static"
+# What a member may with the one server of the team's account: enter it; see, start and stop it.
+TEAM_SCOPES = ("access:servers", "servers")
 STOPPED_BY_TEAM = "team-hand"
 
 

@@ -151,6 +151,7 @@ volumeMounts:
 everybody's, so it is root, with the rights over files and no others; two drivers ask the kernel for quotas. */}}
 {{- define "nexus.storagePod" -}}
 automountServiceAccountToken: false
+enableServiceLinks: false
 serviceAccountName: {{ .root.Values.storage.serviceAccountName | default (include "nexus.name" .root) }}
 imagePullSecrets: {{- toYaml .root.Values.imagePullSecrets | nindent 2 }}
 nodeSelector: {{- toYaml .root.Values.storage.nodeSelector | nindent 2 }}
@@ -200,6 +201,7 @@ metadata:
 spec:
   restartPolicy: OnFailure
   automountServiceAccountToken: false
+  enableServiceLinks: false
   serviceAccountName: {{ include "nexus.name" . }}
   imagePullSecrets: {{- toYaml .Values.imagePullSecrets | nindent 4 }}
   securityContext: {{- include "nexus.podSecurity" . | nindent 4 }}
