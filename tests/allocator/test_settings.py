@@ -137,7 +137,7 @@ def test_a_policy_file_that_stands_alone_has_the_packaged_agreement(tmp_path: Pa
     written = write(tmp_path)
     (tmp_path / "agreement.html").unlink()
     assert load_policy(written).agreement.text_html == load_policy().agreement.text_html
-    with pytest.raises(FileNotFoundError, match="own.html"):
+    with pytest.raises(FileNotFoundError, match=r"own\.html"):
         load_policy(write(tmp_path, agreement=DOCUMENT["agreement"] | {"file": "own.html"}))
 
 

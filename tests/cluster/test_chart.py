@@ -141,6 +141,13 @@ def test_every_pod_is_without_root_rights_and_a_kubernetes_token(everything: lis
     assert not [each["kind"] for each in everything if each["kind"] in ("Role", "ClusterRole", "Secret")]
 
 
+def test_pods_hear_of_no_service_by_variables_that_the_settings_would_refuse(
+    everything: list[Manifest], storing: list[Manifest]
+) -> None:
+    for name, pod in pods_of([*everything, *storing]):
+        assert pod["enableServiceLinks"] is False, name
+
+
 def test_containers_are_given_settings_the_service_knows_and_secrets_by_reference_only(
     everything: list[Manifest],
 ) -> None:

@@ -15,18 +15,19 @@ class Server(ThreadingTCPServer):
 
 
 @contextmanager
-def forwarded(seen: tuple[str, int], port: int) -> Iterator[None]:
-    """Hand every connection to ``seen`` on to loopback's ``port``."""
+def forwarded(seen: str, port: int) -> Iterator[None]:
+    """Hand every connection to ``seen``, an address and port, on to loopback's ``port``."""
 
     class Handler(BaseRequestHandler):
         def handle(self) -> None:
-            with socket.create_connection(("127.0.0.1", port)) as there:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)) as there:
                 back = threading.Thread(target=carry, args=(there, self.request), daemon=True)
                 back.start()
                 carry(self.request, there)
                 back.join()
 
-    with Server(seen, Handler) as server:
+    host, _, at = seen.partition(":")
+    with Server((host, int(at)), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield

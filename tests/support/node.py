@@ -65,6 +65,8 @@ class Node:
 
     def enforce(self, engine: Path) -> None:
         """Let kube-router, and nothing else of it but its firewall, enforce policies from now on."""
+        if "kube-router" in self.machine.children:
+            return
         self.machine.run(
             "kube-router", str(engine), "--run-firewall=true", "--run-router=false",
             "--run-service-proxy=false", "--run-loadbalancer=false", "--enable-cni=false",

@@ -30,7 +30,9 @@ from nexus_allocator.embedded.settings import Settings
 # Where people's browsers find the Nexus: the address of the proxy's service.
 ADDRESS = "10.96.0.80"
 PUBLIC = f"http://{ADDRESS}"
-DATABASE, METADATA = 5432, ("169.254.169.254", 80)
+# Where pods find PostgreSQL, and what stands in for a cloud's metadata server.
+DATABASE, METADATA = f"{HERE}:5432", "169.254.169.254:80"
+SERVICE = f"{RELEASE}-allocator"
 ACCESS = "hub.jupyter.org/network-access"
 HUB = {"app": "jupyterhub", "component": "hub"}
 PROXY = {"app": "jupyterhub", "component": "proxy"}
@@ -81,7 +83,8 @@ class NexusOnNode:
         values = {
             "image__repository": repository, "image__tag": tag, "settings__publicUrl": PUBLIC,
             "settings__meteringIntervalS": "5", "networkPolicy__databaseCidr": f"{HERE}/32",
-            "service__replicas": "1", "service__resources__requests__cpu": "100m", "storage__enabled": "true", "storage__driver": "directory",
+            "service__replicas": "1", "service__resources__requests__cpu": "100m",
+            "storage__enabled": "true", "storage__driver": "directory",
             "storage__existingClaim": "nexus-shared", "storage__recordsClaim": "nexus-purges",
         }  # fmt: skip
         where = ("--namespace", NAMESPACE, "--kubeconfig", str(self.node.plane.kubeconfig()))
@@ -100,13 +103,13 @@ class NexusOnNode:
         assert done.returncode == 0, done.stderr
         self.node.kubectl(
             "rollout", "status", f"--namespace={NAMESPACE}", "--timeout=300s",
-            f"deployment/{RELEASE}-allocator", timeout_s=330,
+            f"deployment/{SERVICE}", timeout_s=330,
         )  # fmt: skip
 
     def configure_hub(self, *, idle_timeout_s: int) -> None:
         """Give the hub its configuration; one that runs takes it up when it is started again."""
         values = merged("dev", "jupyterhub")["custom"]["nexus"] | {
-            "serviceUrl": f"http://{RELEASE}-allocator",
+            "serviceUrl": f"http://{SERVICE}",
             "signIn": {
                 "issuer": self.hub.settings.issuer,
                 "clientId": commands.CLIENT_ID,
@@ -167,14 +170,14 @@ def running_nexus(
         hub = stack.enter_context(hub_to_be())
         hub.settings = Outside(**{each.name: getattr(hub.settings, each.name) for each in fields(Settings)})
         hub.settings.folder("shared").mkdir(mode=0o755)
-        stack.enter_context(forwarded((HERE, DATABASE), postgres.port))
-        stack.enter_context(forwarded((HERE, hub.settings.port + 4), hub.settings.port + 4))
-        call("ip", "address", "add", f"{METADATA[0]}/32", "dev", DEVICES[0])
+        stack.enter_context(forwarded(DATABASE, postgres.port))
+        stack.enter_context(forwarded(f"{HERE}:{hub.settings.port + 4}", hub.settings.port + 4))
+        call("ip", "address", "add", f"{METADATA.partition(':')[0]}/32", "dev", DEVICES[0])
         stack.enter_context(forwarded(METADATA, hub.settings.port + 4))
         hub.start(commands.provider(hub.settings, hub.secrets))
         database = postgres.new_database()
         nexus = NexusOnNode(node, hub, images, program, postgres.url(database))
-        prepare(nexus, f"postgresql+psycopg://{USER}:{PASSWORD}@{HERE}:{DATABASE}/{database}")
+        prepare(nexus, f"postgresql+psycopg://{USER}:{PASSWORD}@{DATABASE}/{database}")
         nexus.configure_hub(idle_timeout_s=3600)
         make_hub_and_proxy(nexus)
         nexus.upgrade(networkPolicy__enabled="false")
@@ -201,7 +204,7 @@ def prepare(nexus: NexusOnNode, database_url: str) -> None:
     for name, access, owner in (
         ("nexus-shared", "ReadWriteMany", 0),
         ("nexus-purges", "ReadWriteMany", 0),
-        (f"{RELEASE}-allocator-records", "ReadWriteOnce", 1000),
+        (f"{SERVICE}-records", "ReadWriteOnce", 1000),
         ("hub-db", "ReadWriteOnce", 1000),
     ):
         make_volume(nexus.node, name, access, owner)

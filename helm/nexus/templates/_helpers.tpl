@@ -74,6 +74,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{/* Pods have `enableServiceLinks: false`: Kubernetes would tell them of the Service nexus-allocator by variables that
+begin with NEXUS_, and the service refuses settings that it does not know. */}}
 {{- define "nexus.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 1000
