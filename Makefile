@@ -78,11 +78,11 @@ cluster-tools: ## build the control plane that tests/cluster starts, once, into 
 	@./bootstrap test
 	$(bin)/python -m tests.support.cluster_tools
 
-cluster-test: ## pods on a real kubelet, as root on a machine with containerd; builds its programs once
+cluster-test: ## pods on a real kubelet and, of built images, the Nexus; as root on a machine with containerd; builds its programs once
 	@./bootstrap test
 	$(bin)/python -m tests.support.cluster_tools
 	$(bin)/python -m tests.support.node_tools
-	NEXUS_REAL_NODE=1 $(bin)/python -m pytest tests/cluster/test_node.py
+	NEXUS_REAL_NODE=1 $(bin)/python -m pytest tests/cluster/test_node.py tests/cluster/test_node_nexus.py
 
 deploy: ## show what would change in the cluster of kubectl's context and, once told to, change it: make deploy ENV=dev
 	helm/deploy $(ENV)

@@ -12,7 +12,9 @@ from tests.support.control_plane import ControlPlane, running_control_plane
 from tests.support.helm import helm
 from tests.support.node import Node
 from tests.support.node_pods import import_small_images, serve_names
+from tests.support.postgres import postgres_server
 
+__all__ = ["postgres_server"]
 ASKED, ENGINE = "NEXUS_REAL_NODE", "NEXUS_POLICY_ENGINE"
 
 

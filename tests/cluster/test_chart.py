@@ -202,14 +202,17 @@ def test_only_pods_over_the_volume_are_root_with_rights_over_files_and_no_token(
     for name, pod in pods_of(storing):
         assert pod["automountServiceAccountToken"] is False, name
         assert pod["securityContext"].get("runAsNonRoot", False) is (name not in storage), name
-        for container in pod["containers"]:
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
             rights, gains = container["securityContext"]["capabilities"], []
-            if name in storage:
+            if name in storage and container["name"] != "wait-for-schema":
                 gains = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"]
             assert (rights["drop"], rights.get("add", [])) == (["ALL"], gains), name
             assert container["securityContext"]["allowPrivilegeEscalation"] is False, name
             assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+        for container in pod["containers"]:
             assert "memory" in container["resources"]["limits"], name
+    (waits,) = storage["nexus-allocator-storage"]["initContainers"]
+    assert waits["args"] == ["nexus-allocator", "migrate", "--wait"]
     known = {f"NEXUS_STORAGE_{field.upper()}" for field in StorageSettings.model_fields}
     known |= {"NEXUS_DATABASE_URL", "NEXUS_TIERS_FILE"}
     for name, pod in storage.items():

@@ -16,15 +16,18 @@ class Server(ThreadingTCPServer):
 
 @contextmanager
 def forwarded(seen: str, port: int) -> Iterator[None]:
-    """Hand every connection to ``seen``, an address and port, on to loopback's ``port``."""
+    """Hand every connection to ``seen`` (address:port) on to loopback's ``port``; at the end, cut all."""
+    alive: set[socket.socket] = set()
 
     class Handler(BaseRequestHandler):
         def handle(self) -> None:
             with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)) as there:
+                alive.add(there)
                 back = threading.Thread(target=carry, args=(there, self.request), daemon=True)
                 back.start()
                 carry(self.request, there)
                 back.join()
+                alive.remove(there)
 
     host, _, at = seen.partition(":")
     with Server((host, int(at)), Handler) as server:
@@ -33,6 +36,9 @@ def forwarded(seen: str, port: int) -> Iterator[None]:
             yield
         finally:
             server.shutdown()
+            for each in list(alive):
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
 
 
 def carry(source: socket.socket, target: socket.socket) -> None:

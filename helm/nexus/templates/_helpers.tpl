@@ -161,6 +161,22 @@ securityContext:
   runAsUser: 0
   runAsGroup: 0
   seccompProfile: {type: RuntimeDefault}
+{{- if eq .name "storage" }}
+# Jobs come by the clock; this one starts with the migration.
+initContainers:
+  - name: wait-for-schema
+    image: {{ include "nexus.image" .root }}
+    imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+    args: [nexus-allocator, migrate, --wait]
+    env:
+      - name: NEXUS_DATABASE_URL
+        valueFrom: {secretKeyRef: {name: {{ .root.Values.existingSecret }}, key: database-url}}
+    securityContext:
+      {{- include "nexus.containerSecurity" .root | nindent 6 }}
+    resources: {{- toYaml .root.Values.storage.resources | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
+{{- end }}
 containers:
   - name: {{ .name }}
     image: {{ include "nexus.image" .root }}
