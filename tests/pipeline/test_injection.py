@@ -78,6 +78,19 @@ def test_nothing_is_put_where_there_is_no_light(blank: Mosaic) -> None:
     assert (planned.x > SIZE // 2 - 1).all()
 
 
+def test_in_a_corner_of_light_as_many_are_put_as_find_a_place(blank: Mosaic) -> None:
+    def lit(edge: int) -> Mosaic:
+        weight = np.zeros_like(blank.weight)
+        weight[:edge, :edge] = blank.weight[:edge, :edge]
+        return replace(blank, weight=weight)
+
+    planned = injections.on_grid(mosaic_picture(lit(SIZE // 4)), 9, seed=3)
+    assert 1 <= len(planned) < 9
+    injections.check(planned, mosaic_picture(lit(SIZE // 4)))
+    with pytest.raises(injections.NoPlaceError, match="none of 9 sources finds a place"):
+        injections.on_grid(mosaic_picture(lit(0)), 9, seed=3)
+
+
 def test_more_sources_than_can_be_kept_apart_are_refused(blank: Mosaic) -> None:
     with pytest.raises(InputError, match="cannot be kept apart"):
         injections.on_grid(mosaic_picture(blank), 400, seed=1)

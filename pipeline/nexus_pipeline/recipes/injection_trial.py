@@ -210,5 +210,12 @@ def selection_of(found: Matches, filter_name: str, told: Mapping[str, Any]) -> S
     )
 
 
+def selection_of_none(filter_name: str, told: Mapping[str, Any]) -> Selection:
+    """Return the selection function of an image into which nothing was put."""
+    edges = (MAGNITUDES, RADII_ARCSEC, SNR)
+    none = np.zeros([len(each) - 1 for each in edges], np.int64)
+    return Selection(filter_name, *edges, injected=none, found=none, told=dict(told))
+
+
 def _untold(_name: str) -> nullcontext[None]:
     return nullcontext()

@@ -116,6 +116,10 @@ class Ranges:
             raise InputError(f"injections: the share of stars must be from 0 to 1, not {self.star_share}")
 
 
+class NoPlaceError(InputError):
+    """An image has no place with light for any of the sources."""
+
+
 def default_number(n_sources: int) -> int:
     """Return how many to put into an image of ``n_sources``: less than 1 % of them, but one."""
     return max(1, int(np.ceil(SHARE_OF_SOURCES * n_sources)) - 1)
@@ -125,7 +129,7 @@ def on_grid(picture: Picture, n: int, *, seed: int, ranges: Ranges | None = None
     """Return ``n`` sources on a grid over ``picture``, each moved at random in the room it has.
 
     None lies where there is no light; where so much is missing that some find no place, fewer come back.
-    InputError if so many cannot be kept apart.
+    InputError if so many cannot be kept apart, NoPlaceError if there is light for none.
     """
     ranges = ranges or Ranges()
     if n < 1:
@@ -134,6 +138,8 @@ def on_grid(picture: Picture, n: int, *, seed: int, ranges: Ranges | None = None
     drawn = _drawn(n, ranges, rng)
     reach = drawn.reach_arcsec / picture.scale_arcsec
     x, y, found = _places(~picture.unusable, reach, rng)
+    if not found.size:
+        raise NoPlaceError(f"injections: none of {n} sources finds a place with light here")
     placed = _chosen(drawn, found)
     ra, dec = picture.wcs(x, y, with_bounding_box=False)
     return replace(placed, x=x, y=y, ra_deg=np.asarray(ra), dec_deg=np.asarray(dec))
@@ -226,12 +232,14 @@ def _places(
     """Return x, y of those sources that find a place, and which they are; ``reach`` is in pixels."""
     n, (ny, nx) = reach.size, usable.shape
     covered = max(float(usable[::16, ::16].mean()), 1e-3)
-    rows = max(1, round(np.sqrt(n / covered * ny / nx)))
-    columns = int(np.ceil(n / covered / rows))
-    height, width = ny / rows, nx / columns
     most = float(np.max(reach))
-    if 2 * most > min(height, width):
+    # So many rows and columns have room for the largest; with little light fewer sources find a place.
+    most_rows, most_columns = int(ny / (2 * most)), int(nx / (2 * most))
+    if n > most_rows * most_columns:
         raise InputError(f"injections: {n} sources of up to {most:.0f} pixels cannot be kept apart here")
+    rows = min(max(1, round(np.sqrt(n / covered * ny / nx))), most_rows)
+    columns = min(int(np.ceil(n / covered / rows)), most_columns)
+    height, width = ny / rows, nx / columns
     x, y, found = [], [], []
     waiting = list(range(n))
     for cell in rng.permutation(rows * columns):

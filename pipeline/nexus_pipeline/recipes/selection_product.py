@@ -8,6 +8,7 @@ from nexus_pipeline.products import fingerprint, l3, selection, store
 from nexus_pipeline.products.selection import Selection
 from nexus_pipeline.recipes import injection_trial
 from nexus_pipeline.recipes.inject import Renderer
+from nexus_pipeline.recipes.injections import NoPlaceError
 from nexus_pipeline.references.store import ReferenceStore
 
 RECIPE: Final = ("selection", 1)
@@ -50,7 +51,10 @@ def make(
     wanted: Injections,
     account: str | None = None,
 ) -> Selection:
-    """Return the selection function of the mosaic at ``url``; ``account`` is who pays."""
+    """Return the selection function of the mosaic at ``url``; ``account`` is who pays.
+
+    A mosaic with a corner of light too small for any source tells of none put in.
+    """
     ground = injection_trial.ground_of_mosaic(l3.read_mosaic(url), references)
     digest = fingerprint.sha256(url)
     own = fingerprint.provenance(
@@ -60,5 +64,8 @@ def make(
         account=account,
     )
     own |= {"context": references.context, "references": dict(ground.references)}
-    trial = injection_trial.trial(ground, renderer, seed=wanted.seed, number=wanted.number, own=own)
+    try:
+        trial = injection_trial.trial(ground, renderer, seed=wanted.seed, number=wanted.number, own=own)
+    except NoPlaceError:
+        return injection_trial.selection_of_none(ground.filter_name, {"seed": wanted.seed, **own})
     return trial.selection
