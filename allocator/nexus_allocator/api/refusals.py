@@ -13,6 +13,7 @@ from nexus_allocator.api.context import Context
 from nexus_allocator.api.models import RefusalModel
 from nexus_allocator.domain.errors import AllocatorError, DatabaseUnavailable, InvalidRequest
 from nexus_allocator.domain.wording import sentence
+from nexus_allocator.store.session import is_fault_of_ours
 
 log = logging.getLogger("nexus_allocator.decisions")
 
@@ -31,6 +32,8 @@ async def refuse(request: Request, error: Exception) -> JSONResponse:
 
 async def refuse_for_database(request: Request, error: Exception) -> JSONResponse:
     """Answer that the database can't be used: it is away, or its disk is full. The operator reads why."""
+    if is_fault_of_ours(error):
+        raise error
     log.error("the database can't be used", exc_info=error)
     return await refuse(request, DatabaseUnavailable())
 

@@ -23,6 +23,11 @@ SNAPSHOT = "REPEATABLE READ"
 UNUSABLE = (OperationalError, PoolTimeout)
 
 
+def is_fault_of_ours(error: Exception) -> bool:
+    """Say whether one of ``UNUSABLE`` tells of a table or column that lacks, as SQLite has it."""
+    return isinstance(error, OperationalError) and str(error.orig).startswith("no such ")
+
+
 class Database:
     """One engine with a session maker for writing and one for reading.
 

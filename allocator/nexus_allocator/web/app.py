@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from nexus_allocator.domain import wording
 from nexus_allocator.domain.errors import AllocatorError, DatabaseUnavailable
-from nexus_allocator.store.session import UNUSABLE
+from nexus_allocator.store.session import UNUSABLE, is_fault_of_ours
 from nexus_allocator.web.context import ForbiddenError, Portal, SignInNeededError, Visitor
 from nexus_allocator.web.oauth import HubUnreachableError
 from nexus_allocator.web.rendering import page, template_environment
@@ -171,6 +171,8 @@ def on_refusal(request: Request, error: Exception) -> Response:
 
 
 def on_database_unusable(request: Request, error: Exception) -> Response:
+    if is_fault_of_ours(error):
+        raise error
     log.error("the database can't be used", exc_info=error)
     return on_refusal(request, DatabaseUnavailable())
 
