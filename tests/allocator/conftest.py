@@ -2,14 +2,16 @@
 
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from psycopg import sql
-from tests.support.allocator import FakeHub, World, fake_hub
+from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, FakeHub, Run, World, fake_hub
 from tests.support.postgres import PostgresServer, postgres_server
 
+from nexus_allocator import cli
 from nexus_allocator.store import schema
 from nexus_allocator.store.base import Base
 from nexus_allocator.store.migrations.append_only import FIRST_NUMBERS
@@ -83,3 +85,27 @@ def world(database: Database) -> World:
 def hub() -> Iterator[FakeHub]:
     with fake_hub() as running:
         yield running
+
+
+@pytest.fixture
+def url(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command; return its exit code and what it said on both streams."""
+
+    def run(
+        url: str, *words: object, hub: str = "http://127.0.0.1:9/hub/api", **more: str
+    ) -> tuple[int, str, str]:
+        tokens = {"NEXUS_HUB_TOKEN": HUB_TOKEN, "NEXUS_INTERNAL_TOKEN": INTERNAL_TOKEN}
+        for name, value in {"NEXUS_DATABASE_URL": url, "NEXUS_HUB_API_URL": hub, **tokens, **more}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["nexus-allocator", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
+
+    return run

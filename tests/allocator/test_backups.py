@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,32 +12,14 @@ import boto3
 import pytest
 from jupyterhub.orm import User, new_session_factory
 from sqlalchemy import create_engine, text
-from tests.support.allocator import World
+from tests.support.allocator import Run, World
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import s3_server
 
-from nexus_allocator import cli
 from nexus_allocator.domain.backups import DIGEST, MANIFEST
 from nexus_allocator.services.audit import audit
 from nexus_allocator.store import dumps, schema
 from nexus_allocator.store.session import Database
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command on the database of this URL; return its exit code and what it said on both streams."""
-
-    def run(url: str, *words: object) -> tuple[int, str, str]:
-        monkeypatch.setenv("NEXUS_DATABASE_URL", url)
-        monkeypatch.setattr(sys, "argv", ["nexus-allocator", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
 
 
 @pytest.fixture
@@ -61,11 +42,6 @@ def hub_url(new_url: Callable[[str], str]) -> str:
         engine = session.get_bind()
     engine.dispose()
     return url
-
-
-@pytest.fixture
-def url(database: Database) -> str:
-    return database.url.render_as_string(hide_password=False)
 
 
 @pytest.fixture

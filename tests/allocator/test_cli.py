@@ -4,43 +4,13 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.allocator import HUB_TOKEN, INTERNAL_TOKEN, FakeHub, World, service_environment
+from tests.support.allocator import FakeHub, Run, World, service_environment
 from tests.support.postgres import free_port
-
-from nexus_allocator import cli
-from nexus_allocator.store.session import Database
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command; return its exit code and what it said on both streams."""
-
-    def run(
-        url: str, *words: str, hub: str = "http://127.0.0.1:9/hub/api", **more: str
-    ) -> tuple[int, str, str]:
-        tokens = {"NEXUS_HUB_TOKEN": HUB_TOKEN, "NEXUS_INTERNAL_TOKEN": INTERNAL_TOKEN}
-        for name, value in {"NEXUS_DATABASE_URL": url, "NEXUS_HUB_API_URL": hub, **tokens, **more}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["nexus-allocator", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture
-def url(database: Database) -> str:
-    return database.url.render_as_string(hide_password=False)
 
 
 def test_an_operator_makes_a_team_grants_corrects_and_audits(run: Run, url: str, world: World) -> None:

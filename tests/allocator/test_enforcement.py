@@ -97,13 +97,13 @@ def test_what_was_used_before_the_last_grant_counts_no_more(world: World, hub: F
     world.stopped(hold_id, stopped_at=world.clock(), alive_at_stop=True)  # type: ignore[arg-type]
     world.grant("astronomer", 1)
     with world.database.reading_scope() as session:
-        spending = enforcement.spending_of(session, account_of(world).allocation.id)
+        (spending,) = enforcement.spending_of(session, [account_of(world).allocation.id]).values()
     assert spending == Spending(award_micro=23_000_000, left_micro=23_000_000)
     again = world.launch(hours=8)
     world.started(again.hold_id)
     seen_after(world, again.hold_id, 8)
     with world.database.reading_scope() as session:
-        spending = enforcement.spending_of(session, account_of(world).allocation.id)
+        (spending,) = enforcement.spending_of(session, [account_of(world).allocation.id]).values()
     assert spending == Spending(award_micro=23_000_000, left_micro=22_000_000)
     assert started is not None
 
@@ -120,7 +120,7 @@ def test_the_sum_since_the_last_grant_is_that_of_the_entries_over_checkpoints_to
         world.clock.forward(seconds=288)
         world.stopped(admitted.hold_id, stopped_at=world.clock(), alive_at_stop=True)
     with world.database.reading_scope() as session:
-        spending = enforcement.spending_of(session, account_of(world).allocation.id)
+        (spending,) = enforcement.spending_of(session, [account_of(world).allocation.id]).values()
     # A hundredth of a credit each, 66 of them before the grant and 8 after it.
     assert spending == Spending(award_micro=25_340_000, left_micro=25_260_000)
 

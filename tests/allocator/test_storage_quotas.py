@@ -172,7 +172,9 @@ def test_gigabyte_months_are_charged_by_the_day_once_and_not_for_quarantine(hous
         assert spent_by_day(session, [account.allocation.id], since=START)[account.allocation.id] == {
             date(2026, 3, 3): 12_000, date(2026, 3, 6): 36_000,
         }  # fmt: skip
-        assert ledger.used_since_grant(session, account.allocation.id) == 48_000
+        assert (
+            ledger.spent(session, [account.allocation.id])[account.allocation.id].used_since_grant == 48_000
+        )
     lines = [(line.day.day, line.resource.value, line.amount_micro) for line in found.lines]
     assert lines == [(3, "storage", -12_000), (6, "storage", -36_000)]
     assert found.closing_micro == before - 48_000

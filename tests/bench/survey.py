@@ -89,16 +89,16 @@ def run(*words: object) -> None:
 def timed(command: list[str], stop_after: str | None = None, n: int = 0) -> tuple[float, float, list[str]]:
     """Return minutes, GB and lines of ``command``; killed when ``n`` lines begin with ``stop_after``."""
     start, peak = time.perf_counter(), 0
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.NamedTemporaryFile("w") as said:
         process = subprocess.Popen(command, stdout=said)
         while process.poll() is None:
             peak = max(peak, resident(process.pid))
             time.sleep(_LOOK_S)
-            said.seek(0)
-            if stop_after and sum(line.startswith(stop_after) for line in said) >= n:
+            # Read by a handle of its own: where the writer stands in the file is shared by who writes.
+            lines = Path(said.name).read_text().splitlines()
+            if stop_after and sum(line.startswith(stop_after) for line in lines) >= n:
                 process.kill()
-        said.seek(0)
-        lines = said.read().splitlines()
+        lines = Path(said.name).read_text().splitlines()
     if process.returncode and stop_after is None:
         raise SystemExit("the survey failed")
     return (time.perf_counter() - start) / 60, peak / 1e9, lines

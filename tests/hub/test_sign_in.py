@@ -116,6 +116,17 @@ def test_signing_out_of_a_restarted_provider_is_no_dead_end(hub: HubUnderTest) -
     assert "You are signed out" in visitor.sign_out().text
 
 
+def test_a_provider_killed_while_it_wrote_still_knows_who_is_signed_in(hub: HubUnderTest) -> None:
+    visitor = hub.sign_in("astronomer")
+    hub.kill("sign-in provider")
+    with (hub.settings.folder("secrets") / "provider-state.jsonl").open("a") as journal:
+        journal.write('["Session:half a li')
+    hub.restart("sign-in provider")
+    page = visitor.get("/hub/oauth_login")
+    assert page.is_success
+    assert "Who are you?" not in page.text
+
+
 def test_a_launch_after_the_access_token_expired_renews_it(hub: HubUnderTest) -> None:
     visitor = hub.sign_in()
     before = hub.log("hub").count("the access token is no longer good")
@@ -139,7 +150,7 @@ def test_a_sign_in_ended_at_the_provider_refuses_a_launch_without_counting_as_fa
     visitor = hub.sign_in()
     # The provider forgets everybody, as after the loss of its state.
     hub.kill("sign-in provider")
-    (hub.settings.folder("secrets") / "provider-state.json").unlink()
+    (hub.settings.folder("secrets") / "provider-state.jsonl").unlink()
     hub.restart("sign-in provider")
     time.sleep(EXPIRED_S)
     for _ in range(6):

@@ -58,6 +58,8 @@ GRACE_MINUTES = 10
 HUB_TOKEN = "hub-token-for-tests"
 INTERNAL_TOKEN = "internal-token-for-tests"
 METRICS_TOKEN = "metrics-token-for-tests"
+# Runs a command of the operator; its exit code and what it said on both streams.
+Run = Callable[..., tuple[int, str, str]]
 TERMS = metering.Terms(
     interval=timedelta(seconds=60), posting_interval=timedelta(hours=1), start_timeout=timedelta(seconds=30)
 )

@@ -36,7 +36,7 @@ SMALL = {"account": "astronomer", "size": "small", "image": "nexus", "hours": "1
 TOO_LONG = {**SMALL, "hours": "24"}
 
 
-def until(condition: Callable[[], Any], what: str, timeout_s: float = 40.0) -> Any:
+def until(condition: Callable[[], Any], what: str, timeout_s: float = 90.0) -> Any:
     """Return the first true answer of ``condition``; fail with ``what`` after the time-out."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

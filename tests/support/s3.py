@@ -1,5 +1,6 @@
 """An S3 server of one's own on the loopback interface (moto), for as long as a test lasts."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,9 @@ KEYS = {
 @contextmanager
 def s3_server(*buckets: str) -> Iterator[dict[str, str]]:
     """Serve ``buckets``, and give the environment that leads boto and s3fs to them."""
+    # At its usual level it writes each request to the standard error of the first test that had one,
+    # which is closed by the time of the next.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     try:

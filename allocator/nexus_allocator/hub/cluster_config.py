@@ -44,6 +44,9 @@ def configure_in_cluster(c: Any, values: Mapping[str, Any], environment: Mapping
         ),
         tokens=Tokens(service=environment["NEXUS_HUB_TOKEN"], culler=environment["NEXUS_CULLER_TOKEN"]),
     )
+    # Each time the hub looks every server's person up, one by one, and answers nobody meanwhile: with a
+    # thousand servers for several seconds. z2jh asks for that each minute.
+    c.JupyterHub.last_activity_interval = 300
     # Those of z2jh's values, which come first there.
     c.JupyterHub.services += services
     c.JupyterHub.load_roles += roles

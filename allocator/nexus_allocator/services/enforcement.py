@@ -1,5 +1,6 @@
 """Enforcement while servers run: people are told as an award is used up, and after a grace servers stop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -48,9 +49,9 @@ def enforce(database: Database, hub: HubClient, *, terms: Enforcement, now: date
     result = Enforced()
     with database.reading_scope() as session:
         spending = {hold.allocation_id for hold in holds.every_open(session)}
-        wanted = sorted(spending | spend_notices.with_notices(session))
+        moved = _moved(session, sorted(spending | spend_notices.with_notices(session)), terms=terms, now=now)
     due: list[ToStop] = []
-    for allocation_id in wanted:
+    for allocation_id in moved:
         with database.session_scope() as session:
             result.noticed += _notice(session, allocation_id, terms=terms, now=now)
             due.extend(_intend_stops(session, allocation_id, terms=terms, now=now))
@@ -60,11 +61,29 @@ def enforce(database: Database, hub: HubClient, *, terms: Enforcement, now: date
     return result
 
 
-def spending_of(session: Session, allocation_id: UUID) -> Spending:
-    """Return the allocation's award and what is left, with the use that is not posted yet."""
-    posted, unposted = ledger.balance(session, allocation_id), ledger.unposted(session, allocation_id)
-    used = ledger.used_since_grant(session, allocation_id)
-    return Spending(award_micro=posted + used, left_micro=posted - unposted)
+def _moved(
+    session: Session, allocation_ids: Sequence[UUID], *, terms: Enforcement, now: datetime
+) -> list[UUID]:
+    """Return the allocations whose notices no longer tell how they stand, or whose grace is over.
+
+    Most of a thousand stand as they stood a round ago; only these are locked and looked at again.
+    """
+    spending, known = spending_of(session, allocation_ids), spend_notices.highest(session, allocation_ids)
+    moved = []
+    for allocation_id in allocation_ids:
+        mark, notice = spending[allocation_id].mark(terms.warn_at_percent), known.get(allocation_id)
+        told = notice.percent if notice else None
+        if mark != told or (notice and told == WHOLE and now >= notice.at + terms.save_grace):
+            moved.append(allocation_id)
+    return moved
+
+
+def spending_of(session: Session, allocation_ids: Sequence[UUID]) -> dict[UUID, Spending]:
+    """Return each allocation's award and what is left, with the use that is not posted yet."""
+    return {
+        allocation_id: Spending(spent.balance + spent.used_since_grant, spent.balance - spent.unposted)
+        for allocation_id, spent in ledger.spent(session, allocation_ids).items()
+    }
 
 
 def standing(notice: SpendNotice, terms: Enforcement) -> Standing:
@@ -75,7 +94,7 @@ def standing(notice: SpendNotice, terms: Enforcement) -> Standing:
 def _notice(session: Session, allocation_id: UUID, *, terms: Enforcement, now: datetime) -> int:
     """Write the notice that is due and clear those that no longer hold; return how many were written."""
     account_id = accounts.lock(session, [allocation_id])[allocation_id].account_id
-    spending = spending_of(session, allocation_id)
+    spending = spending_of(session, [allocation_id])[allocation_id]
     mark = spending.mark(terms.warn_at_percent)
     known = spend_notices.standing(session, allocation_id)
     for notice in known:

@@ -71,14 +71,15 @@ def is_use() -> ColumnElement[bool]:
     return or_(Entry.hold_id.is_not(None), Entry.kind == EntryKind.STORAGE)
 
 
-def used_until(session: Session, book_id: UUID, number: int) -> int:
-    """Return what servers and storage had used of a book up to one link."""
-    before = select(Checkpoint.number, Checkpoint.used_micro).where(Checkpoint.book_id == book_id)
-    latest = before.where(Checkpoint.number <= number).order_by(Checkpoint.number.desc()).limit(1)
-    first, used = session.execute(latest).one_or_none() or (0, 0)
+def used_until(book_id: ColumnElement[UUID], number: ColumnElement[int]) -> ColumnElement[int]:
+    """Return SQL for what servers and storage had used of a book up to one link; of no link, nothing."""
+    before = select(Checkpoint.used_micro).where(Checkpoint.book_id == book_id, Checkpoint.number <= number)
+    latest = before.order_by(Checkpoint.number.desc()).limit(1)
+    first = func.coalesce(latest.with_only_columns(Checkpoint.number).scalar_subquery(), 0)
     links = select(func.coalesce(func.sum(Link.amount_micro), 0)).where(Link.book_id == book_id)
     rest = links.where(Link.number > first, Link.number <= number)
-    return used - int(session.scalars(rest.join(Entry, Entry.id == Link.entry_id).where(is_use())).one())
+    tail = rest.join(Entry, Entry.id == Link.entry_id).where(is_use()).scalar_subquery()
+    return func.coalesce(latest.scalar_subquery(), 0) - tail
 
 
 def _kept(column: InstrumentedAttribute[int]) -> ColumnElement[int]:

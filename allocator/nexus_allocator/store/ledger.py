@@ -1,6 +1,7 @@
 """The ledger: entries are appended and summed, never changed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -18,6 +19,15 @@ PLATFORM_BOOK = {
     EntryKind.CORRECTION: BookKind.CORRECTED,
     EntryKind.LAPSE: BookKind.GRANTED,
 }
+
+
+@dataclass(frozen=True)
+class Spent:
+    """In micro-credits: the balance, the use posted since the last grant, and the use not posted yet."""
+
+    balance: int
+    used_since_grant: int
+    unposted: int
 
 
 def open_book(session: Session, allocation_id: UUID) -> None:
@@ -110,14 +120,23 @@ def unposted(session: Session, allocation_id: UUID) -> int:
     return int(session.scalars(total.where(Hold.allocation_id == allocation_id, Hold.state.in_(LIVE))).one())
 
 
-def used_since_grant(session: Session, allocation_id: UUID) -> int:
-    """Return what servers and storage used, as posted, since credits were last granted to the allocation."""
-    book = _book_of(session, allocation_id)
-    granted = select(Link.number).join(Entry, Entry.id == Link.entry_id).where(Link.book_id == book)
-    last = granted.where(Entry.to_book_id == book, Entry.kind == EntryKind.GRANT)
-    number = session.scalar(last.order_by(Entry.at.desc(), Link.number.desc()).limit(1))
-    whole = session.scalars(select(chains.used_of_book()).where(Book.id == book)).one()
-    return int(whole) - (chains.used_until(session, book, number) if number else 0)
+def spent(session: Session, allocation_ids: Sequence[UUID]) -> dict[UUID, Spent]:
+    """Return of each allocation its balance and what of it was used, all in one statement."""
+    granted = select(Link.number).join(Entry, Entry.id == Link.entry_id).where(Link.book_id == Book.id)
+    grants = granted.where(Entry.to_book_id == Book.id, Entry.kind == EntryKind.GRANT).correlate(Book)
+    last = grants.order_by(Entry.at.desc(), Link.number.desc()).limit(1).scalar_subquery()
+    running = select(func.coalesce(func.sum(Hold.usage_micro - Hold.posted_micro), 0)).where(
+        Hold.allocation_id == Book.allocation_id, Hold.state.in_(LIVE)
+    )
+    # The offset keeps PostgreSQL from looking the last grant up anew for each of its uses.
+    books = select(
+        Book.id, Book.allocation_id, chains.balance_of_book().label("balance"),
+        chains.used_of_book().label("used"), last.label("granted"),
+        running.correlate(Book).scalar_subquery().label("unposted"),
+    ).where(Book.allocation_id.in_(allocation_ids)).offset(0).subquery()  # fmt: skip
+    since = books.c.used - chains.used_until(books.c.id, books.c.granted)
+    rows = session.execute(select(books.c.allocation_id, books.c.balance, since, books.c.unposted))
+    return {row[0]: Spent(*map(int, row[1:])) for row in rows}
 
 
 def entries(session: Session, allocation_id: UUID, *, limit: int, offset: int) -> Sequence[tuple[Entry, int]]:

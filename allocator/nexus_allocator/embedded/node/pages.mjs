@@ -36,14 +36,17 @@ function personButton(person) {
 </button></li>`;
 }
 
+/** The list of demo identities, for each sign-in page. */
+export const buttonsOf = (people) => people.map(personButton).join("\n");
+
 /** The page on which a demo identity is chosen; `action` takes the choice. */
-export function signInPage(people, action) {
+export function signInPage(buttons, action) {
   return page(
     "Sign in",
     `<h1>Who are you?</h1>
 <p class="note"><strong>Local demo sign-in.</strong> This page stands in for your institution’s sign-in on this one machine.
 There are no passwords: choose an identity to continue.</p>
-<form method="post" action="${escape(action)}"><ul>${people.map(personButton).join("\n")}</ul></form>`,
+<form method="post" action="${escape(action)}"><ul>${buttons}</ul></form>`,
   );
 }
 

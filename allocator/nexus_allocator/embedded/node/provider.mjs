@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Provider } from "oidc-provider";
 
 import { loadKeys } from "./keys.mjs";
-import { errorPage, signedOutPage, signInPage, signOutPage } from "./pages.mjs";
+import { buttonsOf, errorPage, signedOutPage, signInPage, signOutPage } from "./pages.mjs";
 import { adapterOver, FileStore } from "./store.mjs";
 
 const FORTNIGHT = 14 * 86400;
@@ -21,7 +21,8 @@ const SAFE_HEADERS = {
 
 const settings = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const people = JSON.parse(readFileSync(settings.people_file, "utf8"));
-const store = new FileStore(join(settings.state_dir, "provider-state.json"));
+const store = new FileStore(join(settings.state_dir, "provider-state.jsonl"));
+const buttons = buttonsOf(people);
 const keys = loadKeys(join(settings.state_dir, "provider-keys.json"));
 const person = (subject) => people.find((candidate) => candidate.subject === subject);
 
@@ -117,7 +118,7 @@ async function signIn(request, response) {
   const interaction = await provider.interactionDetails(request, response);
   if (request.method !== "POST") {
     response.writeHead(200, { "Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", ...SAFE_HEADERS });
-    return response.end(signInPage(people, `/sign-in/${interaction.uid}`));
+    return response.end(signInPage(buttons, `/sign-in/${interaction.uid}`));
   }
   const chosen = person((await readForm(request)).get("subject"));
   if (!chosen) throw new Error("That is not one of the demo identities.");

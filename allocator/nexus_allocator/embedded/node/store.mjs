@@ -1,16 +1,24 @@
-// The provider's memory: sessions, grants and tokens in one JSON file, so that a restart signs nobody out.
+// The provider's memory: sessions, grants and tokens in one journal, so that a restart signs nobody out.
 
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 
 const GRANTABLE = new Set(["AccessToken", "AuthorizationCode", "RefreshToken"]);
+// The journal is written anew when most of its lines are of rows that have changed since.
+const LINES_PER_ROW = 4;
+const LINES_AT_LEAST = 1000;
 
 const now = () => Math.floor(Date.now() / 1000);
+const lineOf = (key, row) => `${JSON.stringify([key, row])}\n`;
 
-/** One table of `{payload, expiresAt}` by `Model:id`, written through to `path` at every change. */
+/** One table of `{payload, expiresAt}` by `Model:id`; each change is one more line of the file at `path`. */
 export class FileStore {
   constructor(path) {
     this.path = path;
-    this.rows = new Map(existsSync(path) ? Object.entries(JSON.parse(readFileSync(path, "utf8"))) : []);
+    this.rows = new Map();
+    // A provider that was killed may have left half a line, which is the last.
+    const lines = existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : [];
+    for (const line of lines) this.take(...JSON.parse(line));
+    this.rewrite();
   }
 
   get(key) {
@@ -19,25 +27,36 @@ export class FileStore {
   }
 
   set(key, payload, expiresIn) {
-    this.rows.set(key, { payload, expiresAt: now() + (expiresIn ?? 365 * 86400) });
-    this.save();
+    this.write(key, { payload, expiresAt: now() + (expiresIn ?? 365 * 86400) });
   }
 
   delete(keys) {
-    keys.forEach((key) => this.rows.delete(key));
-    this.save();
+    for (const key of keys) this.write(key, null);
   }
 
   find(model, wanted) {
     return [...this.rows.keys()].filter((key) => key.startsWith(`${model}:`) && wanted(this.get(key) ?? {}));
   }
 
-  // Written synchronously and renamed into place: a killed provider leaves the old file or the new one.
-  save() {
+  take(key, row) {
+    if (row) this.rows.set(key, row);
+    else this.rows.delete(key);
+  }
+
+  write(key, row) {
+    this.take(key, row);
+    appendFileSync(this.path, lineOf(key, row));
+    this.lines += 1;
+    if (this.lines > LINES_AT_LEAST + LINES_PER_ROW * this.rows.size) this.rewrite();
+  }
+
+  // Renamed into place: a killed provider leaves the old file or the new one.
+  rewrite() {
     for (const [key, row] of this.rows) if (row.expiresAt <= now()) this.rows.delete(key);
     const draft = `${this.path}.new`;
-    writeFileSync(draft, JSON.stringify(Object.fromEntries(this.rows)), { mode: 0o600 });
+    writeFileSync(draft, [...this.rows].map(([key, row]) => lineOf(key, row)).join(""), { mode: 0o600 });
     renameSync(draft, this.path);
+    this.lines = this.rows.size;
   }
 }
 
