@@ -60,7 +60,8 @@ c.ConfigurableHTTPProxy.auth_token = own.proxy
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.pid_file = ""
 purpose = {"key": "hub.jupyter.org/node-purpose", "operator": "In", "values": ["user"]}
-# As z2jh sets them from our values.
+# As z2jh sets them, from our values and of its own.
+c.JupyterHub.last_activity_interval = 60
 c.JupyterHub.concurrent_spawn_limit = merged("dev", "jupyterhub")["hub"]["concurrentSpawnLimit"]
 c.KubeSpawner.namespace = "nexus"
 c.KubeSpawner.tolerations = [

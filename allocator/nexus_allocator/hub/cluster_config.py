@@ -10,6 +10,7 @@ from typing import Any
 
 from nexus_allocator.hub.config import SignIn, Tokens, configure
 from nexus_allocator.hub.kube_spawner import KubernetesSpawner
+from nexus_allocator.hub.proxy import SharedOutActivityProxy
 from nexus_allocator.hub.service import AllocationService
 
 CULLER = Path(__file__).with_name("cluster_culler.py")
@@ -44,9 +45,7 @@ def configure_in_cluster(c: Any, values: Mapping[str, Any], environment: Mapping
         ),
         tokens=Tokens(service=environment["NEXUS_HUB_TOKEN"], culler=environment["NEXUS_CULLER_TOKEN"]),
     )
-    # Each time the hub looks every server's person up, one by one, and answers nobody meanwhile: with a
-    # thousand servers for several seconds. z2jh asks for that each minute.
-    c.JupyterHub.last_activity_interval = 300
+    c.JupyterHub.proxy_class = SharedOutActivityProxy
     # Those of z2jh's values, which come first there.
     c.JupyterHub.services += services
     c.JupyterHub.load_roles += roles

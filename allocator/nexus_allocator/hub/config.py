@@ -11,6 +11,7 @@ from nexus_allocator.domain.scopes import ADMIN, ADMINISTRATORS, OF_EVERYBODY, S
 from nexus_allocator.hub.authenticator import NexusAuthenticator
 from nexus_allocator.hub.for_service import CUSTOM_SCOPES
 from nexus_allocator.hub.handlers import handlers
+from nexus_allocator.hub.lookups import look_people_up_lightly
 from nexus_allocator.hub.service import AllocationService
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -53,6 +54,7 @@ def configure(
     c: Any, *, service: AllocationService, service_url: str, sign_in: SignIn, tokens: Tokens
 ) -> None:
     """Set everything on ``c`` that holds wherever the hub runs; writes into its argument."""
+    look_people_up_lightly()
     configure_sign_in(c, service, sign_in)
     configure_admission(c, service)
     configure_roles(c, service_url, tokens)
