@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 from tests.support.allocator import FakeHub, World
 
 from nexus_allocator.domain.policy import Enforcement
@@ -82,6 +83,28 @@ def test_each_mark_is_noticed_once_and_stays_until_credits_come_in(world: World,
 def hold_of(world: World) -> object:
     with world.database.reading_scope() as session:
         return hold_rows.every_open(session)[0].id
+
+
+def test_a_round_asks_no_more_of_many_who_stand_as_they_stood_than_of_one(
+    world: World, hub: FakeHub
+) -> None:
+    statements: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *more: object) -> None:
+        statements.append(statement)
+
+    def asked() -> int:
+        statements.clear()
+        assert round_of(world, hub) == Enforced()
+        return len(statements)
+
+    running(world, 1)
+    event.listen(world.database.engine, "before_cursor_execute", note)
+    alone = asked()
+    for name in ("bernhard", "chandra", "dorrit"):
+        world.astronomer(name)
+        world.started(world.launch(name, account=name, hours=1).hold_id)
+    assert asked() == alone > 0
 
 
 def seen_after(world: World, hold_id: object, hours: float) -> None:

@@ -130,7 +130,7 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
         return {**auth_model, "name": person.hub_name, "admin": False, "auth_state": state}
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
-        """Return a fresh model; False when the provider says the sign-in is over.
+        """Return a fresh model, True where it is the old one; False when the provider ended the sign-in.
 
         An outage of provider or service signs nobody out: it says nothing about the person,
         and admission asks the service anyway.
@@ -157,7 +157,12 @@ class NexusAuthenticator(GenericOAuthenticator):  # type: ignore[misc]
             leave_team_servers(user, set(refreshed["groups"]))
         if not refreshed and is_launch(handler):
             raise readable(403, SIGN_IN_AGAIN)
-        return refreshed
+        return refreshed and (await self._is_known(user, refreshed) or refreshed)
+
+    async def _is_known(self, user: Any, model: dict[str, Any]) -> bool:
+        """Say whether the hub has all of this already: it would write it, with roles and groups, anew."""
+        same_groups = {group.name for group in user.groups} == set(model["groups"])
+        return same_groups and await user.get_auth_state() == model["auth_state"]
 
     async def _may_go_on(self, user: Any) -> bool:
         try:
