@@ -85,9 +85,7 @@ def hold_of(world: World) -> object:
         return hold_rows.every_open(session)[0].id
 
 
-def test_a_round_asks_no_more_of_many_who_stand_as_they_stood_than_of_one(
-    world: World, hub: FakeHub
-) -> None:
+def test_a_round_asks_no_more_of_many_who_stand_as_they_stood_than_of_one(world: World, hub: FakeHub) -> None:
     statements: list[str] = []
 
     def note(connection: object, cursor: object, statement: str, *more: object) -> None:

@@ -5,11 +5,13 @@ mosaics of 1600² pixels in F158, four images deep, with stars and galaxies in s
 catalogue. Stars end at 25.5 mag, as a made-up field has them, or go on beyond what can be seen; most of
 either are told for sure, so that a third population is of faint stars and small galaxies alone, between which
 noise hardly lets one tell. A source is what the brightest true source within 4 pixels of it is.
-``CALIBRATION`` in ``measure/star_probability.py`` is what this prints, learnt on the first two. A bin is
-shown to hold where what it is off by and three standard errors are within 0.05 together.
+``CALIBRATION`` in ``measure/star_probability.py`` is what this prints, learnt on all three. A bin is shown to
+hold where what it is off by and three standard errors are within 0.05 together; one number for each source
+can't be right for every population that it may be of, so what must hold is the three together.
 """
 
 import sys
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,14 +34,13 @@ RA, DEC, SIZE, NEAR_PIXELS = 150.0, 2.0, 1600, 4.0
 RADIUS_DEG: Final = SIZE * 0.055 / 3600 / 2**0.5
 DRAWN: Final = ((600, 1400), (300, 2200), (1000, 1000), (150, 2000), (1000, 400))
 """Stars and galaxies, in turn."""
-FAINTEST_STARS: Final = (25.5, 26.7)
 UNSURE: Final = (24.3, 26.3)
 """Magnitudes of the stars and galaxies between which noise hardly lets one tell."""
 UNSURE_DRAWN: Final = ((900, 900), (600, 1200), (1200, 600))
 UNSURE_RADII: Final = (0.08, 0.3)
 """Half-light radii of such galaxies, arcsec, evenly in their logarithm."""
 MUST: Final = 0.05
-LEARNT_ON: Final = 5
+LEARNT_ON: Final = 10
 STAR_SLOPE, BRIGHTEST_STAR = 0.15, 16.5
 
 
@@ -125,27 +126,25 @@ def show(name: str, sources: Seen) -> None:
         print(f"{low:>8.1f}-{low + 0.1:.1f}{told}", flush=True)
 
 
+FIELDS: Final = {
+    "stars down to 25.5 mag": partial(whole_field, faintest_star=25.5),
+    "stars down to 26.7 mag": partial(whole_field, faintest_star=26.7),
+    "faint stars and small galaxies alone": unsure_field,
+}
+
+
 def main() -> None:
     mosaics = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     store = open_store(str(romanisim_ramp().references))
-    learning = [
-        seen(store, whole_field(seed, faintest_star=end), seed=seed)
-        for seed in range(LEARNT_ON)
-        for end in FAINTEST_STARS
-    ]
+    learning = [seen(store, field(seed), seed=seed) for seed in range(LEARNT_ON) for field in FIELDS.values()]
     shift, scale = learnt(together(learning))
     print(f"calibration: {shift:.2f}, {scale:.2f}; in use {CALIBRATION}", flush=True)
-    seeds = range(100, 100 + mosaics)
     tried = []
-    for end in FAINTEST_STARS:
-        every = (whole_field(seed, faintest_star=end) for seed in seeds)
-        tried.append(
-            together([seen(store, field, seed=seed) for seed, field in zip(seeds, every, strict=True)])
-        )
-        show(f"stars down to {end} mag, {mosaics} mosaics", tried[-1])
-    show("both together", together(tried))
-    unsure = [seen(store, unsure_field(seed), seed=seed) for seed in seeds]
-    show(f"faint stars and small galaxies alone, {mosaics} mosaics", together(unsure))
+    for name, field in FIELDS.items():
+        every = [seen(store, field(seed), seed=seed) for seed in range(100, 100 + mosaics)]
+        tried.append(together(every))
+        show(f"{name}, {mosaics} mosaics", tried[-1])
+    show("all three together", together(tried))
 
 
 if __name__ == "__main__":
