@@ -5,7 +5,7 @@ variance on 2000² pixels of a detector and of a mosaic (WFI07, F158), through f
 catalogue has them. S/N is that of a star's own place in the pixels. Beside all stars stand those in the
 middle of a pixel (a fifth of it) and those where four pixels meet (beyond 0.35 along both axes). At the
 default threshold noise makes one source in 4088² pixels: what is no star is counted at lower ones as well,
-among stars and in the same noise without them, both where no star is within 4 pixels.
+among stars and in the same noise without them, both where the filter (0.44″) reaches no star.
 """
 
 import sys
@@ -33,8 +33,8 @@ SIZE, SEED, PITCH, THRESHOLD = 2000, 7, 20.0, detect.PEAK_SIGMA
 SNR: Final = np.arange(3.5, 8.6, 0.5)
 LOWER: Final = (THRESHOLD, 4.5, 4.0)
 """Thresholds at which false sources are counted, falling."""
-NEAR, AWAY = 3.0, 4.0
-"""Pixels within which a star is found, and beyond which a source is none."""
+NEAR = 3.0
+"""Pixels within which a star is found."""
 
 
 class Field(NamedTuple):
@@ -61,6 +61,7 @@ def own_norm(psf: PsfGrid, inside_x: Floats, inside_y: Floats) -> Floats:
 
 
 def field(psf: PsfGrid, kernel: Plane, *, seed: int) -> Field:
+    reach = kernel.shape[0] // 2
     rng = np.random.default_rng([SEED, seed])
     image = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
     inside = measuring.stars_between(psf, kernel)
@@ -76,12 +77,12 @@ def field(psf: PsfGrid, kernel: Plane, *, seed: int) -> Field:
     seen = np.column_stack([found.x, found.y])[found.significance >= THRESHOLD]
     near = cKDTree(seen).query(stars)[0] < NEAR
     whole = np.array([np.count_nonzero(found.significance >= least) for least in LOWER], np.float64)
-    return Field(snr, dx, dy, near, whole, away_from(stars, found), away_from(stars, in_noise))
+    return Field(snr, dx, dy, near, whole, away_from(stars, found, reach), away_from(stars, in_noise, reach))
 
 
-def away_from(stars: Floats, found: detect.Detections) -> Floats:
-    """Return how many sources there are at ``LOWER`` thresholds where no star is."""
-    lonely = cKDTree(stars).query(np.column_stack([found.x, found.y]))[0] > AWAY
+def away_from(stars: Floats, found: detect.Detections, reach: int) -> Floats:
+    """Return how many sources there are at ``LOWER`` thresholds more than ``reach`` pixels from any star."""
+    lonely = cKDTree(stars).query(np.column_stack([found.x, found.y]))[0] > reach
     return np.array([np.count_nonzero(lonely & (found.significance >= least)) for least in LOWER], np.float64)
 
 

@@ -22,7 +22,7 @@ _STARS_PULL, _STARS_WIDTH = -0.15, 1.12
 """Fitted extents of isolated stars in their errors, middle and width.
 
 Positions settle where noise makes a star look narrow, and errors are those of a linear fit. Of 6,400 stars of
-S/N 5 to 60 in idealised mosaics (``tests/bench/star_probability.py``'s): 0.0 to -0.25 and 1.03 to 1.12.
+S/N 5 to 60 in idealised mosaics (``tests/bench/star_probability.py``'s): 0.0 to -0.25 and 1.03 to 1.13.
 """
 _BLENDED, _BLENDED_SIGMA = 0.1, 4.0
 """Which share of the stars has neighbours' light in its window, and how many times its error that makes."""
