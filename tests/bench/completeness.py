@@ -29,7 +29,9 @@ from nexus_pipeline.simulate import exposure
 
 Floats = NDArray[np.float64]
 Plane = NDArray[np.float32]
-SIZE, SEED, PITCH, THRESHOLD = 2000, 7, 20.0, detect.PEAK_SIGMA
+SIZE, SEED, THRESHOLD = 2000, 7, detect.PEAK_SIGMA
+APART: Final = 5
+"""How many times the filter's reach stars stand apart: 2.2″."""
 SNR: Final = np.arange(3.5, 8.6, 0.5)
 LOWER: Final = (THRESHOLD, 4.5, 4.0)
 """Thresholds at which false sources are counted, falling."""
@@ -66,7 +68,7 @@ def field(psf: PsfGrid, kernel: Plane, *, seed: int) -> Field:
     image = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
     inside = measuring.stars_between(psf, kernel)
     in_noise = detections(image, kernel, inside)
-    nodes = np.arange(20, SIZE - 20, PITCH)
+    nodes = np.arange(20, SIZE - 20, float(APART * reach))
     x, y = (axis.ravel() for axis in np.meshgrid(nodes, nodes))
     # Not beyond ±0.49: a stamp of ``own_norm`` belongs to the pixel it is about.
     dx, dy = rng.uniform(-0.49, 0.49, (2, x.size))
