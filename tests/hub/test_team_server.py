@@ -96,6 +96,7 @@ def test_another_member_enters_it_and_stops_it_and_the_reason_names_who(
 ) -> None:
     teammate = hub.sign_in("teammate")
     assert entered(teammate) == 403, "not before the hub has asked who is in the team"
+    assert f'href="{PAGE}"' in teammate.get(f"/user/{TEAM}/lab").text
     page = teammate.get(PAGE)
     assert entered(teammate) == 200
     assert "Running" in page.text
