@@ -9,7 +9,7 @@ from tests.support.allocator import TERMS, FakeHub, World
 from nexus_allocator.domain.errors import AllocationExpired, TeamPays, UnknownAccount, UnknownPerson
 from nexus_allocator.domain.outbox import Channel
 from nexus_allocator.domain.states import HoldState, StopReason
-from nexus_allocator.services import stops, team_servers
+from nexus_allocator.services import lab_reading, launches, stops, team_servers
 from nexus_allocator.services.delivery import deliver
 from nexus_allocator.services.hub_calls import HubCarrier
 from nexus_allocator.services.metering import run_round
@@ -114,6 +114,21 @@ def test_when_who_started_it_leaves_it_ends_at_once(team: World, hub: FakeHub) -
     hub.runs("survey", admitted.hold_id, team.started(admitted.hold_id))
     team.leaves("ben", "survey")
     assert delivered(team, hub) == [("survey", "")]
+
+
+def test_who_stops_it_from_inside_is_somebody_of_the_team_and_not_who_started_it(
+    team: World, hub: FakeHub
+) -> None:
+    admitted = team.launch("survey", started_by="ben")
+    hub.runs("survey", admitted.hold_id, team.started(admitted.hold_id))
+    with team.database.session_scope() as session:
+        lab_reading.stop(session, admitted.hold_id, now=team.clock())
+    assert delivered(team, hub) == [("survey", "")]
+    team.stopped(admitted.hold_id, stopped_at=team.clock(), alive_at_stop=True)
+    hold = team.hold(admitted.hold_id)
+    assert (hold.stop_reason, hold.stop_actor) == (StopReason.TEAM_HAND, "survey")
+    with team.database.reading_scope() as session:
+        assert launches.last_stop(session, hold.person_id) is None, "it was no server of theirs"
 
 
 def test_a_member_sees_who_started_it_and_others_are_told_of_no_such_account(team: World) -> None:

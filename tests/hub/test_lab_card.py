@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 from tests.support.browser import CHROMIUM, chromium, press, screenshot
 from tests.support.embedded import Embedded, embedded_nexus
+from tests.support.fake_allocator import TEAM
 from tests.support.hub import SMALL, Visitor, until
 from tests.support.pictures import SHOTS
 
@@ -126,3 +127,23 @@ def test_a_used_up_award_warns_in_the_lab_and_in_the_portal_and_then_stops_the_s
     expect(page.get_by_text("The account ran out of credits.")).to_be_visible()
     press(page, page.get_by_role("link", name="My allocations").first)
     expect(page.get_by_text("The account ran out of credits.").first).to_be_visible()
+
+
+def test_in_a_team_s_own_server_it_says_that_it_stops_for_everybody(
+    nexus: Embedded, astronomer: Visitor, page: Page
+) -> None:
+    astronomer.get(f"/hub/nexus/team/{TEAM}")
+    astronomer.launch_by_form({**SMALL, "account": TEAM}, astronomer.get(f"/hub/spawn/{TEAM}"))
+    nexus.wait_until_ready(TEAM)
+    page.goto(f"{nexus.url}/user/{TEAM}/lab")
+    found = Axe().run(page).response["violations"]
+    assert [rule["id"] for rule in found if rule["impact"] in {"serious", "critical"}] == []
+    screenshot(page, SHOTS, "may-it-know-who-you-are")
+    press(page, page.get_by_role("button", name="Yes, let me in"))
+    expect(page.locator(".nexus-card__figures")).to_contain_text("credits left", timeout=60_000)
+    page.get_by_role("button", name="Stop server").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop it for everybody").click()
+    page.wait_for_url(f"**/hub/nexus/team/{TEAM}")
+    expect(page.get_by_text("It is not running")).to_be_visible(timeout=60_000)
+    hold = nexus.settled_hold(len(nexus.holds()) - 1)
+    assert (hold["stop_reason"], hold["stop_actor"]) == ("team-hand", TEAM)

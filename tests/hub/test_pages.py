@@ -6,12 +6,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 from tests.support.browser import CHROMIUM, chromium, fill_by_keyboard, press, tab_to
+from tests.support.fake_allocator import TEAM
 from tests.support.hub import HubUnderTest, Visitor
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
 ]
+
+# The team's page stands before those that it opens to its members.
+OF_TEAM = (f"nexus/team/{TEAM}", f"spawn/{TEAM}", f"user/{TEAM}/lab")
+PAGES = ("spawn", "home", "login", "signed-out", "nosuch", *OF_TEAM)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def test_a_phone_shows_every_hub_page_without_sideways_scrolling(
 ) -> None:
     page.set_viewport_size({"width": 320, "height": 640})
     page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    for path in ("spawn", "home", "login", "signed-out", "nosuch"):
+    for path in PAGES:
         page.goto(f"{hub.url}/hub/{path}")
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 320, path
@@ -98,7 +103,7 @@ def test_a_phone_shows_every_hub_page_without_sideways_scrolling(
 
 def test_no_hub_page_has_a_serious_accessibility_fault(hub: HubUnderTest, page: Page) -> None:
     axe = Axe()
-    pages = {path: f"{hub.url}/hub/{path}" for path in ("spawn", "home", "login", "signed-out", "nosuch")}
+    pages = {path: f"{hub.url}/hub/{path}" for path in PAGES}
     for name, address in {**pages, "provider": f"{hub.settings.issuer}/nosuch"}.items():
         page.goto(address)
         assert faults(axe, page) == [], name

@@ -1,6 +1,7 @@
 """A team's own server: an account of the hub that nobody signs in to, and that the team's members share."""
 
 import os
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -19,6 +20,8 @@ from tests.support.hub import (
     until,
 )
 from tests.support.nexus import ROOT
+
+from nexus_allocator.embedded.surroundings import notebook_servers
 
 SUPPORT = ROOT / "tests" / "support"
 OWN = {**SMALL, "account": TEAM}
@@ -83,6 +86,7 @@ def test_a_member_starts_it_on_the_team_s_credits_though_its_account_never_signe
     assert not (hub.settings.folder("homes") / TEAM).exists()
     assert "--YDocExtension.disable_rtc=False" in started.cmdline()
     assert f"--SQLiteYStore.db_path={folder}/.nexus-server/history.db" in started.cmdline()
+    assert list(notebook_servers(hub.settings)) == [started.pid], "as the parent finds what is left running"
     if os.geteuid() == 0:
         assert (started.uids().real, started.gids().real) == (TEAM_GID, TEAM_GID)
 
@@ -92,9 +96,11 @@ def test_another_member_enters_it_and_stops_it_and_the_reason_names_who(
 ) -> None:
     teammate = hub.sign_in("teammate")
     assert entered(teammate) == 403, "not before the hub has asked who is in the team"
+    assert f'href="{PAGE}"' in teammate.get(f"/user/{TEAM}/lab").text
     page = teammate.get(PAGE)
     assert entered(teammate) == 200
     assert "Running" in page.text
+    assert re.search(r"<dt>Ends by</dt><dd>\d+ [A-Z][a-z]+ 20\d\d, \d\d:\d\d UTC</dd>", page.text), page.text
     teammate.http.post(page.url.join(form_action(page)), data=hidden_fields(page))
     until(lambda: not hub.active(), "stopped")
     told = hub.calls("POST", f"/servers/{TEAM}/-/stop-intent")[-1]["body"]
@@ -107,11 +113,34 @@ def test_who_is_not_in_the_team_neither_sees_nor_enters_nor_starts_it(
 ) -> None:
     hub.control(outsiders=["teammate"])
     outsider = hub.sign_in("teammate")
-    assert outsider.get(PAGE).status_code == 404
+    page = outsider.get(PAGE)
+    assert (page.status_code, "There is no team wide-field-demo in which you are" in page.text) == (404, True)
     assert entered(outsider) == 403
     assert outsider.api("DELETE", f"/users/{TEAM}/server").status_code in (403, 404)
     assert outsider.launch_by_api(OWN, TEAM).status_code in (403, 404)
     assert started.is_running()
+
+
+def test_its_pages_name_who_looks_at_them_and_not_the_team(hub: HubUnderTest, member: Visitor) -> None:
+    assert member.get(PAGE).status_code == 200
+    assert f'href="{PAGE}"' in member.get("/hub/home").text
+    stopped = member.get(f"/hub/user/{TEAM}/lab")
+    assert "<h1>The team’s server is not running</h1>" in stopped.text
+    form = member.get(f"/hub/spawn/{TEAM}")
+    assert "<h1>Start the team’s server</h1>" in form.text
+    starting = member.launch_by_form(OWN, form)
+    assert "<h1>The team’s server is starting</h1>" in starting.text
+    for page in (stopped, form, starting):
+        assert "<span>astronomer</span>" in page.text
+    hub.wait_until_ready(TEAM)
+
+
+def test_a_member_who_comes_by_a_link_first_is_led_to_its_page(hub: HubUnderTest) -> None:
+    hub.control(outsiders=["teammate"])
+    hub.sign_in("teammate")
+    hub.control(**DEFAULTS)
+    page = hub.sign_in("teammate").get(f"/user/{TEAM}/lab/tree/survey.ipynb")
+    assert (page.url.path, page.status_code) == (PAGE, 200)
 
 
 def test_who_left_may_not_start_it_whatever_the_hub_remembers(hub: HubUnderTest, member: Visitor) -> None:
@@ -131,6 +160,15 @@ def test_it_may_be_charged_to_the_team_alone_and_not_started_while_the_service_i
     hub.control(failing=True)
     answer = member.launch_by_form(OWN, page)
     assert "nothing was charged" in answer.text
+    assert hub.active() == []
+
+
+def test_a_refusal_is_told_with_its_sums_above_the_member_s_form(hub: HubUnderTest, member: Visitor) -> None:
+    page = member.get(PAGE) and member.get(f"/hub/spawn/{TEAM}")
+    hub.control(team_available_micro=100_000)
+    refused = member.launch_by_form(OWN, page)
+    assert (refused.status_code, "0.1 left; nothing would fit." in refused.text) == (402, True)
+    assert 'name="hours"' in refused.text, "the form, not an outage"
     assert hub.active() == []
 
 

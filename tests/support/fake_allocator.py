@@ -57,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "read_only": False,
     "renamed": {},
     "suspended": [],
+    "team_available_micro": 5000 * CREDIT,
     "teams": {},
 }
 
@@ -148,12 +149,9 @@ def require_member(team: str, name: str) -> None:
 @api.get("/teams/{team}/server", dependencies=hub_only)
 async def team_server(team: str, hub_name: str) -> dict[str, Any]:
     require_member(team, hub_name)
-    return {
-        "label": "Wide-field demo",
-        "size": None,
-        "started_by": None,
-        "until": None,
-    }
+    running = [hold for hold in state.holds.values() if hold["hub_name"] == team and not hold["stopped"]]
+    shown = running[-1] if running else {}
+    return {"label": "Wide-field demo", **{key: shown.get(key) for key in ("size", "started_by", "until")}}
 
 
 @api.get("/teams/{team}/launch", dependencies=hub_only)
@@ -236,7 +234,13 @@ def accounts(name: str, available: int) -> list[dict[str, Any]]:
     idle = {"credits_per_day": 0, "runs_out_on": None}
     return [
         {**common, **own, "available_micro": available, "burn": burn, "sizes": [SIZES["small"]]},
-        {**common, **team, "available_micro": 5000 * CREDIT, "burn": idle, "sizes": list(SIZES.values())},
+        {
+            **common,
+            **team,
+            "available_micro": state.settings["team_available_micro"],
+            "burn": idle,
+            "sizes": list(SIZES.values()),
+        },
     ]
 
 
@@ -266,14 +270,21 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
             422, "size_not_allowed", f"The size {body['size']} is not open to {body['account']}."
         )
     need = state.hold_micro(body["size"], body["hours"])
-    left = state.settings["available_micro"]
-    if body["account"] == name and need > left:
+    left = state.settings["available_micro" if body["account"] == name else "team_available_micro"]
+    if need > left:
         message = (
             f"This server needs {need / CREDIT:.1f} credits, {left / CREDIT:.1f} left; nothing would fit."
         )
         raise RefusalError(402, "quota_exceeded", message)
     hold_id = f"hold-{len(state.holds) + 1}"
-    state.holds[hold_id] = {"hub_name": name, "stopped": None}
+    until = (datetime.now(UTC) + timedelta(hours=body["hours"])).isoformat()
+    state.holds[hold_id] = {
+        "hub_name": body["hub_name"],
+        "stopped": None,
+        "size": body["size"],
+        "started_by": name,
+        "until": until,
+    }
     number = TEAM_GID if of_team else number_of(name)
     team_gids = {TEAM: TEAM_GID} if of_team else state.settings["teams"]
     return {
@@ -288,7 +299,7 @@ async def admit(body: dict[str, Any]) -> dict[str, Any]:
         "home": "" if of_team else name,
         "team": TEAM if of_team else None,
         "teams": list(team_gids),
-        "until": (datetime.now(UTC) + timedelta(hours=body["hours"])).isoformat(),
+        "until": until,
         "account": body["account"],
         "rate_micro_per_hour": SIZES[body["size"]]["credits_per_hour_micro"],
         "environment": state.settings["environment"],

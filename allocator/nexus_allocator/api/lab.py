@@ -43,7 +43,7 @@ class LabNoticeModel(BaseModel):
 
 
 class LabCardModel(BaseModel):
-    """Amounts in micro-credits, and what is left also as people read it."""
+    """Amounts in micro-credits, and what is left also as people read it; ``team`` for a team's own server."""
 
     account: str
     balance_micro: int
@@ -57,6 +57,7 @@ class LabCardModel(BaseModel):
     stopping: bool
     notice: LabNoticeModel | None
     announcements: list[AnnouncementModel] = []
+    team: str | None = None
 
     @classmethod
     def of(cls, card: lab_reading.LabCard) -> "LabCardModel":
@@ -76,6 +77,7 @@ class LabCardModel(BaseModel):
                 *(AnnouncementModel.of(each) for each in card.announced),
                 *(AnnouncementModel.of_place(each) for each in card.places),
             ],
+            team=card.team,
         )
 
 
@@ -106,7 +108,7 @@ def card(here: Here, hold_id: OwnHold) -> LabCardModel:
 @router.post("/stop", status_code=ACCEPTED)
 @does(Action.SERVER_STOP, over=Reach.OWN)
 def stop(here: Here, hold_id: OwnHold) -> Response:
-    """Stop this server by its owner's hand."""
+    """Stop this server by the hand of its owner, or of somebody in its team."""
     with here.database.session_scope() as session:
         server = lab_reading.stop(session, hold_id, now=here.clock())
     ask_at_once(here.database, here.hub, [server], now=here.clock())

@@ -11,7 +11,7 @@ import psutil
 
 from nexus_allocator.embedded.children import PidFile, end
 from nexus_allocator.embedded.settings import BadSetting, Settings
-from nexus_allocator.hub.homes import SPARE
+from nexus_allocator.hub.homes import SPARE, TEAM_HOME
 
 FIRST_PERSON_UID = 20000
 
@@ -37,10 +37,20 @@ def notebook_servers(settings: Settings) -> dict[int, str]:
             environment = process.environ()
         except psutil.Error:
             continue
-        # A reader's server, or one that starts beside a full home, has a folder of its own.
-        if Path(environment.get("HOME", "/")).parent in (settings.folder("homes"), settings.folder(SPARE)):
+        if is_ours(settings, Path(environment.get("HOME", "/"))):
             found[process.pid] = environment.get("NEXUS_HOLD_ID", "")
     return found
+
+
+def is_ours(settings: Settings, home: Path) -> bool:
+    """Say whether a server with this HOME is of this state directory.
+
+    A reader's server, or one that starts beside a full home, has a folder of its own; a team's has one in the
+    team's folder.
+    """
+    if home.name == TEAM_HOME:
+        return home.parent.parent == settings.folder("teams")
+    return home.parent in (settings.folder("homes"), settings.folder(SPARE))
 
 
 def require_free_ports(settings: Settings) -> None:

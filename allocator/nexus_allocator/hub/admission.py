@@ -50,6 +50,8 @@ class AdmittedServer(Server):  # type: ignore[misc]
     last_stop: dict[str, Any] | None = None
     refused_options: dict[str, Any] | None = None
     stop_told: str | None = None
+    # The hub forgets whose request it was before it shows why that was refused.
+    last_asked_by: str | None = None
     offline: OfflineBook
     background: set[asyncio.Task[None]]
 
@@ -67,9 +69,8 @@ class AdmittedServer(Server):  # type: ignore[misc]
     async def render_launch_form(self) -> str:
         """Return the form for this person, fresh from the service; an outage is told in its place."""
         try:
-            model = await self.service.launch_model(
-                self.user.name, asked_by=asked_by(self.handler) or self.user.name
-            )
+            visitor = asked_by(self.handler) or self.last_asked_by or self.user.name
+            model = await self.service.launch_model(self.user.name, asked_by=visitor)
         except (Refused, ServiceUnavailable) as error:
             self.log.warning("No launch page for %s: %s", self.user.name, error)
             model = None
@@ -102,11 +103,10 @@ class AdmittedServer(Server):  # type: ignore[misc]
 
     async def ask_admission(self) -> None:
         """Place the hold that pays for this server, or raise the refusal."""
+        self.last_asked_by = visitor = asked_by(self.handler)
         try:
             options = read_options(self.user_options)
-            admission = await self.service.admit(
-                self.user.name, self.name, options, started_by=asked_by(self.handler)
-            )
+            admission = await self.service.admit(self.user.name, self.name, options, started_by=visitor)
         except ValueError as error:
             raise self._refused(refusal(self.handler, 422, str(error))) from error
         except Refused as error:
@@ -273,7 +273,7 @@ class AdmittedServer(Server):  # type: ignore[misc]
             await asyncio.sleep(0.2)
         yield {
             "progress": 40,
-            "message": f"Credits set aside on {self.admission.account}; starting your server",
+            "message": f"Credits set aside on {self.admission.account}; starting the server",
         }
         while self.process_started_at is None:
             await asyncio.sleep(0.2)

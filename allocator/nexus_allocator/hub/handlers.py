@@ -7,18 +7,22 @@ from urllib.parse import quote
 
 from jupyterhub import orm
 from jupyterhub.handlers import BaseHandler
-from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.handlers.base import UserUrlHandler
+from jupyterhub.handlers.pages import SpawnHandler, SpawnPendingHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from tornado import web
 
+from nexus_allocator.domain.teams import group_of_team
 from nexus_allocator.hub.for_service import HANDLERS
 from nexus_allocator.hub.refusals import OUT_OF_ORDER, readable
 from nexus_allocator.hub.service import AllocationService, Refused, ServiceUnavailable, TeamServer
 
+NOT_FOUND = 404
 STATIC = Path(__file__).parent / "static"
 # What a member may with the one server of the team's account: enter it; see, start and stop it.
 TEAM_SCOPES = ("access:servers", "servers")
 STOPPED_BY_TEAM = "team-hand"
+NOT_IN_TEAM = "There is no team {team} in which you are a member, so it has no server to show you."
 
 
 class AgreementHandler(BaseHandler):  # type: ignore[misc]
@@ -54,6 +58,31 @@ class LaunchHandler(SpawnHandler):  # type: ignore[misc]
             # The hub's own renewal shares this one's answer, and shows what speaks against it in the form.
             await self.authenticator.refresh_user(self.current_user, self)
         await super().post(user_name, server_name)
+
+
+class NamesVisitor(BaseHandler):  # type: ignore[misc]
+    """For pages on which the hub calls ``user`` whose server it is, which need not be who looks at it."""
+
+    @property
+    def template_namespace(self) -> dict[str, Any]:
+        return {**super().template_namespace, "visitor": self.current_user}
+
+
+class PendingHandler(NamesVisitor, SpawnPendingHandler):  # type: ignore[misc]
+    """Shows a server's start, or stop."""
+
+
+class StoppedHandler(NamesVisitor, UserUrlHandler):  # type: ignore[misc]
+    """Stands at the address of a server that does not run."""
+
+    @web.authenticated
+    async def get(self, user_name: str, user_path: str | None) -> None:
+        """Lead a member who came by a link to the team's page, from which on the hub lets them in."""
+        groups = {group.name for group in getattr(self.current_user, "groups", ())}
+        if group_of_team(user_name) in groups and not self.has_scope(f"access:servers!server={user_name}/"):
+            self.redirect(self.hub.base_url + f"nexus/team/{quote(user_name)}")
+            return
+        await super().get(user_name, user_path)
 
 
 class StopHandler(BaseHandler):  # type: ignore[misc]
@@ -102,7 +131,8 @@ class TeamServerHandler(BaseHandler):  # type: ignore[misc]
         try:
             return await self.service.team_server(team, asked_by=self.current_user.name)
         except Refused as error:
-            raise readable(error.status, error.message) from error
+            told = NOT_IN_TEAM.format(team=team) if error.status == NOT_FOUND else error.message
+            raise readable(error.status, told) from error
         except ServiceUnavailable as error:
             raise web.HTTPError(503, OUT_OF_ORDER) from error
 
@@ -125,5 +155,9 @@ def handlers(service: AllocationService) -> list[tuple[Any, ...]]:
     ]
 
 
-# The hub's own page stands at this address, too: these have to come before.
-LAUNCHING = [(rf"/spawn{names}", LaunchHandler) for names in ("", "/([^/]+)", "/([^/]+)/([^/]+)")]
+# The hub's own pages stand at these addresses, too: these have to come before.
+LAUNCHING = [
+    *[(rf"/spawn{names}", LaunchHandler) for names in ("", "/([^/]+)", "/([^/]+)/([^/]+)")],
+    *[(rf"/spawn-pending{names}", PendingHandler) for names in ("/([^/]+)", "/([^/]+)/([^/]+)")],
+    (r"/user/(?P<user_name>[^/]+)(?P<user_path>/.*)?", StoppedHandler),
+]

@@ -53,7 +53,7 @@ class TeamServer:
     label: str
     size: str | None
     started_by: str | None
-    until: str | None
+    until: datetime | None
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ class AllocationService:
     async def team_server(self, team: str, *, asked_by: str) -> TeamServer:
         """Return the team's own server to a member. Raises Refused for who is not in the team."""
         answer = await self._call("GET", f"/teams/{quote(team)}/server?hub_name={quote(asked_by)}")
-        return TeamServer(**answer)
+        until = answer["until"]
+        return TeamServer(**answer | {"until": datetime.fromisoformat(until) if until else None})
 
     async def accept_agreement(self, hub_name: str, version: str) -> None:
         await self._call("POST", f"/people/{quote(hub_name)}/agreement", {"version": version})

@@ -10,7 +10,7 @@ from nexus_allocator.domain.errors import UnknownHold
 from nexus_allocator.domain.places import Place, PlaceKind
 from nexus_allocator.domain.policy import Enforcement
 from nexus_allocator.domain.quotas import Overfull, StorageTerms
-from nexus_allocator.domain.states import LIVE
+from nexus_allocator.domain.states import LIVE, StopReason
 from nexus_allocator.domain.teams import TEAM_SERVER
 from nexus_allocator.services import announcements, enforcement, launches, stops, storage_quotas
 from nexus_allocator.services import holds as lifecycle
@@ -22,7 +22,10 @@ from nexus_allocator.store.tables import Hold
 
 @dataclass(frozen=True)
 class LabCard:
-    """``planned_until`` is when the planned hours end, ``until`` when the time to save ends, too."""
+    """``planned_until`` is when the planned hours end, ``until`` when the time to save ends, too.
+
+    ``team`` is set for a team's own server.
+    """
 
     account_label: str
     standing: launches.Standing
@@ -35,6 +38,7 @@ class LabCard:
     notice: enforcement.Standing | None
     announced: tuple[Announced, ...] = ()
     places: tuple[Overfull, ...] = ()
+    team: str | None = None
 
 
 def card(
@@ -56,21 +60,34 @@ def card(
         notice=enforcement.standing(notice, terms) if notice else None,
         announced=tuple(announcements.standing(session, now=now)),
         places=tuple(_warnings(session, hold, terms=storage, now=now)),
+        team=_team(hold),
     )
 
 
 def _warnings(session: Session, hold: Hold, *, terms: StorageTerms, now: datetime) -> list[Overfull]:
     """Return which places hold too much; in a team's own server nothing of who started it."""
     found = storage_quotas.warnings(session, hold.person_id, terms=terms, now=now)
-    if not hold.server_name.startswith(TEAM_SERVER):
+    if (team := _team(hold)) is None:
         return found
-    name = hold.server_name.removeprefix(TEAM_SERVER)
-    return [each for each in found if each.place == Place(PlaceKind.TEAM, name)]
+    return [each for each in found if each.place == Place(PlaceKind.TEAM, team)]
+
+
+def _team(hold: Hold) -> str | None:
+    """Return whose own server it is, None for a person's."""
+    name = hold.server_name
+    return name.removeprefix(TEAM_SERVER) if name.startswith(TEAM_SERVER) else None
 
 
 def stop(session: Session, hold_id: UUID, *, now: datetime) -> ToStop:
-    """Have the server stopped by its person from inside it. Raises UnknownHold once it has ended."""
+    """Have the server stopped from inside it, by its person. Raises UnknownHold once it has ended.
+
+    Who it was in a team's own server nobody can tell: all its members have its token.
+    """
     hold = live_hold(session, hold_id)
+    if (team := _team(hold)) is not None:
+        return stops.stop(
+            session, hub_name=team, server_name="", reason=StopReason.TEAM_HAND, actor=team, now=now
+        )
     name = hold.person.hub_name
     return stops.stop_own(session, hub_name=name, owner=name, server_name=hold.server_name, now=now)
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from nexus_allocator.domain.clusters import CLUSTER
 from nexus_allocator.domain.states import LIVE, HoldState
-from nexus_allocator.domain.teams import server_of_team
+from nexus_allocator.domain.teams import TEAM_SERVER, server_of_team
 from nexus_allocator.store import accounts
 from nexus_allocator.store.tables import Allocation, Hold, StopIntent
 
@@ -85,8 +85,9 @@ def read_only_since(session: Session, allocation_id: UUID, moment: datetime) -> 
 
 
 def settled_of_person(session: Session, person_id: UUID, *, limit: int) -> Sequence[Hold]:
-    """Return the person's ended servers, the latest first; launches that never started are left out."""
+    """Return the person's ended servers, the latest first, without teams' and launches that never started."""
     found = select(Hold).where(Hold.person_id == person_id, Hold.state == HoldState.SETTLED)
+    found = found.where(Hold.server_name.not_like(f"{TEAM_SERVER}%"))
     ran = found.where(Hold.process_started_at.is_not(None)).options(*WITH_OWNERS)
     return session.scalars(ran.order_by(Hold.settled_at.desc(), Hold.id).limit(limit)).all()
 

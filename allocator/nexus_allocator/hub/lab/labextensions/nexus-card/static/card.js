@@ -8,6 +8,8 @@
   const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
   const style = new URL("card.css", document.currentScript.src);
   let shared = {};
+  // The team whose own server this is, null in a person's.
+  let team = null;
 
   const take = async (name) => (await Object.values(shared[name])[0].get())();
   const at = (moment) => `${CLOCK.format(new Date(moment))} UTC`;
@@ -69,6 +71,7 @@
     app.shell.add(banner, "header");
 
     function show(card) {
+      team = card.team ?? null;
       figures.textContent = describe(card);
       figures.title = `${card.account}: ${card.left} credits left. Planned until ${at(card.planned_until)}, stopped at ${at(card.until)} at the latest.`;
       const told = warning(card);
@@ -103,9 +106,9 @@
 
     async function stop() {
       const sure = await showDialog({
-        title: "Stop this server?",
-        body: "Running notebooks end; saved files stay. What was set aside and not used goes back to the account.",
-        buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: "Stop server" })],
+        title: team ? "Stop the server for everybody?" : "Stop this server?",
+        body: `Running notebooks${team ? " of all who are in it" : ""} end; saved files stay. What was set aside and not used goes back to the account.`,
+        buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: team ? "Stop it for everybody" : "Stop server" })],
       });
       if (!sure.button.accept) return;
       button.disabled = true;
@@ -113,7 +116,7 @@
       const refusal = await refused();
       if (refusal === null) {
         const page = JSON.parse(document.getElementById("jupyter-config-data").textContent);
-        location.assign(`${page.hubPrefix || "/hub/"}home`);
+        location.assign(`${page.hubPrefix || "/hub/"}${team ? `nexus/team/${team}` : "home"}`);
         return;
       }
       button.disabled = false;
