@@ -65,8 +65,8 @@ def checked(html: str) -> list[str]:
 def test_the_form_says_what_the_default_choice_costs_before_any_script_runs() -> None:
     html = render_form(model(), {}, NOW)
     # 0.125 credits/h for 2 h and 10 min to save; 2 credits last 16 hours.
-    assert '<span data-figure="hold">0.27</span>' in html
-    assert '<span data-figure="left">1.73</span>' in html
+    assert '<span data-figure="hold">0.28</span>' in html
+    assert '<span data-figure="left">1.72</span>' in html
     assert "21 November 2026" in html
     assert checked(html) == ["ada", "small", "small"]
 

@@ -1,7 +1,7 @@
 """The launch page's form: who pays, how large, how long, and what that costs; live figures are launch.js."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
@@ -16,11 +16,11 @@ PORTAL = "/services/nexus/"
 HUB = "/hub/"
 
 
-def credits_text(micro: int) -> str:
-    """Return credits as people read them: two decimals, three below a tenth."""
+def credits_text(micro: int, rounding: str = ROUND_DOWN) -> str:
+    """Return credits as people read them: two decimals, three below a tenth, rounded as the service does."""
     amount = Decimal(micro) / MICRO
     places = "0.001" if 0 < abs(amount) < Decimal("0.1") else "0.01"
-    return f"{amount.quantize(Decimal(places), ROUND_HALF_UP):,}"
+    return f"{amount.quantize(Decimal(places), rounding):,}"
 
 
 def rate_text(micro_per_hour: int) -> str:
@@ -36,7 +36,14 @@ def hours_text(hours: float) -> str:
     return f"{hours:g} h"
 
 
-TEMPLATES.filters |= {"credits": credits_text, "rate": rate_text, "day": day_text, "hours": hours_text}
+def need_text(micro: int) -> str:
+    """Return a need, which never looks smaller than it is."""
+    return credits_text(micro, ROUND_UP)
+
+
+TEMPLATES.filters |= {
+    "credits": credits_text, "need": need_text, "rate": rate_text, "day": day_text, "hours": hours_text,
+}  # fmt: skip
 
 
 def render_form(model: dict[str, Any] | None, chosen: dict[str, Any], now: datetime | None = None) -> str:

@@ -12,9 +12,11 @@
   const graceHours = Number(form.dataset.graceMinutes) / 60;
   const usual = box.querySelector('[data-figure="verdict"]').textContent;
 
-  const credits = (micro) => {
-    const amount = micro / MICRO;
-    const places = amount !== 0 && Math.abs(amount) < 0.1 ? 3 : 2;
+  // Rounded as the service does: what is left never looks larger than it is, what is needed never smaller.
+  const credits = (micro, round = Math.trunc) => {
+    const places = micro !== 0 && Math.abs(micro) < MICRO / 10 ? 3 : 2;
+    const step = MICRO / 10 ** places;
+    const amount = (round(micro / step) * step) / MICRO;
     return amount.toLocaleString("en-GB", { minimumFractionDigits: places, maximumFractionDigits: places });
   };
 
@@ -48,10 +50,10 @@
     const hold = Math.ceil(rate * (planned + graceHours) - 1e-6);
     const fits = hold <= available;
     box.dataset.fits = fits ? "yes" : "no";
-    show("hold", credits(hold));
+    show("hold", credits(hold, Math.ceil));
     show("left", credits(available - hold));
     show("until", lastsUntil(available, rate, account.dataset.ends));
-    show("verdict", fits ? usual : `Needs ${credits(hold)} credits, ${credits(available)} are free. ${whatFits(size, available)}`);
+    show("verdict", fits ? usual : `Needs ${credits(hold, Math.ceil)} credits, ${credits(available)} are free. ${whatFits(size, available)}`);
   }
 
   form.classList.add("launch--live");
