@@ -55,11 +55,11 @@ def figure(page: Page, name: str) -> str:
 
 def test_the_figures_follow_the_choice_and_nothing_moves(hub: HubUnderTest, page: Page) -> None:
     page.goto(f"{hub.url}/hub/spawn")
-    assert (figure(page, "hold"), figure(page, "left")) == ("0.27", "1.73")
+    assert (figure(page, "hold"), figure(page, "left")) == ("0.28", "1.72")
     before = places(page)
     fill_by_keyboard(page, page.locator("#hours"), "24")
-    assert figure(page, "hold") == "3.02"
-    verdict = "Needs 3.02 credits, 2.00 are free. A Small server for 15.75 h would fit."
+    assert figure(page, "hold") == "3.03"
+    verdict = "Needs 3.03 credits, 2.00 are free. A Small server for 15.75 h would fit."
     assert figure(page, "verdict") == verdict
     assert places(page) == before
     fill_by_keyboard(page, page.locator("#hours"), "15.75")
