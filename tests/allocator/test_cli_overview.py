@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.allocator.test_cli import Run, run, url
-from tests.support.allocator import World
+from tests.support.allocator import Run, World
 from tests.support.api import asked
 from tests.support.fake_hub import SERVICE_TOKEN, FakeHub, running_hub
-
-__all__ = ["run", "url"]
 
 
 @pytest.fixture(scope="module")

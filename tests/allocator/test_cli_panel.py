@@ -3,9 +3,8 @@
 import csv
 import io
 
-from tests.allocator.test_cli import Run, run, url
 from tests.allocator.test_cli_overview import small_hub, told
-from tests.support.allocator import World
+from tests.support.allocator import Run, World
 from tests.support.panel import PanelWorld
 
 from nexus_allocator.domain.mailing import LetterKind
@@ -14,7 +13,7 @@ from nexus_allocator.services import outbox
 from nexus_allocator.services.rights import person_called
 from nexus_allocator.store import outbox as rows
 
-__all__ = ["run", "small_hub", "told", "url"]
+__all__ = ["small_hub", "told"]
 
 
 def test_a_request_is_referred_placed_offered_taken_back_and_the_round_exported(

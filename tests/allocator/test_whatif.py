@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.allocator.test_cli import Run, run, url
-from tests.support.allocator import START, World
+from tests.support.allocator import START, Run, World
 
 from nexus_allocator.domain.credits import MICRO
 from nexus_allocator.domain.policy import Policy
@@ -23,8 +22,6 @@ from nexus_allocator.services.whatif.population import Population, draw
 from nexus_allocator.services.whatif.replay import Answer, replay
 from nexus_allocator.services.whatif.storage import keep
 from nexus_allocator.web.whatif_report import as_svg, as_text
-
-__all__ = ["run", "url"]
 
 POLICY = load_policy()
 # A Small server costs 0.125 credits an hour; a tenth of the population keeps its proportions.
