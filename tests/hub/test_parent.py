@@ -56,6 +56,8 @@ def test_a_second_up_finds_the_first_and_leaves_it_alone(nexus: Embedded) -> Non
 
 def test_a_taken_port_is_named_with_its_taker() -> None:
     with embedded_nexus() as other, socket.socket() as taker:
+        # A Nexus of before may have left connections there that linger.
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taker.bind(("127.0.0.1", other.settings.port + 3))
         taker.listen()
         result = other.command("up")
