@@ -90,8 +90,9 @@ def test_scratch_and_growth_are_printed(nexus: Nexus, run: Run) -> None:
 def test_what_accounts_keep_in_the_object_store_is_told_the_largest_first(
     nexus: Nexus, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with s3_server("nexus") as environment:
-        for name, value in {**environment, "NEXUS_STORE_BUCKET": "nexus"}.items():
+    # moto keeps buckets for as long as the process lasts: this one is the test's own.
+    with s3_server("kept") as environment:
+        for name, value in {**environment, "NEXUS_STORE_BUCKET": "kept"}.items():
             monkeypatch.setenv(name, value)
         client = boto3.client("s3")
         for key, size in (
@@ -101,7 +102,7 @@ def test_what_accounts_keep_in_the_object_store_is_told_the_largest_first(
             ("accounts/stray", 9_000_000),
             ("mission/d", 9_000_000),
         ):
-            client.put_object(Bucket="nexus", Key=key, Body=bytes(size))
+            client.put_object(Bucket="kept", Key=key, Body=bytes(size))
         # The server of the test has its say before.
         assert run("objects").splitlines()[-2:] == [
             "gone\t0.004 GB\t1 objects\tno account of this name",
