@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from tests.support.cluster_hub import FOR_NOTEBOOKS, prepare, running_cluster_hub
+from tests.support.cluster_hub import notebook_node, prepare, running_cluster_hub
 from tests.support.control_plane import ControlPlane
 from tests.support.faults import INTERVAL_S, Nexus, Watch, is_clear, launch, own_small, signed_in, watching
 from tests.support.hub import PLAIN, Visitor, people_file, until
@@ -58,13 +58,15 @@ def nexus(
     plane: ControlPlane, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nexus]:
     prepare(plane)
-    plane.node("for-faults", **FOR_NOTEBOOKS)
     people = [{"subject": name, "preferred_username": name, "name": name.title()} for name in NAMES]
     known = people_file(
         tmp_path_factory.mktemp("people"), [{**one, "email": f"{one['subject']}@x.invalid"} for one in people]
     )
     url = postgres.url(postgres.new_database())
-    with running_cluster_hub(plane, {"NEXUS_DATABASE_URL": url}, NEXUS_PEOPLE_FILE=str(known)) as hub:
+    with (
+        notebook_node(plane, "for-faults"),
+        running_cluster_hub(plane, {"NEXUS_DATABASE_URL": url}, NEXUS_PEOPLE_FILE=str(known)) as hub,
+    ):
         database = Database(url, threads=4)
         yield Nexus(hub, plane, database)
         database.dispose()
@@ -112,7 +114,7 @@ def test_the_api_server_restarted_during_launches_loses_nothing(
 ) -> None:
     launches = nexus.launch_all(people)
     time.sleep(0.3)
-    nexus.plane.restart("kube-apiserver")
+    nexus.plane.restart()
     for each in launches.values():
         each.result(120)
     until(

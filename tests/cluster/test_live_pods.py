@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.cluster_hub import FOR_NOTEBOOKS, PODS, pod_of, prepare, running_cluster_hub
+from tests.support.cluster_hub import PODS, notebook_node, pod_of, prepare, running_cluster_hub
 from tests.support.control_plane import ControlPlane
 from tests.support.hub import SMALL, TOO_LONG, HubUnderTest, Visitor, until
 
@@ -22,10 +22,9 @@ GIB = 2**30
 def hub(plane: ControlPlane) -> Iterator[HubUnderTest]:
     prepare(plane)
     plane.play("of-notebooks")
-    plane.node("notebooks", player="of-notebooks", **FOR_NOTEBOOKS)
     # Where no node lives any more, Kubernetes gives no pod up.
     plane.node("other")
-    with running_cluster_hub(plane) as hub:
+    with notebook_node(plane, "notebooks", player="of-notebooks"), running_cluster_hub(plane) as hub:
         yield hub
 
 
@@ -53,7 +52,7 @@ def launched(hub: HubUnderTest, plane: ControlPlane, person: Visitor) -> dict[st
 
 def settled(hub: HubUnderTest, plane: ControlPlane, pod: dict[str, Any]) -> Hold:
     """Return the pod's hold, once pod and server are gone and the hold has been settled."""
-    until(lambda: pod_of(plane, "astronomer") is None, "the pod gone")
+    until(lambda: pod_of(plane, "astronomer") is None, "the pod gone", 180)
     hub.wait_until_gone()
     database = Database(f"sqlite:///{hub.settings.folder('db') / 'allocator.sqlite'}")
 
@@ -118,7 +117,7 @@ def test_a_server_outlives_the_api_server_and_is_charged_all_along(
     hub: HubUnderTest, plane: ControlPlane, ada: Visitor
 ) -> None:
     pod = launched(hub, plane, ada)
-    plane.restart("kube-apiserver")
+    plane.restart()
     assert ada.get("/user/astronomer/api").json()["version"]
     assert hub.server("astronomer") is not None
     ada.stop()
@@ -133,6 +132,7 @@ def test_a_server_on_a_lost_node_is_ended_and_charged_no_longer(
     hub: HubUnderTest, plane: ControlPlane, ada: Visitor
 ) -> None:
     pod = launched(hub, plane, ada)
+    assert pod["spec"]["nodeName"] == "notebooks"
     node = plane.children["of-notebooks"].process
     assert node is not None
     node.send_signal(signal.SIGSTOP)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support.cluster_hub import FOR_NOTEBOOKS, prepare, running_cluster_hub
+from tests.support.cluster_hub import notebook_node, prepare, running_cluster_hub
 from tests.support.control_plane import ControlPlane
 from tests.support.faults import INTERVAL_S, SLACK_S, Nexus, launch, signed_in, watching
 from tests.support.hub import HubUnderTest, Visitor, people_file, until
@@ -66,11 +66,13 @@ def test_a_nexus_with_live_servers_comes_back_from_its_backup(
     plane: ControlPlane, postgres: PostgresServer, tmp_path: Path
 ) -> None:
     prepare(plane)
-    plane.node("for-restore", **FOR_NOTEBOOKS)
     people = [{"subject": name, "preferred_username": name, "name": name.title()} for name in NAMES]
     known = people_file(tmp_path, [{**one, "email": f"{one['subject']}@x.invalid"} for one in people])
     url, again = (postgres.url(postgres.new_database()) for _ in range(2))
-    with running_cluster_hub(plane, {"NEXUS_DATABASE_URL": url}, NEXUS_PEOPLE_FILE=str(known)) as hub:
+    with (
+        notebook_node(plane, "for-restore"),
+        running_cluster_hub(plane, {"NEXUS_DATABASE_URL": url}, NEXUS_PEOPLE_FILE=str(known)) as hub,
+    ):
         visitors = {name: signed_in(hub, name) for name in NAMES}
         for name in (STAYS, STOPS, CHANGES):
             launch(hub, visitors[name], name)

@@ -55,6 +55,16 @@ def prepare(plane: ControlPlane) -> None:
 
 
 @contextmanager
+def notebook_node(plane: ControlPlane, name: str, **how: Any) -> Iterator[None]:
+    """Have a node for notebooks until the block ends: the next hub's servers go to its own."""
+    plane.node(name, **FOR_NOTEBOOKS, **how)
+    try:
+        yield
+    finally:
+        plane.delete(f"/api/v1/nodes/{name}")
+
+
+@contextmanager
 def running_cluster_hub(
     plane: ControlPlane,
     for_service: Mapping[str, str] | None = None,
