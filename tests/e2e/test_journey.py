@@ -1,17 +1,19 @@
 """One person's first day, by keyboard alone, in a real browser against `make up`; then an administrator's."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
+import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from tests.support.browser import chromium, fill_by_keyboard, press, screenshot, tab_to
 from tests.support.nexus import Nexus, running_nexus
+from tests.support.notebooks import SMALL_GB, kernels_peak_gb, numbers, printed
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -93,25 +95,40 @@ def stop_server(page: Page, nexus: Nexus) -> None:
     expect(page.get_by_role("link", name="Start a server")).to_be_visible(timeout=60_000)
 
 
-def code_cells(nexus: Nexus) -> list[dict[str, Any]]:
+def run_to_the_end(page: Page, nexus: Nexus) -> Any:
+    """Save until the saved notebook shows its last cell run, or an error; return the notebook."""
     path = nexus.state / "homes/astronomer/notebooks/quickstart/quickstart.ipynb"
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
-
-
-def run_to_the_end(page: Page, nexus: Nexus) -> list[dict[str, Any]]:
-    """Save until the saved notebook shows its last cell run, or an error; return its code cells."""
     deadline = time.monotonic() + NOTEBOOK_TIMEOUT_S
     while time.monotonic() < deadline:
         page.wait_for_timeout(5000)
         page.keyboard.press("Control+S")
         try:
-            cells = code_cells(nexus)
-        except json.JSONDecodeError:
+            notebook = nbformat.read(path, 4)
+        except nbformat.reader.NotJSONError:
             continue  # it is being written right now
-        failed = any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
-        if cells[-1]["execution_count"] or failed:
-            return cells
+        cells = code_cells(notebook)
+        if cells[-1].execution_count or errors(cells):
+            return notebook
     raise AssertionError(f"the notebook did not end in {NOTEBOOK_TIMEOUT_S} s")
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def errors(cells: list[Any]) -> list[Any]:
+    return [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+
+
+def kernel(nexus: Nexus) -> int:
+    """Return the process of the one kernel that runs in this Nexus."""
+    (found,) = (
+        process.pid
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if "ipykernel_launcher" in (process.info["cmdline"] or ())
+        and (process.info["cwd"] or "").startswith(str(nexus.state))
+    )
+    return int(found)
 
 
 def test_a_first_sign_in_shows_the_agreement_and_nothing_else(page: Page, nexus: Nexus) -> None:
@@ -145,11 +162,22 @@ def test_a_small_server_starts_and_the_quickstart_runs_to_its_end(page: Page, ne
     page.keyboard.press("Control+Shift+C")
     page.keyboard.type("Run All Cells")
     page.keyboard.press("Enter")
-    cells = run_to_the_end(page, nexus)
+    notebook = run_to_the_end(page, nexus)
     screenshot(page, SHOTS, "lab")
-    outputs = [output for cell in cells for output in cell["outputs"]]
-    assert [output for output in outputs if output["output_type"] == "error"] == []
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    cells = code_cells(notebook)
+    assert errors(cells) == []
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    said = printed(notebook)
+    (bias,) = numbers(said, r"flux:\s+median bias ([+-][\d.]+)% ± [\d.]+%")
+    assert abs(bias) <= 1.0
+    width, error = numbers(said, r"width of the pulls ([\d.]+) ± ([\d.]+)")
+    # Some 500 stars only: three standard errors about the limits the closure test holds.
+    assert 0.9 - 3 * error <= width <= 1.15 + 3 * error
+    for name in ("uncal.asdf", "cal.asdf", "cat.parquet", "truth.ecsv"):
+        assert list((nexus.state / "store").rglob(f"quickstart/*_{name}")), name
+    peak_gb = kernels_peak_gb(kernel(nexus))
+    print(f"\nquickstart: bias {bias} %, width of the pulls {width}, kernel's peak {peak_gb:.2f} GB")
+    assert peak_gb <= SMALL_GB
 
 
 def test_a_stopped_server_shows_its_usage_in_the_portal(page: Page, nexus: Nexus) -> None:
