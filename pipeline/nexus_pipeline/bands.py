@@ -5,8 +5,9 @@ used: it dies in forked workers and aborts when two threads enter it at once.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
@@ -71,3 +72,13 @@ def available_cores() -> int:
 def limit_cores(cores: int) -> None:
     """Let the work this thread shares out take ``cores`` at most: other processes have theirs."""
     _LIMIT.set(cores)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Share nothing out within the block: its parts are too small to be worth threads."""
+    before = _LIMIT.set(1)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(before)

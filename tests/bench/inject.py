@@ -1,10 +1,10 @@
 """Prints what injections cost beside a whole catalogue of the cell they are put into.
 
 Run it as ``python -m tests.bench.inject [quick]``: an idealised mosaic of 5000² pixels (2000² if quick), four
-exposures deep, of about 3,000 sources to be found, and 1 % of them put in. CPU seconds are user and system of
-all threads, medians of three; the whole catalogue is the second of its process and the first trial does not
-count: compilers, and GalSim's tables of profiles, are for once. Planning, drawing, the catalogue made again,
-matching and the selection function are in; reading the mosaic and its own first catalogue are not.
+exposures deep, of about 2,600 sources to be found, and 30 more put in (5 if quick). CPU seconds are user and
+system of all threads, medians of three; the whole catalogue is the second of its process and the first trial
+does not count: compilers, and tables of profiles, are for once. Planning, drawing, the catalogue made
+again, matching and the selection function are in; reading the mosaic and its own first catalogue are not.
 """
 
 import sys
@@ -29,7 +29,8 @@ from nexus_pipeline.sky.mosaic_wcs import MosaicGrid
 
 RA, DEC, SEED = 150.0, 2.0, 7
 STARS, GALAXIES = 1_100, 4_200
-"""Drawn over a disc about 5000² pixels: about 3,000 are found."""
+"""Drawn over a disc about 5000² pixels: about 2,600 are found."""
+PUT_IN = 30
 CELLS, IN_ALL = 35, 1_000
 RANGES: Final = Ranges(magnitude=(20.0, 27.0), half_light_radius_arcsec=(0.1, 0.5))
 
@@ -72,7 +73,7 @@ def main() -> None:
     made = cell(store, size)
     mosaic_catalog(made, store)
     whole, found = cpu(lambda: mosaic_catalog(made, store))
-    n = injections.default_number(len(found.table))
+    n = round(PUT_IN * (size / 5000) ** 2)
     ground = injection_trial.ground_of_mosaic(made, store)
     seconds, parts = [], []
     for seed in range(4):

@@ -70,7 +70,7 @@ def shown(name: str, plus: Floats, minus: Floats, seconds: float) -> None:
 
 
 def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 20_200
     psf = mosaics_psf()
     frames = max(1, round(pairs / (SIDE * SIDE)))
     title = "(must: |m| ≤ 2 %, |c| ≤ 1e-3)"

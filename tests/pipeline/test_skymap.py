@@ -153,10 +153,11 @@ def by_brute_force(skymap: Skymap, footprints: Floats) -> set[tuple[int, int]]:
 
 
 def parted(one: Floats, other: Floats) -> bool:
-    """Say whether the great circle of a side of ``one`` has all of ``other`` on its far side."""
+    """Say whether all of ``other`` is beyond all of ``one`` as seen along a side of ``one``."""
     normals = np.cross(one, np.roll(one, -1, axis=0))
     normals *= np.sign(normals @ one.mean(axis=0))[:, None]
-    return bool((normals @ other.T <= 0).all(axis=1).any())
+    # Of one that nowhere bends inwards the least is nought, the side itself.
+    return bool(((normals @ other.T).max(axis=1) <= (normals @ one.T).min(axis=1) + 1e-15).any())
 
 
 def test_no_footprints_touch_nothing() -> None:

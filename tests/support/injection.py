@@ -96,5 +96,5 @@ def whole_again(ground: Ground, picture: Picture) -> Table:
         light = np.where(first.converged, first.flux, 0.0)
         starless += ground.evened(picture.rate, first.x, first.y, light) - picture.rate
     fits = fit.fit_again(starless + before.background - after.background, tasks[1], first)
-    every = measuring.measured(picture, after, found, fits, psf=psf, kron=base.kron)
+    every = measuring.measured(picture, after, found, fits, psf=psf, star=base.star, kron=base.kron)
     return measuring.table_of(measuring.with_probabilities(every, psf), psf)

@@ -72,7 +72,7 @@ def measured(seen: Scene, star: Plane, *, signal: float, rng: np.random.Generato
         box=np.zeros((n, 4), np.int32), area=ones, flux=ones, flux_err=ones / signal,
         x=np.rint(seen.x), y=np.rint(seen.y), x_err=ones, y_err=ones, xx=6 * ones, xy=0 * ones, yy=6 * ones,
     )  # fmt: skip
-    return shapes.shapes(field, found, star, threads=1)
+    return shapes.shapes(field, found, shapes.Star(star), threads=1)
 
 
 def mean_of_pairs(values: Floats) -> Floats:

@@ -5,9 +5,11 @@ factors that turn the variance of a sum of independent pixels into that of the p
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from nexus_pipeline.bands import compiled
@@ -28,28 +30,27 @@ class Correlation:
 
     lags: Floats
 
-    @property
-    def _offsets(self) -> Floats:
+    @cached_property
+    def _by_distance(self) -> tuple[Floats, Floats]:
+        """Distances of lags, each once, and the sum of the correlations there."""
         reach = self.lags.shape[0] // 2
         y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-        return np.asarray(np.hypot(x, y), dtype=np.float64)
+        distances, which = np.unique(np.hypot(x, y), return_inverse=True)
+        return distances, np.bincount(which.ravel(), self.lags.ravel())
 
     def over_area(self, area: Floats) -> Floats:
         """Return the factor on the variance of sums over ``area`` pixels that fill a circle."""
         radius = np.sqrt(np.maximum(area, 1e-6) / np.pi)
-        shared = np.stack([_shared_area(distance, radius) for distance in self._offsets.ravel()], axis=-1)
-        return np.asarray(np.maximum(shared @ self.lags.ravel(), 0.1), dtype=np.float64)
+        distances, lags = self._by_distance
+        shared = _shared_area(distances, radius[..., None])
+        return np.asarray(np.maximum(shared @ lags, 0.1), dtype=np.float64)
 
     def over_weights(self, weights: Floats) -> float:
         """Return the factor on the variance of a sum with ``weights`` (ny, nx), such as a PSF fit's."""
         reach = self.lags.shape[0] // 2
         padded = np.pad(weights, reach)
-        ny, nx = weights.shape
-        products = [
-            [float((padded[j : j + ny, i : i + nx] * weights).sum()) for i in range(2 * reach + 1)]
-            for j in range(2 * reach + 1)
-        ]
-        return max(float((np.array(products) * self.lags).sum() / (weights**2).sum()), 0.1)
+        products = np.einsum("jiyx,yx->ji", sliding_window_view(padded, weights.shape), weights)
+        return max(float((products * self.lags).sum() / (weights**2).sum()), 0.1)
 
 
 def independent() -> Correlation:
@@ -103,7 +104,7 @@ def _lag_sums(values: Plane, seen: Plane, sums: Floats, counts: Floats) -> None:
                     counts[dy, dx + reach] += pairs[x]
 
 
-def _shared_area(distance: float, radius: Floats) -> Floats:
+def _shared_area(distance: Floats, radius: Floats) -> Floats:
     """Return which share of a circle's area it has in common with itself moved by ``distance``."""
     ratio = np.clip(distance / (2 * radius), 0, 1)
     return np.asarray(2 / np.pi * (np.arccos(ratio) - ratio * np.sqrt(1 - ratio**2)), dtype=np.float64)

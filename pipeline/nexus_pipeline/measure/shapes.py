@@ -8,7 +8,7 @@ freed of the Gaussian as Bernstein & Jarvis (2002, AJ 123, 583, appendix C) say 
 pointed than one itself.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -58,7 +58,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class _Star:
+class _Rounding:
     """Modes that make a round Gaussian of ``variance`` (pixels², along an axis) of a star on a stamp.
 
     ``gain`` is what they do to the noise of a shape in each of ``_WEIGHTS``.
@@ -69,8 +69,21 @@ class _Star:
     gain: Floats
 
 
-def shapes(field: Field, found: Segments, star: Plane, *, threads: int = 2) -> Shapes:
-    """Return the shapes of labels 1…n; ``star`` (odd, square) is what one looks like in the field."""
+@dataclass(frozen=True)
+class Star:
+    """What a star looks like in an image, ``light`` (odd, square); made round for each size of stamp once."""
+
+    light: Plane
+    _made: dict[int, _Rounding] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def rounding(self, size: int) -> _Rounding:
+        if size not in self._made:
+            self._made[size] = _rounding(self.light, size)
+        return self._made[size]
+
+
+def shapes(field: Field, found: Segments, star: Star, *, threads: int = 2) -> Shapes:
+    """Return the shapes of labels 1…n."""
     out = np.full((len(found.x), 4), np.nan)
     major = found.semiaxes[0]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -79,10 +92,10 @@ def shapes(field: Field, found: Segments, star: Plane, *, threads: int = 2) -> S
         fits = wanted & (_ROOM * major <= size / 2)
         wanted &= ~fits
         chosen = np.flatnonzero(fits)
-        seen = _star(star, size)
-        lots = np.array_split(chosen, max(1, -(-chosen.size // _LOT)))
-        share_out(partial(_measure, field, found, seen, out), lots, threads=threads)
-    spread = float(np.sqrt(field.correlation.over_weights(star.astype(np.float64))))
+        if chosen.size:
+            lots = np.array_split(chosen, -(-chosen.size // _LOT))
+            share_out(partial(_measure, field, found, star.rounding(size), out), lots, threads=threads)
+    spread = float(np.sqrt(field.correlation.over_weights(star.light.astype(np.float64))))
     return Shapes(out[:, 0], out[:, 1], out[:, 2] * spread, out[:, 3])
 
 
@@ -91,7 +104,7 @@ def none(n: int) -> Shapes:
     return Shapes(*np.full((4, n), np.nan))
 
 
-def _star(star: Plane, size: int) -> _Star:
+def _rounding(star: Plane, size: int) -> _Rounding:
     half = min(star.shape[0] // 2, size // 2 - 1)
     middle = star.shape[0] // 2
     stamp = np.zeros((size, size))
@@ -106,7 +119,7 @@ def _star(star: Plane, size: int) -> _Star:
         ratio = _gaussian(variance, size) * np.conj(modes) / power
         if np.abs(ratio).max() < _MOST_GAIN:
             break
-    return _Star(variance, ratio, _gain(ratio, size))
+    return _Rounding(variance, ratio, _gain(ratio, size))
 
 
 def _gain(ratio: Complexes, size: int) -> Floats:
@@ -128,7 +141,7 @@ def _gaussian(variance: float, size: int) -> Floats:
     return np.asarray(np.exp(-0.5 * variance * (kx**2 + ky**2)), dtype=np.float64)
 
 
-def _measure(field: Field, found: Segments, star: _Star, out: Floats, lot: NDArray[np.int64]) -> None:  # noqa: PLR0917
+def _measure(field: Field, found: Segments, star: _Rounding, out: Floats, lot: NDArray[np.int64]) -> None:  # noqa: PLR0917
     """Write g1, g2, error and resolution of the sources ``lot`` into ``out``."""
     size = len(star.modes)
     stamps = np.empty((len(lot), 2, size, size), np.float32)

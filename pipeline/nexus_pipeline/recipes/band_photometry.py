@@ -132,9 +132,10 @@ def table(
         return band_columns.table(band_columns.without_sources(names, reference.name, single), names)
     segments = sources.segments(seen.field, found.x, found.y)
     extents = sources.extents(seen.field, segments, threads=threads)
-    learnt = kron_total.learnt(measuring.whole_star(seen.psf), seen.stamp)
+    star = measuring.whole_star(seen.psf)
+    learnt = kron_total.learnt(star.light, seen.stamp)
     shapes = measuring.shapes_of(
-        seen.field, segments, seen.psf, scale_arcsec=reference.picture.scale_arcsec, threads=threads
+        seen.field, segments, star, scale_arcsec=reference.picture.scale_arcsec, threads=threads
     )
     shape = Shape(segments, extents, learnt.factor(extents, segments), shapes)
     made = band_columns.of_source(_of_all(bands, seen, shape, stars, threads=threads))

@@ -131,8 +131,9 @@ class Sky:
 class Measurement:
     """A catalogue's table and all that it was made of; ``labels`` (ny, nx) are the table's, 0 for none.
 
-    ``skies`` are those that sources were found in and measured over; ``stamp``, ``between``, ``rule`` and
-    ``kron`` are what detection, deblending and Kron's correction took from the image as a whole.
+    ``skies`` are those that sources were found in and measured over; ``stamp``, ``between``, ``rule``,
+    ``star`` and ``kron`` are what detection, deblending, shapes and Kron's correction took from the image
+    as a whole.
     """
 
     table: Table
@@ -143,6 +144,7 @@ class Measurement:
     stamp: Plane
     between: Between
     rule: Rule
+    star: shapes.Star
     kron: kron_total.KronTotal
 
     @property
@@ -179,12 +181,13 @@ def measure(
         x, y = found.x.astype(np.float64), found.y.astype(np.float64)
         better, fits = fitted(picture, sky, unusable, psf, x=x, y=y, evened=evened, threads=threads)
     with told("source_catalog"):
-        kron = kron_total.learnt(whole_star(psf), stamp)
+        star = whole_star(psf)
+        kron = kron_total.learnt(star.light, stamp)
         every = with_probabilities(
-            measured(picture, better, found, fits, psf=psf, kron=kron, threads=threads), psf
+            measured(picture, better, found, fits, psf=psf, star=star, kron=kron, threads=threads), psf
         )
         table = table_of(every, psf)
-    return Measurement(table, found, (sky, better), fits, every, stamp, inside, rule, kron)
+    return Measurement(table, found, (sky, better), fits, every, stamp, inside, rule, star, kron)
 
 
 def detected(picture: Picture, sky: Sky, stamp: Plane, *, rule: Rule, inside: Between) -> detect.Detections:
@@ -315,6 +318,7 @@ def measured(
     fits: fit.PsfFits,
     *,
     psf: PsfGrid,
+    star: shapes.Star,
     kron: kron_total.KronTotal,
     threads: int = 2,
 ) -> columns.Measured:
@@ -330,7 +334,7 @@ def measured(
         segments=segments,
         extents=extents,
         kron_total=kron.factor(extents, segments),
-        shapes=shapes_of(field, segments, psf, scale_arcsec=scale, threads=threads),
+        shapes=shapes_of(field, segments, star, scale_arcsec=scale, threads=threads),
         star_probability=np.full(n, np.nan),
         circles=sources.circles(
             field,
@@ -361,11 +365,11 @@ def table_of(every: columns.Measured, psf: PsfGrid) -> Table:
 
 
 def shapes_of(
-    field: sources.Field, segments: sources.Segments, psf: PsfGrid, *, scale_arcsec: float, threads: int
+    field: sources.Field, segments: sources.Segments, star: shapes.Star, *, scale_arcsec: float, threads: int
 ) -> shapes.Shapes:
     """Return shapes on pixels finer than the detector's, none on those: they are too coarse for its PSF."""
     if scale_arcsec < PIXEL_SCALE_ARCSEC:
-        return shapes.shapes(field, segments, whole_star(psf), threads=threads)
+        return shapes.shapes(field, segments, star, threads=threads)
     return shapes.none(len(segments.x))
 
 
@@ -395,10 +399,10 @@ def in_njy(fits: fit.PsfFits, to_njy: Plane, *, error_factor: float = 1.0) -> co
     )
 
 
-def whole_star(psf: PsfGrid) -> Plane:
+def whole_star(psf: PsfGrid) -> shapes.Star:
     """Return a star in the middle of the grid as far out as the ePSF goes."""
     x, y = round(float(np.mean(psf.xs))), round(float(np.mean(psf.ys)))
-    return psf.stamp(x, y, radius=psf.radius - 1).astype(np.float32)
+    return shapes.Star(psf.stamp(x, y, radius=psf.radius - 1).astype(np.float32))
 
 
 def core(psf: PsfGrid) -> float:

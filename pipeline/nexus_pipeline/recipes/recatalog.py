@@ -16,6 +16,7 @@ import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
+from nexus_pipeline.bands import one_core
 from nexus_pipeline.measure import columns, detect, joining
 from nexus_pipeline.psf import fit
 from nexus_pipeline.psf.fit_kernels import window_radius
@@ -92,9 +93,11 @@ def recatalog(
     kept = np.ones(len(base.found), np.bool_)
     for core in cores:
         kept &= ~core.holds(base.found.x, base.found.y)
-    work = _Work(base, picture, psf, tuple(added), evened)
+    least = tuple(fit.faintest_light(sky.noise, sky.background) for sky in base.skies)
+    work = _Work(base, picture, psf, tuple(added), evened, least)
     parts = [joining.chosen(base.measured, kept)]
-    parts += [_part(work, core, core.grown(room, shape)) for core in cores]
+    with one_core():
+        parts += [_part(work, core, core.grown(room, shape)) for core in cores]
     every = measuring.with_probabilities(joining.joined(parts), psf)
     new = np.arange(len(every.stars.x)) >= np.count_nonzero(kept)
     return Again(measuring.table_of(every, psf), new, tuple(cores))
@@ -115,18 +118,14 @@ def apart(boxes: Sequence[Box]) -> list[Box]:
 
 @dataclass(frozen=True)
 class _Work:
-    """What all parts are measured with."""
+    """What all parts are measured with; ``least`` is what the noise over either sky hides of a star."""
 
     base: Measurement
     picture: Picture
     psf: PsfGrid
     added: tuple[Light, ...]
     evened: Evened | None
-
-    def least(self, which: int) -> float:
-        """What the noise over either sky hides of a star."""
-        sky = self.base.skies[which]
-        return fit.faintest_light(sky.noise, sky.background)
+    least: tuple[float, ...]
 
 
 def _part(work: _Work, core: Box, whole: Box) -> columns.Measured:
@@ -138,7 +137,7 @@ def _part(work: _Work, core: Box, whole: Box) -> columns.Measured:
     )
     here = work.psf.moved(whole.x0, whole.y0)
     fits = _fitted(work, _Piece(core, whole, cut, skies, here), found, n)
-    made = measuring.measured(cut, skies[1], found, fits, psf=here, kron=base.kron, threads=1)
+    made = measuring.measured(cut, skies[1], found, fits, psf=here, star=base.star, kron=base.kron, threads=1)
     return replace(joining.moved(made, whole.x0, whole.y0), wcs=work.picture.wcs)
 
 
@@ -199,7 +198,7 @@ def _fitted(work: _Work, piece: _Piece, found: detect.Detections, n: int) -> fit
     *passes, _ = _passes(base.fits)
     tasks = [
         fit.Task(
-            sky.background, sky.extra_variance, ~cut.unusable, piece.psf, sky.noise, work.least(which),
+            sky.background, sky.extra_variance, ~cut.unusable, piece.psf, sky.noise, work.least[which],
             threads=1,
         )
         for which, sky in enumerate(piece.skies)
