@@ -1,7 +1,7 @@
 """Prints the bias of sheared galaxies' shapes beside GalSim's HSM: ``python -m tests.bench.shapes [PAIRS]``.
 
 Pairs of Sérsic galaxies, turned by 90° from each other and sheared by g = ±0.05, behind the PSF of a mosaic
-of WFI07 in F158 (drop and pixel in it), at a signal over noise of 50 and more: 20,000 pairs unless said
+of WFI07 in F158 (drop and pixel in it), at a signal over noise of 50 and more: 20,200 pairs unless said
 otherwise. m is the relative bias, c the additive one; both components are sheared in turn. HSM's
 re-Gaussianization sees the first few hundred of the same galaxies.
 """
