@@ -51,9 +51,10 @@ def over_rows(work: Callable[[int, int], None], n_rows: int, *, threads: int | N
 def share_out(work: Callable[[T], None], parts: Iterable[T], *, threads: int | None = None) -> None:
     """Call ``work`` for each of ``parts``; the first error of any is raised. One thread is the caller's own.
 
-    ``threads``: as many as there are cores for this process, if not said.
+    ``threads``: as many as there are cores for this process, if not said, and never more.
     """
-    threads = threads or available_cores()
+    cores = available_cores()
+    threads = min(threads or cores, cores)
     if threads == 1:
         for part in parts:
             work(part)

@@ -94,7 +94,8 @@ def shapes(field: Field, found: Segments, star: Star, *, threads: int = 2) -> Sh
         chosen = np.flatnonzero(fits)
         if chosen.size:
             lots = np.array_split(chosen, -(-chosen.size // _LOT))
-            share_out(partial(_measure, field, found, star.rounding(size), out), lots, threads=threads)
+            work = partial(_measure, field, found, star=star.rounding(size), out=out)
+            share_out(work, lots, threads=threads)
     spread = float(np.sqrt(field.correlation.over_weights(star.light.astype(np.float64))))
     return Shapes(out[:, 0], out[:, 1], out[:, 2] * spread, out[:, 3])
 
@@ -141,7 +142,7 @@ def _gaussian(variance: float, size: int) -> Floats:
     return np.asarray(np.exp(-0.5 * variance * (kx**2 + ky**2)), dtype=np.float64)
 
 
-def _measure(field: Field, found: Segments, star: _Rounding, out: Floats, lot: NDArray[np.int64]) -> None:  # noqa: PLR0917
+def _measure(field: Field, found: Segments, lot: NDArray[np.int64], *, star: _Rounding, out: Floats) -> None:
     """Write g1, g2, error and resolution of the sources ``lot`` into ``out``."""
     size = len(star.modes)
     stamps = np.empty((len(lot), 2, size, size), np.float32)

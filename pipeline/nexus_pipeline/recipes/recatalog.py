@@ -137,7 +137,7 @@ def _part(work: _Work, core: Box, whole: Box) -> columns.Measured:
     )
     here = work.psf.moved(whole.x0, whole.y0)
     fits = _fitted(work, _Piece(core, whole, cut, skies, here), found, n)
-    made = measuring.measured(cut, skies[1], found, fits, psf=here, star=base.star, kron=base.kron, threads=1)
+    made = measuring.measured(cut, skies[1], found, fits, psf=here, star=base.star, kron=base.kron)
     return replace(joining.moved(made, whole.x0, whole.y0), wcs=work.picture.wcs)
 
 
@@ -199,7 +199,6 @@ def _fitted(work: _Work, piece: _Piece, found: detect.Detections, n: int) -> fit
     tasks = [
         fit.Task(
             sky.background, sky.extra_variance, ~cut.unusable, piece.psf, sky.noise, work.least[which],
-            threads=1,
         )
         for which, sky in enumerate(piece.skies)
     ]  # fmt: skip
